@@ -1,0 +1,43 @@
+"""Price ladders, limits, the demand model with its linear-UCB head, and the choice of a price."""
+
+from bandits.choice import best_arm, draw, inverse_gap, softmax, uniforms
+from bandits.currencies import MINOR_DIGITS, minor_per_major
+from bandits.curves import CurveBank, Population
+from bandits.evidence import Evidence, Posterior
+from bandits.features import DIM, VERSION, Context
+from bandits.guesses import GuessModel, Sources
+from bandits.ladders import Ladders, geometric_ladders
+from bandits.limits import GUARDRAILS, Limits, limits
+from bandits.linucb import LinearUCB
+from bandits.policy import Decisions, Estimates, Listings, Outcomes, Policy, Rules
+
+__all__ = [
+    "DIM",
+    "GUARDRAILS",
+    "MINOR_DIGITS",
+    "VERSION",
+    "Context",
+    "CurveBank",
+    "Decisions",
+    "Estimates",
+    "Evidence",
+    "GuessModel",
+    "Ladders",
+    "Limits",
+    "LinearUCB",
+    "Listings",
+    "Outcomes",
+    "Policy",
+    "Population",
+    "Posterior",
+    "Rules",
+    "Sources",
+    "best_arm",
+    "draw",
+    "geometric_ladders",
+    "inverse_gap",
+    "limits",
+    "minor_per_major",
+    "softmax",
+    "uniforms",
+]

@@ -1,0 +1,100 @@
+"""Choice rules: from scores to a true propensity for every arm, and the draw."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _with_floor(
+    greedy: NDArray[np.float64], allowed: NDArray[np.bool_], floor: float
+) -> NDArray[np.float64]:
+    if not 0 < floor <= 1:
+        raise ValueError(f"floor is {floor}: give the share spread over all arms, in (0, 1]")
+    even = allowed / allowed.sum(1, keepdims=True)
+    mixed = (1 - floor) * greedy + floor * even
+    return np.asarray(mixed / mixed.sum(1, keepdims=True))
+
+
+def _gaps(scores: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Shortfall of each arm as a share of the best score, (n, k); inf where not allowed."""
+    masked = np.where(allowed, scores, -np.inf)
+    best = masked.max(1, keepdims=True)
+    scale = np.maximum(np.abs(best), np.finfo(np.float64).tiny)
+    return np.asarray((best - masked) / scale)
+
+
+def softmax(
+    scores: NDArray[np.float64],
+    allowed: NDArray[np.bool_],
+    *,
+    temperature: float = 0.02,
+    floor: float = 0.01,
+) -> NDArray[np.float64]:
+    """Boltzmann propensities over relative shortfall, mixed with an even draw.
+
+    Formula: p ∝ exp(−gap / temperature), gap = (best − score) / |best|; then
+    (1 − floor) p + floor / k. Relative, so that one temperature serves every price level.
+
+    Args:
+        scores: profit per impression, (n, k). allowed: bool (n, k), at least one a row.
+        temperature: shortfall at which an arm is e times less likely than the best.
+        floor: share of the draws spread evenly, in (0, 1].
+
+    Returns: float64 (n, k); rows sum to 1, above 0 wherever allowed, 0 elsewhere.
+    """
+    weights = np.exp(-np.minimum(_gaps(scores, allowed) / temperature, 700.0)) * allowed
+    return _with_floor(weights / weights.sum(1, keepdims=True), allowed, floor)
+
+
+def inverse_gap(
+    scores: NDArray[np.float64],
+    allowed: NDArray[np.bool_],
+    *,
+    gamma: float = 100.0,
+    floor: float = 0.01,
+) -> NDArray[np.float64]:
+    """Inverse-gap weighting over relative shortfall, mixed with an even draw.
+
+    Formula: p = 1 / (k + γ gap) for every arm but the best, which takes the rest
+    (Foster & Rakhlin 2020, "Beyond UCB", algorithm 1, eq. 3, with the gap made relative).
+
+    Args and returns: as `softmax`; gamma: larger explores less.
+    """
+    gaps = _gaps(scores, allowed)
+    count = allowed.sum(1, keepdims=True)
+    weights = np.where(allowed, 1.0 / (count + gamma * gaps), 0.0)
+    rows = np.arange(len(gaps))
+    best = gaps.argmin(1)
+    weights[rows, best] = 0.0
+    weights[rows, best] = 1.0 - weights.sum(1)
+    return _with_floor(weights, allowed, floor)
+
+
+def best_arm(scores: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """All probability on the best allowed arm, float64 (n, k): no exploration."""
+    chosen = np.where(allowed, scores, -np.inf).argmax(1)
+    return np.asarray(np.eye(scores.shape[1])[chosen])
+
+
+def uniforms(ids: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """One uniform number in [0, 1) from each decision's id, so that a draw can be recomputed.
+
+    Args:
+        ids: 128-bit ids as two words, uint64 (n, 2).
+
+    Formula: the two words through the finaliser of SplitMix64 (Steele, Lea & Flood 2014,
+    figure 19), top 53 bits.
+    """
+    with np.errstate(over="ignore"):
+        z = ids[:, 0] * np.uint64(0x9E3779B97F4A7C15) + ids[:, 1]
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return np.asarray((z >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+def draw(propensities: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Arm drawn in each row by inversion of the cumulative propensities, int64 (n,)."""
+    cumulative = propensities.cumsum(1)
+    cumulative /= cumulative[:, -1:]
+    arm = (cumulative <= uniform[:, None]).sum(1)
+    return np.asarray(arm, np.int64)

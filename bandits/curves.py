@@ -1,0 +1,112 @@
+"""A bank of demand curves: the hypotheses about how a listing's buyers answer to price."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+ELASTICITY_AT_REFERENCE = 2.0
+"""Own-price elasticity at a curve's reference price. Scanner panels of grocery and juice with
+promotions controlled give 1.7 to 2.3; a seller whose cost is half the price charges just there."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurveBank:
+    r"""Every combination of a reference price (location) and a shape.
+
+    Formula: with z the log of price over reference price,
+
+        log f(z; κ) = −e (exp(κ z) − 1) / κ        (Box–Cox transform of the relative price)
+
+    so f(0) = 1 and the elasticity at z is −e exp(κ z). κ → 0 is constant elasticity, κ = 1
+    exponential demand, κ = 2 close to linear or logit, larger κ a cliff. Units per impression
+    are a · f, with the level a integrated out in closed form (see `Evidence`).
+
+    Attributes:
+        shapes: κ of each shape, (s,).
+        reach: largest distance of a reference price from a listing's anchor, log units.
+        locations: number of reference prices, l; hypotheses m = s · l, shape-major.
+    """
+
+    shapes: tuple[float, ...] = (0.25, 1.0, 2.0, 4.0)
+    reach: float = 3.0
+    locations: int = 41
+    elasticity: float = ELASTICITY_AT_REFERENCE
+    offsets: torch.Tensor = field(init=False, compare=False, repr=False)  # (l,)
+    kappa: torch.Tensor = field(init=False, compare=False, repr=False)  # (s,)
+
+    def __post_init__(self) -> None:
+        grid = torch.linspace(-self.reach, self.reach, self.locations, dtype=torch.float64)
+        object.__setattr__(self, "offsets", grid)
+        object.__setattr__(self, "kappa", torch.tensor(self.shapes, dtype=torch.float64))
+
+    @property
+    def size(self) -> int:
+        """Number of hypotheses, m."""
+        return len(self.shapes) * self.locations
+
+    def powers(self, log_price: torch.Tensor) -> torch.Tensor:
+        """exp(κ z) relative to the anchor: (…,) → (…, s). Sums of it are sufficient for units."""
+        # beyond e⁶ ≈ 400 times the anchor all curves are flat at nothing, or at their ceiling
+        kappa = self.kappa.to(log_price.device, log_price.dtype)
+        return torch.exp(log_price.clamp(-6.0, 6.0)[..., None] * kappa)
+
+    def shrink(self) -> torch.Tensor:
+        """exp(−κ offset), (s, l): moves a power from the anchor to each location."""
+        return torch.exp(-self.kappa[:, None] * self.offsets)
+
+    def demand(self, log_price: torch.Tensor) -> torch.Tensor:
+        """f of every hypothesis at prices relative to the anchor: (…,) → (…, s, l)."""
+        powers = self.powers(log_price)  # (…, s)
+        shrink = self.shrink().to(powers.device, powers.dtype)
+        slope = (-self.elasticity / self.kappa).to(powers.device, powers.dtype)[:, None]
+        return torch.exp(slope * (powers[..., None] * shrink - 1.0))
+
+
+DEFAULT_BANK = CurveBank()
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """What the catalogue's evidence says of a listing before it has any of its own.
+
+    Learned by empirical Bayes; the defaults hold until there is evidence.
+
+    Attributes:
+        shapes: probability of each shape, (s,).
+        shift: mean of log(reference price of the curve) − log(guessed price).
+        spread: standard deviation of that difference beyond the guess's own error.
+        level: mean units per impression at the reference price.
+        level_shape: shape of the Gamma prior of the level (1 / squared coefficient of variation).
+    """
+
+    shapes: torch.Tensor
+    shift: float = 0.0
+    spread: float = 0.3
+    level: float = 0.03
+    level_shape: float = 1.5
+
+    @classmethod
+    def default(cls, bank: CurveBank = DEFAULT_BANK) -> "Population":
+        """Even over shapes, guess believed unbiased."""
+        s = len(bank.shapes)
+        return cls(torch.full((s,), 1.0 / s, dtype=torch.float64))
+
+
+def log_prior(
+    bank: CurveBank, population: Population, guess: torch.Tensor, guess_sd: torch.Tensor
+) -> torch.Tensor:
+    """Log prior of the hypotheses, (n, s, l), from guessed log prices relative to the anchors.
+
+    Args:
+        guess: log guessed price − anchor, (n,). guess_sd: its standard deviation, (n,).
+    """
+    sd = torch.sqrt(guess_sd**2 + population.spread**2)[:, None]
+    distance = (bank.offsets - (guess + population.shift)[:, None]) / sd  # (n, l)
+    location = torch.log_softmax(-0.5 * distance**2, dim=1)
+    return torch.log(population.shapes)[:, None] + location[:, None, :]
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """float64 tensor sharing the array's memory."""
+    return torch.as_tensor(np.asarray(array, np.float64))

@@ -1,0 +1,135 @@
+"""Context features: what text, neighbours, market and price add to the demand curve's estimate."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+VERSION = "1"
+"""Changes whenever a feature changes its meaning; statistics belong to one version."""
+
+TEXT_DIMENSIONS = 24
+MARKET_DIMENSIONS = 8
+
+NAMES = (
+    "own_curve",
+    "price",
+    "price_squared",
+    *(f"text_{i}" for i in range(TEXT_DIMENSIONS)),
+    *(f"market_text_{i}" for i in range(MARKET_DIMENSIONS)),
+    "has_neighbours",
+    "nearest_similarity",
+    "cost_known",
+    "cost_share",
+    "competitor_known",
+    "price_over_competitor",
+    "traffic_known",
+    "log_traffic",
+    "promotion",
+    "weekday_sin",
+    "weekday_cos",
+    "season_sin",
+    "season_cos",
+)
+"""Names of the features, in order. Each is multiplied by the own curve's estimate, so that the
+head learns relative corrections which mean the same at every price and demand level."""
+
+DIM = len(NAMES)
+PRIOR_MEAN = np.eye(DIM)[0]
+"""Before any evidence the head believes the own curve and corrects nothing."""
+
+TEXT = slice(3, 3 + TEXT_DIMENSIONS)
+MARKET = np.array(
+    [i for i, name in enumerate(NAMES) if name.startswith(("market", "comp", "traf", "log_t"))]
+    + [i for i, name in enumerate(NAMES) if name in ("price_over_competitor", "promotion")]
+    + [i for i, name in enumerate(NAMES) if name.startswith(("weekday", "season"))]
+)
+
+_DAY_US = 86_400_000_000
+_YEAR_US = 365.2425 * _DAY_US
+
+
+@cache
+def _projection(source: int, target: int) -> NDArray[np.float32]:
+    """Fixed orthogonal projection (source, target) that keeps a unit vector's expected length.
+
+    Random rather than fitted: it needs no data, so features never change as a catalogue grows.
+    """
+    gaussian = np.random.default_rng(source * 1000 + target).normal(size=(source, target))
+    q = np.linalg.qr(gaussian)[0] * np.sqrt(source / target)
+    return np.asarray(q, np.float32)
+
+
+def reduce(embeddings: NDArray[np.float32], target: int) -> NDArray[np.float32]:
+    """Project embeddings (n, d) to (n, target), d >= target."""
+    return np.asarray(embeddings @ _projection(embeddings.shape[1], target))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a decision can see besides own sales, one row per request; NaN where unknown.
+
+    Attributes:
+        text: listing embedding, float32 (n, d); zeros where there is none.
+        market_text: market embedding, float32 (n, d); zeros where there is none.
+        nearest_similarity: cosine with the nearest neighbour, (n,).
+        guess: log price guessed before own sales, currency units, (n,).
+        guess_sd: standard deviation of the guess, log units, (n,).
+        unit_cost: currency units, (n,).
+        competitor_price: currency units, (n,).
+        traffic: visitors expected, any unit, (n,).
+        promotion: 1 on promotion, 0 not, (n,).
+        at: time of the decision, microseconds since 1970 UTC, int64 (n,).
+    """
+
+    text: NDArray[np.float32]
+    market_text: NDArray[np.float32]
+    nearest_similarity: NDArray[np.float64]
+    guess: NDArray[np.float64]
+    guess_sd: NDArray[np.float64]
+    unit_cost: NDArray[np.float64]
+    competitor_price: NDArray[np.float64]
+    traffic: NDArray[np.float64]
+    promotion: NDArray[np.float64]
+    at: NDArray[np.int64]
+
+
+def features(context: Context, log_price: NDArray[np.float64]) -> torch.Tensor:
+    """Features of every arm before multiplication by the own curve, float32 (n, k, DIM).
+
+    Args:
+        log_price: log of the arms' prices, currency units, (n, k).
+    """
+    n, k = log_price.shape
+    out = np.empty((n, k, DIM), np.float32)
+    relative = np.clip(log_price - context.guess[:, None], -2.0, 2.0)
+    out[:, :, 0] = 1.0
+    out[:, :, 1] = relative
+    out[:, :, 2] = relative**2
+    out[:, :, TEXT] = reduce(context.text, TEXT_DIMENSIONS)[:, None]
+    here = TEXT.stop + MARKET_DIMENSIONS
+    out[:, :, TEXT.stop : here] = reduce(context.market_text, MARKET_DIMENSIONS)[:, None]
+    over_competitor = log_price - np.log(context.competitor_price)[:, None]
+    weekday = 2 * np.pi * (context.at / _DAY_US % 7) / 7
+    season = 2 * np.pi * (context.at / _YEAR_US % 1)
+    per_row = (
+        ~np.isnan(context.nearest_similarity),
+        context.nearest_similarity,
+        ~np.isnan(context.unit_cost),
+        np.clip(np.log(context.unit_cost) - context.guess, -3.0, 1.0),
+        ~np.isnan(context.competitor_price),
+        None,
+        ~np.isnan(context.traffic),
+        np.log1p(context.traffic) / 10.0,
+        context.promotion,
+        np.sin(weekday),
+        np.cos(weekday),
+        np.sin(season),
+        np.cos(season),
+    )
+    for offset, column in enumerate(per_row):
+        value = np.clip(over_competitor, -2.0, 2.0) if column is None else column[:, None]
+        out[:, :, here + offset] = np.nan_to_num(value)
+    return torch.from_numpy(out)

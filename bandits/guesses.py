@@ -1,0 +1,138 @@
+"""What a listing is worth before it has sold: a guess from reference price, cost and neighbours."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+REFERENCE_SD = 0.3
+"""Log error of a reference price as a guess of what buyers would pay."""
+
+UNKNOWN_SD = 1.5
+"""Log error of the catalogue's middle price as a guess, when nothing else is known."""
+
+UNKNOWN_PRICE = np.log(10.0)
+"""Log price, currency units, guessed where the catalogue is empty."""
+
+SHARPNESS = 12.0
+"""Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is known, one row per listing; NaN where unknown.
+
+    Attributes:
+        log_reference: log of reference price, or of what the listing sold for, (n,).
+        log_cost: log unit cost, (n,).
+        neighbour_price: log price of each neighbour, (n, k).
+        neighbour_cost: log unit cost of each neighbour, (n, k).
+        similarity: cosine with each neighbour, (n, k).
+    """
+
+    log_reference: NDArray[np.float64]
+    log_cost: NDArray[np.float64]
+    neighbour_price: NDArray[np.float64]
+    neighbour_cost: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+
+
+def _neighbour_mean(
+    values: NDArray[np.float64], similarity: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean over neighbours weighted by exp(SHARPNESS · similarity), (n,); NaN where none is."""
+    known = ~np.isnan(values) & ~np.isnan(similarity)
+    weight = np.where(known, np.exp(SHARPNESS * np.nan_to_num(similarity)), 0.0)
+    total = weight.sum(1)
+    mean = (weight * np.where(known, values, 0.0)).sum(1) / np.where(total > 0, total, 1.0)
+    return np.where(total > 0, mean, np.nan)
+
+
+def _fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Ridge around the mean of the columns of x (m, p): coefficients (p + 1,), residual sd.
+
+    The prior (each column weighs 1 / p, no intercept) counts as ten listings.
+    """
+    m, p = x.shape
+    design = np.column_stack([np.ones(m), x])
+    prior = np.concatenate([[0.0], np.full(p, 1.0 / p)])
+    scale = x.var(0) + 1e-3 if m else np.ones(p)
+    gram = design.T @ design + 10.0 * np.diag(np.concatenate([[1.0], scale]))
+    offset = y - design @ prior
+    coefficients = prior + np.linalg.solve(gram, design.T @ offset)
+    residual = y - design @ coefficients
+    return coefficients, float(np.sqrt((residual @ residual + 10 * 0.5**2) / (m + 10)))
+
+
+@dataclass(frozen=True, slots=True)
+class GuessModel:
+    """Log price from text neighbours and cost, fitted to the listings whose price is known.
+
+    Attributes:
+        middle: median log price. markup: median log(price / cost).
+        text, cost, both: (coefficients, residual standard deviation) for the listings of which
+            that much is known; `cost` uses the cost alone.
+        middle_sd: standard deviation of log price around `middle`.
+    """
+
+    middle: float
+    middle_sd: float
+    markup: float
+    text: tuple[NDArray[np.float64], float]
+    cost: tuple[NDArray[np.float64], float]
+    both: tuple[NDArray[np.float64], float]
+
+    @classmethod
+    def fit(cls, sources: Sources, markup: float = float(np.log(2.0))) -> "GuessModel":
+        """Fit to listings with known prices, which must not be among their own neighbours.
+
+        Args:
+            sources: rows with and without a known price; those without are left out.
+            markup: log(price / cost) assumed until at least ten listings show theirs.
+        """
+        y = sources.log_reference
+        known = ~np.isnan(y)
+        margins = (y - sources.log_cost)[known & ~np.isnan(sources.log_cost)]
+        if len(margins) >= 10:
+            markup = float(np.median(margins))
+        middle = float(np.median(y[known])) if known.any() else float(UNKNOWN_PRICE)
+        spread = float(y[known].std()) if known.sum() > 10 else UNKNOWN_SD
+        text, cost = cls._columns(sources, markup)
+        fits = []
+        for columns in ([text], [cost], [text, cost]):
+            x = np.column_stack(columns)
+            rows = known & ~np.isnan(x).any(1)
+            fits.append(_fit(x[rows], y[rows]))
+        return cls(middle, max(spread, 0.3), markup, fits[0], fits[1], fits[2])
+
+    @staticmethod
+    def _columns(
+        sources: Sources, markup: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        text = _neighbour_mean(sources.neighbour_price, sources.similarity)
+        # similar products carry similar markups: prefer theirs to the catalogue's
+        margins = _neighbour_mean(
+            sources.neighbour_price - sources.neighbour_cost, sources.similarity
+        )
+        return text, sources.log_cost + np.where(np.isnan(margins), markup, margins)
+
+    def guess(self, sources: Sources) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Guessed log price, currency units, and its standard deviation, (n,) each."""
+        n = len(sources.log_reference)
+        value = np.full(n, self.middle)
+        sd = np.full(n, self.middle_sd)
+        text, cost = self._columns(sources, self.markup)
+        # from the least to the most that can be known; later sources overwrite earlier ones
+        for columns, (coefficients, error) in (
+            ([text], self.text),
+            ([cost], self.cost),
+            ([text, cost], self.both),
+        ):
+            x = np.column_stack([np.ones(n), *columns])
+            rows = ~np.isnan(x).any(1)
+            value[rows] = x[rows] @ coefficients
+            sd[rows] = error
+        referenced = ~np.isnan(sources.log_reference)
+        value[referenced] = sources.log_reference[referenced]
+        sd[referenced] = REFERENCE_SD
+        return value, sd

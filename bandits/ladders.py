@@ -1,0 +1,70 @@
+"""Price ladders: the arms among which one price is drawn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.limits import GUARDRAILS, Limits
+
+NARROWEST = 0.2
+"""Log width of a ladder that the limits leave room for, so that there is always a choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ladders:
+    """Arms, one row per listing.
+
+    Attributes:
+        prices: minor units, int64 (n, k), rising; repeats stand where `allowed` is False.
+        allowed: bool (n, k); arms that can be drawn.
+        guardrails: bool (n, 7), columns as GUARDRAILS; those that changed the row's ladder.
+    """
+
+    prices: NDArray[np.int64]
+    allowed: NDArray[np.bool_]
+    guardrails: NDArray[np.bool_]
+
+
+def geometric_ladders(
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    limits: Limits,
+    arms: int,
+) -> Ladders:
+    """`arms` prices in equal ratios from `low` to `high`, moved inside the limits and rounded.
+
+    Args:
+        low, high: wished ends, minor units, float64 (n,), low <= high.
+        limits: feasible in every row.
+        arms: k; rows whose allowed prices are fewer get fewer arms.
+    """
+    feasible_low = np.clip(low, limits.lower, limits.upper)
+    feasible_high = np.clip(high, limits.lower, limits.upper)
+    # where limits squeeze the wished range to a point, open it again inside them
+    middle = np.sqrt(feasible_low * feasible_high)
+    squeezed = feasible_high < feasible_low * np.exp(NARROWEST)
+    widest = np.exp(NARROWEST)
+    low_end = np.where(squeezed, np.maximum(middle / widest, limits.lower), feasible_low)
+    high_end = np.where(squeezed, np.minimum(middle * widest, limits.upper), feasible_high)
+    ratio = np.log(high_end / low_end)[:, None]
+    wished = low_end[:, None] * np.exp(ratio * np.linspace(0.0, 1.0, arms))
+    prices = limits.round(wished)  # (n, k)
+    allowed = np.ones(prices.shape, np.bool_)
+    allowed[:, 1:] = np.diff(prices, axis=1) > 0
+    return Ladders(prices, allowed, _changed_by(low, high, limits))
+
+
+def _changed_by(
+    low: NDArray[np.float64], high: NDArray[np.float64], limits: Limits
+) -> NDArray[np.bool_]:
+    """Guardrails that bind inside the wished range, or rounded the arms; bool (n, 7)."""
+    cut_below = (limits.floors == limits.floors.max(1, keepdims=True)) & (
+        limits.floors > low[:, None]
+    )
+    cut_above = (limits.ceilings == limits.ceilings.min(1, keepdims=True)) & (
+        limits.ceilings < high[:, None]
+    )
+    changed = cut_below | cut_above
+    changed[:, GUARDRAILS.index("price_ending")] = limits.step > 1
+    return np.asarray(changed)

@@ -1,0 +1,107 @@
+"""Limits: the interval of prices that no decision may leave."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+GUARDRAILS = (
+    "cost_floor",
+    "min_price",
+    "minimum_advertised_price",
+    "max_price",
+    "max_step",
+    "price_ending",
+    "family",
+)
+"""Names of the guardrails, in the order of the columns of every guardrail array."""
+
+UNLIMITED = np.int64(2**62)
+"""Upper bound, in minor units, where nothing bounds the price from above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Allowed prices, one row per listing: `offset + j * step` within `lower`..`upper`.
+
+    Attributes:
+        lower: lowest allowed price, minor units, int64 (n,).
+        upper: highest allowed price, minor units, int64 (n,); below `lower` where nothing is.
+        step: distance between allowed prices, minor units, int64 (n,).
+        offset: remainder of every allowed price modulo `step`, minor units, int64 (n,).
+        floors: bound of each lower guardrail, minor units, int64 (n, 7); 0 where it is not set.
+        ceilings: bound of each upper guardrail, minor units, int64 (n, 7); UNLIMITED if not set.
+    """
+
+    lower: NDArray[np.int64]
+    upper: NDArray[np.int64]
+    step: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    floors: NDArray[np.int64]
+    ceilings: NDArray[np.int64]
+
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Rows with at least one allowed price, bool (n,)."""
+        return np.asarray(self.lower <= self.upper)
+
+    def round(self, prices: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Nearest allowed price to each of `prices` (minor units, (n, k)), int64 (n, k)."""
+        step, offset = self.step[:, None], self.offset[:, None]
+        nearest = np.rint((prices - offset) / step).astype(np.int64) * step + offset
+        return np.clip(nearest, self.lower[:, None], self.upper[:, None])
+
+
+def _ceil_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDArray[np.int64]:
+    # 19.99 * 100 is 1998.9999…: a bound may not move because binary floats cannot hold it
+    bound: NDArray[np.int64] = np.ceil(np.nan_to_num(price) * per_major - 1e-6).astype(np.int64)
+    return bound
+
+
+def _floor_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDArray[np.int64]:
+    bound: NDArray[np.int64] = np.floor(np.nan_to_num(price) * per_major + 1e-6).astype(np.int64)
+    return np.where(np.isnan(price), UNLIMITED, bound)
+
+
+def limits(
+    per_major: NDArray[np.int64],
+    *,
+    unit_cost: NDArray[np.float64],
+    min_price: NDArray[np.float64],
+    max_price: NDArray[np.float64],
+    minimum_advertised_price: NDArray[np.float64],
+    current_price: NDArray[np.float64],
+    max_step: NDArray[np.float64],
+    price_ending: NDArray[np.float64],
+) -> Limits:
+    """Limits from the seller's rules; every argument is (n,), NaN where unknown.
+
+    Args:
+        per_major: minor units per currency unit, int64.
+        unit_cost, min_price, max_price, minimum_advertised_price, current_price: currency units.
+        max_step: largest relative change against `current_price`, e.g. 0.1.
+        price_ending: the part of a price after whole currency units, e.g. 0.99.
+    """
+    n = len(per_major)
+    floors = np.zeros((n, len(GUARDRAILS)), np.int64)
+    ceilings = np.full((n, len(GUARDRAILS)), UNLIMITED)
+    column = GUARDRAILS.index
+    floors[:, column("cost_floor")] = _ceil_minor(unit_cost, per_major)
+    floors[:, column("min_price")] = _ceil_minor(min_price, per_major)
+    floors[:, column("minimum_advertised_price")] = _ceil_minor(minimum_advertised_price, per_major)
+    ceilings[:, column("max_price")] = _floor_minor(max_price, per_major)
+    stepped = ~np.isnan(current_price) & ~np.isnan(max_step)
+    change = np.where(stepped, max_step, 0.0)
+    down, up = current_price * (1 - change), current_price * (1 + change)
+    floors[:, column("max_step")] = np.where(stepped, _ceil_minor(down, per_major), 0)
+    ceilings[:, column("max_step")] = np.where(stepped, _floor_minor(up, per_major), UNLIMITED)
+
+    ended = ~np.isnan(price_ending)
+    step = np.where(ended, per_major, 1)
+    offset = np.where(ended, np.rint(np.nan_to_num(price_ending) * per_major), 0).astype(np.int64)
+    # a price is at least one minor unit: an article given away is not a pricing decision
+    lower = np.maximum(floors.max(1), 1)
+    upper = ceilings.min(1)
+    lower = -((offset - lower) // step) * step + offset  # up to the next allowed price
+    upper = np.where(upper == UNLIMITED, upper, (upper - offset) // step * step + offset)
+    return Limits(lower, upper, step, offset, floors, ceilings)

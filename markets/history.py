@@ -1,0 +1,105 @@
+"""Recorded sales, cleaned: what every loader gives and every simulated market starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+LISTING_COLUMNS = pl.Schema(
+    {
+        "listing_id": pl.String(),
+        "title": pl.String(),
+        "description": pl.String(),
+        "category": pl.String(),
+        "brand": pl.String(),
+        "family_group": pl.String(),
+        "currency": pl.String(),
+        "unit_cost": pl.Float64(),
+    }
+)
+SALES_COLUMNS = pl.Schema(
+    {
+        "listing_id": pl.String(),
+        "at": pl.Datetime("us", "UTC"),
+        "price": pl.Float64(),
+        "units": pl.Int64(),
+        "impressions": pl.Int64(),
+    }
+)
+_MAY_BE_NULL = {"description", "category", "brand", "unit_cost", "impressions"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """What was on sale and what sold, with a count of what was thrown away.
+
+    Args:
+        listings: one row per listing, columns as `LISTING_COLUMNS`: `listing_id` (unique), `title`,
+            `description` or null, `category` or null, `brand` or null, `family_group` (the key to
+            split by: variants of one product share it), `currency` (ISO 4217), `unit_cost`
+            (currency units) or null.
+        sales: one row per listing, period and price, columns as `SALES_COLUMNS`: `listing_id`,
+            `at` (UTC, start of the period), `price` (currency units per unit), `units`,
+            `impressions` (times shown in that period) or null where nobody counted.
+        dropped: reason in plain words -> rows of the source dropped for it.
+
+    Raises:
+        ValueError: a column is missing, of another type or null where it may not be; an id occurs
+            twice; a sale names an unknown listing.
+    """
+
+    listings: pl.DataFrame
+    sales: pl.DataFrame
+    dropped: dict[str, int]
+
+    def __post_init__(self) -> None:
+        _check_columns("listings", self.listings, LISTING_COLUMNS)
+        _check_columns("sales", self.sales, SALES_COLUMNS)
+        twice = self.listings.filter(pl.col("listing_id").is_duplicated())
+        if twice.height:
+            raise ValueError(f"listings: listing_id {twice['listing_id'][0]!r} occurs twice")
+        strangers = self.sales.join(self.listings, on="listing_id", how="anti")
+        if strangers.height:
+            raise ValueError(
+                f"sales: listing_id {strangers['listing_id'][0]!r} is not among the listings "
+                f"({strangers.height} such rows)"
+            )
+
+    def split(self, share: float, seed: int) -> tuple[History, History]:
+        """Split by `family_group`, so that no family has listings on both sides.
+
+        Args:
+            share: share of the families that goes to the first part, in (0, 1).
+            seed: the same seed and the same families give the same parts.
+
+        Returns:
+            Two histories, rows in their old order. `dropped` belongs to the source as a whole and
+            is repeated in both.
+
+        Raises:
+            ValueError: `share` is not in (0, 1), or there are fewer than two families.
+        """
+        if not 0.0 < share < 1.0:
+            raise ValueError(f"share must lie between 0 and 1, not {share}")
+        families = self.listings["family_group"].unique().sort()
+        if families.len() < 2:
+            raise ValueError(f"cannot split {families.len()} families in two")
+        order = np.random.default_rng(seed).permutation(families.len())
+        count = min(max(round(share * families.len()), 1), families.len() - 1)
+        in_first = pl.col("family_group").is_in(families.gather(order[:count]).implode())
+        return self._part(in_first), self._part(~in_first)
+
+    def _part(self, chosen: pl.Expr) -> History:
+        listings = self.listings.filter(chosen)
+        sales = self.sales.join(listings, on="listing_id", how="semi", maintain_order="left")
+        return History(listings, sales, dict(self.dropped))
+
+
+def _check_columns(name: str, frame: pl.DataFrame, expected: pl.Schema) -> None:
+    if frame.schema != expected:
+        raise ValueError(f"{name}: expected columns {dict(expected)}, found {dict(frame.schema)}")
+    for column in expected.keys() - _MAY_BE_NULL:
+        if frame[column].null_count():
+            raise ValueError(f"{name}: column {column!r} holds nulls")

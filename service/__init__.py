@@ -1,0 +1,1 @@
+"""The service: HTTP, the log, the fold over it, and the command line."""

@@ -1,0 +1,322 @@
+"""The HTTP service: bodies in, work to the engine, answers out."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from encoders import EncoderError
+from service import insight, reading, registering
+from service.documentation import OUTCOMES_CALL, PRICES_CALL, REGISTER_CALL
+from service.engine import Engine, Execute, Once, Work
+from service.gate import OPEN_PATHS, Gate
+from service.outcomes import record_outcomes
+from service.pricebandit import Pending, Pricebandit
+from service.pricing import PriceBatch, embed_markets, price
+from service.problems import ItemError, Problem
+from service.registering import Embedded
+from service.settings import Settings
+
+T = TypeVar("T")
+
+_LOGGER = logging.getLogger("pricebandit")
+
+
+class Service:
+    """What the routes share: the state, the engine that changes it, and threads for the rest.
+
+    Args:
+        bandit: opened state; closed with the service.
+        gate: who may come in, and how much each may ask.
+    """
+
+    def __init__(self, bandit: Pricebandit, gate: Gate) -> None:
+        self.bandit, self.gate = bandit, gate
+        self.engine = Engine(bandit)
+        # the encoder keeps a thread of its own: a long text must not hold up parsing or reading
+        self._encoding = ThreadPoolExecutor(1, "pricebandit-encoder")
+        self._reading = ThreadPoolExecutor(4, "pricebandit-reader")
+
+    def close(self) -> None:
+        """Finish what was taken in, and save."""
+        self._encoding.shutdown()
+        self._reading.shutdown()
+        self.engine.close()
+        self.bandit.close()
+
+    def check(self) -> None:
+        """See that prices can be decided and kept.
+
+        Raises:
+            Problem: 503, naming what cannot be used.
+        """
+        if not self.engine.alive:
+            raise Problem(503, "model: its thread has stopped, restart the service")
+        try:
+            with self.bandit.log.engine.connect() as conn:
+                conn.execute(sa.select(1))
+        except sa.exc.SQLAlchemyError as error:
+            raise Problem(503, f"log: {error}", {"Retry-After": "5"}) from None
+
+    async def encode(self, function: Callable[..., T], *args: Any) -> T:
+        """Run an embedding function on the encoder's thread."""
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._encoding, function, self.bandit, *args)
+
+    async def read(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a parsing or reading function off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
+
+    async def work(
+        self, execute: Execute, payload: Any, rows: int, once: Once | None = None
+    ) -> Response:
+        """Have the engine do something in a transaction; the answer once it is durable."""
+        future = self.engine.submit(Work(execute, payload, rows, once))
+        return Response(await asyncio.wrap_future(future), media_type="application/json")
+
+    async def look(self, function: Callable[..., dict[str, Any]], *args: Any) -> Response:
+        """Have the engine look at the state between two changes of it."""
+
+        def execute(bandit: Pricebandit, *_: object) -> Pending:
+            return Pending([function(bandit, *args)])
+
+        return await self.work(execute, None, 0)
+
+
+def _service(request: Request) -> Service:
+    service: Service | None = request.app.state.service
+    if service is None:
+        raise Problem(503, "the model and the log are still loading", {"Retry-After": "1"})
+    return service
+
+
+async def _body(request: Request, service: Service) -> bytes:
+    """The body of a JSON request.
+
+    Raises:
+        Problem: 415 not announced as JSON, 413 larger than the settings allow.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        # also keeps a web page from posting here without asking: browsers send JSON only after
+        # a preflight request, which is not granted
+        raise Problem(415, f"content-type is {kind!r}: send application/json")
+    limit = int(service.bandit.settings.max_body_mb * 1e6)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise Problem(413, f"the body is over {limit} bytes: send smaller batches")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _once(request: Request, body: bytes) -> Once | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 256 or not key.isprintable():
+        raise Problem(422, "Idempotency-Key must have 1 to 256 printable characters")
+    digest = hashlib.sha256(request.url.path.encode() + b"\0" + body).hexdigest()
+    return Once(request.state.caller, key, digest)
+
+
+router = APIRouter()
+
+
+@router.post("/v1/listings", openapi_extra=REGISTER_CALL)
+async def register(request: Request) -> Response:
+    """Upsert listings by `listing_id`."""
+    service = _service(request)
+    body = await _body(request, service)
+    once = _once(request, body)
+    items = await service.read(reading.listings, body)
+    service.gate.charge(request.state.caller, items.total)
+    try:
+        embedded = await service.encode(registering.embed_listings, items)
+    except EncoderError as error:
+        detail = f"the encoder cannot be used: {error}"
+        raise Problem(503, detail, {"Retry-After": "60"}) from None
+    return await service.work(registering.register, embedded, items.total, once)
+
+
+@router.get("/v1/listings/{listing_id}")
+async def get_listing(request: Request, listing_id: str) -> Response:
+    """The listing as it was accepted."""
+    return await _service(request).look(insight.listing, listing_id)
+
+
+@router.delete("/v1/listings/{listing_id}", status_code=204)
+async def delete_listing(request: Request, listing_id: str) -> Response:
+    """Take a listing out of service; what was decided on it stays in the log."""
+    await _service(request).work(registering.delete, listing_id, 1)
+    return Response(status_code=204)
+
+
+@router.get("/v1/listings/{listing_id}/similar")
+async def similar(
+    request: Request, listing_id: str, k: Annotated[int, Query(ge=1, le=100)] = 10
+) -> Response:
+    """Neighbours by text with cosine similarity, their prices and what they have earned."""
+    return await _service(request).look(insight.similar, listing_id, k)
+
+
+@router.get("/v1/listings/{listing_id}/demand")
+async def demand(request: Request, listing_id: str) -> Response:
+    """The estimated demand curve, and what text, market, price and own sales put in."""
+    return await _service(request).look(insight.demand, listing_id)
+
+
+@router.post("/v1/prices", openapi_extra=PRICES_CALL)
+async def prices(request: Request) -> Response:
+    """Price a batch; decisions come in the order of the requests."""
+    service = _service(request)
+    body = await _body(request, service)
+    once = _once(request, body)
+    asked = await service.read(reading.price_requests, body)
+    service.gate.charge(request.state.caller, asked.items.total)
+    items, what_ifs = asked.items, None
+    if asked.inline.rows:
+        embedded = await _embed_inline(service, asked)
+        if asked.record:
+            items = items.without(await _register_inline(service, embedded))
+        else:
+            what_ifs = embedded
+    market_text = await service.encode(embed_markets, items)
+    batch = PriceBatch(items, market_text, asked.explore, asked.record, what_ifs)
+    return await service.work(price, batch, items.total, once)
+
+
+async def _embed_inline(service: Service, asked: reading.Asked) -> Embedded:
+    embed = registering.embed_listings if asked.record else registering.embed_what_ifs
+    try:
+        return await service.encode(embed, asked.inline)
+    except EncoderError:
+        _LOGGER.exception("priced without text")
+        return registering.unembedded(service.bandit, asked.inline)
+
+
+async def _register_inline(service: Service, embedded: Embedded) -> list[ItemError]:
+    """Register listings on the way to their prices; the errors of requests that lost theirs."""
+    response = await service.work(registering.register, embedded, len(embedded.items.rows))
+    errors = [ItemError(**error) for error in orjson.loads(response.body)["errors"]]
+    return reading.inside_listing(errors)
+
+
+@router.post("/v1/outcomes", openapi_extra=OUTCOMES_CALL)
+async def outcomes(request: Request) -> Response:
+    """Report impressions and sales of decisions, late, in parts, in any order."""
+    service = _service(request)
+    body = await _body(request, service)
+    once = _once(request, body)
+    items = await service.read(reading.outcomes, body)
+    service.gate.charge(request.state.caller, items.total)
+    return await service.work(record_outcomes, items, items.total, once)
+
+
+@router.get("/v1/decisions/{decision_id}")
+async def get_decision(request: Request, decision_id: str) -> Response:
+    """Everything that decided a price, and its outcomes so far."""
+    service = _service(request)
+    source, names = service.bandit.log, service.bandit.catalogue.listing_id
+    found = await service.read(insight.decision, source, names, decision_id)
+    return Response(orjson.dumps(found), media_type="application/json")
+
+
+@router.get("/livez")
+async def livez() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> dict[str, str]:
+    """The model and the log can be used; 503 says which cannot."""
+    if request.app.state.failure:
+        raise Problem(503, f"model: {request.app.state.failure}")
+    service = _service(request)
+    await service.read(service.check)
+    return {"status": "ready", "model_version": service.bandit.fold.version}
+
+
+class _Admission:
+    """Lets the gate decide before anything of a request is read."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self._app, self._gate = app, gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            try:
+                caller = self._gate.admit(Request(scope))
+            except Problem as problem:
+                await problem.response()(scope, receive, send)
+                return
+            scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    """Any error as problem details."""
+    if isinstance(error, Problem):
+        return error.response()
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        field = ".".join(str(step) for step in first["loc"][1:])
+        return Problem(422, f"{field} is {first['input']!r:.80}: {first['msg']}").response()
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, error.detail, error.headers).response()
+    return Problem(500, f"{type(error).__name__}: this is a fault of the service").response()
+
+
+def create_app(
+    settings: Settings, on_failure: Callable[[Exception], None] | None = None
+) -> FastAPI:
+    """The application. It answers at once, and prices as soon as state is loaded (`/readyz`).
+
+    Args:
+        on_failure: called when the state cannot be opened; `/readyz` says why, too.
+    """
+    gate = Gate(settings.api_keys, settings.rate_limit)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async def load() -> None:
+            try:
+                bandit = await asyncio.to_thread(Pricebandit, settings)
+            except Exception as error:
+                app.state.failure = str(error)
+                if on_failure:
+                    on_failure(error)
+                return
+            app.state.service = Service(bandit, gate)
+
+        loading = asyncio.create_task(load())
+        yield
+        await loading
+        if app.state.service:
+            await asyncio.to_thread(app.state.service.close)
+            app.state.service = None
+
+    app = FastAPI(
+        title="Pricebandit",
+        summary="Prices for listings, and learning from the sales that come back.",
+        version="1",
+        lifespan=lifespan,
+    )
+    app.state.service, app.state.failure = None, None
+    app.add_middleware(_Admission, gate=gate)
+    for kind in (Problem, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _problem)
+    app.include_router(router)
+    return app

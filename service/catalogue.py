@@ -1,0 +1,253 @@
+"""The catalogue in memory: one array per field, one entry per listing."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits import minor_per_major
+from service.items import numbers
+
+NEIGHBOURS = 10
+"""Similar listings kept for each listing."""
+
+_MONEY = (
+    "unit_cost",
+    "reference_price",
+    "min_price",
+    "max_price",
+    "minimum_advertised_price",
+    "price_ending",
+    "max_step",
+)
+
+
+class Catalogue:
+    """Columns over listings. A row number, once given, means the same listing for ever.
+
+    Attributes (a, rows in use):
+        number: the numeric fields of the listings, name → float64 (a,), NaN where unknown.
+        per_major: minor units per currency unit, int64 (a,).
+        currency: codes, object (a,). active: False once deleted, bool (a,).
+        single: True where one impression sells one unit at most, bool (a,).
+        text: id of the listing's embedding, int64 (a,), -1 where it has none.
+        neighbours: rows of similar listings, nearest first, int64 (a, 10), -1 where fewer.
+        similarity: their cosines, float64 (a, 10), NaN where fewer.
+        anchor: log price that the listing's demand curves are relative to, NaN until needed.
+        last_price: price decided last, currency units, NaN before the first.
+        family: code of the family, int64 (a,), -1 without one.
+        sold: Σ units · log price and Σ units of recorded sales, float64 (a, 2).
+        learned_price: log price that own evidence points to, (a,), NaN until it does.
+        family_prices: family → (unit, price in minor units) decided last.
+        decided_until: id of the newest decision whose price is noted here.
+    """
+
+    def __init__(self) -> None:
+        self.row_of: dict[str, int] = {}  # active listings only
+        self.listing_id: list[str] = []
+        self.document: list[dict[str, Any]] = []
+        self.family_code: dict[str, int] = {}
+        self._room = 0
+        self.number: dict[str, NDArray[np.float64]] = {name: np.empty(0) for name in _MONEY}
+        self.per_major = np.empty(0, np.int64)
+        self.currency = np.empty(0, object)
+        self.active = np.empty(0, np.bool_)
+        self.single = np.empty(0, np.bool_)
+        self.text = np.empty(0, np.int64)
+        self.neighbours = np.empty((0, NEIGHBOURS), np.int64)
+        self.similarity = np.empty((0, NEIGHBOURS))
+        self.anchor = np.empty(0)
+        self.last_price = np.empty(0)
+        self.family = np.empty(0, np.int64)
+        self.sold = np.empty((0, 2))
+        self.learned_price = np.empty(0)
+        self.family_prices: dict[int, tuple[str, int]] = {}
+        self.decided_until = ""
+        self._row_of_text = np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.listing_id)
+
+    def _grow(self, needed: int) -> None:
+        if needed <= self._room:
+            return
+        self._room = max(needed, 2 * self._room, 1024)
+
+        def wider(old: NDArray[Any], fill: object) -> NDArray[Any]:
+            new = np.full((self._room, *old.shape[1:]), fill, old.dtype)
+            new[: len(old)] = old
+            return new
+
+        nan = np.nan
+        self.number = {name: wider(column, nan) for name, column in self.number.items()}
+        for name, fill in (
+            ("per_major", 1), ("currency", ""), ("active", False), ("single", False),
+            ("text", -1), ("neighbours", -1), ("similarity", nan), ("anchor", nan),
+            ("last_price", nan), ("family", -1), ("sold", 0.0), ("learned_price", nan),
+        ):  # fmt: skip
+            setattr(self, name, wider(getattr(self, name), fill))
+
+    def rows(self, listing_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Rows of listing ids, int64 (n,), -1 for those unknown or deleted."""
+        get = self.row_of.get
+        return np.fromiter((get(i, -1) for i in listing_ids), np.int64, len(listing_ids))
+
+    def assign(self, listing_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Rows for upserting distinct listing ids: their own, or new ones not yet in use."""
+        rows = self.rows(listing_ids)
+        new = rows < 0
+        rows[new] = len(self) + np.arange(new.sum())
+        return rows
+
+    def put(
+        self, rows: NDArray[np.int64], documents: Sequence[dict[str, Any]], text: NDArray[np.int64]
+    ) -> None:
+        """Write listings to rows that `assign` gave, with the ids of their embeddings."""
+        if len(rows) == 0:
+            return
+        self._grow(int(rows.max()) + 1)
+        for row, document in zip(rows.tolist(), documents, strict=True):
+            if row == len(self.listing_id):
+                self.listing_id.append(document["listing_id"])
+                self.document.append(document)
+            else:
+                self.document[row] = document
+            self.row_of[document["listing_id"]] = row
+        for name, column in self.number.items():
+            column[rows] = numbers(documents, name)
+        codes = [document["currency"] for document in documents]
+        self.currency[rows] = codes
+        self.per_major[rows] = minor_per_major(codes)
+        self.active[rows] = True
+        self.single[rows] = [d.get("one_unit_per_impression", False) for d in documents]
+        self.family[rows] = [
+            self.family_code.setdefault(d["family"], len(self.family_code)) if "family" in d else -1
+            for d in documents
+        ]
+        self.text[rows] = text
+        self.claim(text, rows)
+
+    def claim(self, text: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """Say which row an embedding stands for; of rows with one text, the last."""
+        text, rows = text[text >= 0], rows[text >= 0]
+        highest = int(text.max(initial=-1)) + 1
+        if highest > len(self._row_of_text):
+            grown = np.full(max(highest, 2 * len(self._row_of_text), 1024), -1, np.int64)
+            grown[: len(self._row_of_text)] = self._row_of_text
+            self._row_of_text = grown
+        self._row_of_text[text] = rows
+
+    def remove(self, row: int) -> None:
+        """Take a listing out of service; its row is never given again."""
+        self.active[row] = False
+        del self.row_of[self.listing_id[row]]
+
+    def nearest(
+        self,
+        own: NDArray[np.int64],
+        currency: Sequence[str],
+        similarity: NDArray[np.float32],
+        text: NDArray[np.int64],
+        own_text: NDArray[np.int64] | None = None,
+        k: int = NEIGHBOURS,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Neighbours by embedding as neighbours by listing: rows (n, k) and cosines (n, k).
+
+        Kept are active listings in the same currency, other than the listing itself.
+
+        Args:
+            own: the listings' rows, int64 (n,), -1 for what-ifs. currency: their codes.
+            similarity, text: cosines and embedding ids found, best first, (n, c), -1 where none.
+            own_text: embeddings of listings about to be `put`, which may be each other's
+                neighbours; their rows must be claimed. k: neighbours wanted.
+        """
+        n = len(own)
+        table = (
+            np.append(self._row_of_text, -1) if len(self._row_of_text) < 2 else self._row_of_text
+        )
+        inside = (text >= 0) & (text < len(table))
+        rows = np.where(inside, table[np.where(inside, text, 0)], -1)  # (n, k)
+        codes = np.asarray(currency, object)
+        good = (rows >= 0) & (rows != own[:, None])
+        old = good & (rows < len(self))
+        at = np.where(old, rows, 0)
+        alike = np.zeros(rows.shape, np.bool_)
+        if len(self):
+            # a claim may be out of date: the listing has another text by now, or never came
+            alike = old & self.active[at] & (self.text[at] == text)
+            alike &= self.currency[at] == codes[:, None]
+        if own_text is not None and len(own):
+            order = np.argsort(own)
+            found = order[np.searchsorted(own[order], rows).clip(0, n - 1)]
+            peer = good & (own[found] == rows)
+            peer &= (own_text[found] == text) & (codes[found] == codes[:, None])
+            alike = np.where(np.isin(rows, own), peer, alike)
+        order = np.argsort(~alike, axis=1, kind="stable")[:, :k]
+        kept = np.take_along_axis(alike, order, 1)
+        out_rows = np.full((n, k), -1, np.int64)
+        out_similarity = np.full((n, k), np.nan)
+        width = order.shape[1]
+        out_rows[:, :width] = np.where(kept, np.take_along_axis(rows, order, 1), -1)
+        out_similarity[:, :width] = np.where(kept, np.take_along_axis(similarity, order, 1), np.nan)
+        return out_rows, out_similarity
+
+    def charged(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What listings were sold for before, log currency units, shape of `rows`; NaN if unknown.
+
+        The reference price, else the mean of recorded sales by units.
+        """
+        if len(self) == 0:
+            return np.full(rows.shape, np.nan)
+        sold = self.sold[rows]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            price = np.log(self.number["reference_price"][rows])
+            recorded = sold[..., 0] / sold[..., 1]
+        return np.where(rows >= 0, np.where(np.isnan(price), recorded, price), np.nan)
+
+    def worth(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What listings are worth to others: as `charged`, else what own evidence points to."""
+        if len(self) == 0:
+            return np.full(rows.shape, np.nan)
+        price = self.charged(rows)
+        return np.where(np.isnan(price) & (rows >= 0), self.learned_price[rows], price)
+
+    def log_cost(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log unit cost, currency units, same shape as `rows`; NaN where unknown or nothing."""
+        if len(self) == 0:
+            return np.full(rows.shape, np.nan)
+        cost = self.number["unit_cost"][rows]
+        return np.log(np.where((rows >= 0) & (cost > 0), cost, np.nan))
+
+    def record_sales(
+        self, rows: NDArray[np.int64], log_price: NDArray[np.float64], units: NDArray[np.float64]
+    ) -> None:
+        """Add recorded sales, (m,) each; rows repeat."""
+        np.add.at(self.sold, rows, np.stack([units * log_price, units], axis=1))
+
+    def note_prices(
+        self,
+        rows: NDArray[np.int64],
+        price: NDArray[np.int64],
+        family: Sequence[str | None],
+        unit: Sequence[str | None],
+        at_us: NDArray[np.int64],
+        last: str,
+    ) -> None:
+        """Note prices decided, oldest first; `last` is the id of the newest.
+
+        Args:
+            rows: (m,). price: minor units. family, unit: as decided. at_us: microseconds UTC.
+        """
+        self.last_price[rows] = price / self.per_major[rows]
+        self.decided_until = max(self.decided_until, last)
+        for i, name in enumerate(family):
+            if name is not None and name in self.family_code:
+                held_for = unit[i] or utc_day(int(at_us[i]))
+                self.family_prices[self.family_code[name]] = (held_for, int(price[i]))
+
+
+def utc_day(at_us: int) -> str:
+    """The day (UTC) of a time in microseconds since 1970, e.g. 2026-01-31."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).date().isoformat()

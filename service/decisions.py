@@ -1,0 +1,190 @@
+"""Decisions as the HTTP contract and the log spell them, a batch at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from bandits import GUARDRAILS
+from service.catalogue import Catalogue
+from service.ids import as_text
+from service.subjects import Priced
+
+POLICY = "bandit"
+NO_TEXT = "text not embedded: priced from cost, reference price and own sales alone"
+EVIDENCE = 3
+
+_GUARDRAIL_SETS: dict[int, list[str]] = {}
+
+
+def _names(flags: NDArray[np.bool_]) -> list[list[str]]:
+    """Names of the guardrails set in each row; rows with the same set share one list."""
+    codes = flags @ (1 << np.arange(len(GUARDRAILS)))
+    for code in set(codes.tolist()) - _GUARDRAIL_SETS.keys():
+        _GUARDRAIL_SETS[code] = [g for i, g in enumerate(GUARDRAILS) if code >> i & 1]
+    return [_GUARDRAIL_SETS[code] for code in codes.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Decisions ready to leave, one entry each, in the order of `Priced`.
+
+    Attributes:
+        answers: as the contract spells them. rows: as the log keeps them.
+    """
+
+    answers: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+
+
+def write(
+    priced: Priced,
+    catalogue: Catalogue,
+    requests: Sequence[dict[str, Any]],
+    ids: NDArray[np.uint64],
+    recorded: NDArray[np.bool_],
+    version: str,
+    features_of: str,
+    at_us: int,
+) -> Written:
+    """Spell decisions out.
+
+    Args:
+        requests: the items priced, n. ids: their decision ids, uint64 (n, 2).
+        recorded: False for what-ifs, which get no id and no row, bool (n,).
+        version: of the model. features_of: of its features.
+    """
+    subjects, decisions = priced.subjects, priced.decisions
+    n = len(subjects)
+    pick = decisions.arm[:, None]
+    allowed = decisions.ladders.allowed
+    propensity = np.take_along_axis(decisions.propensities, pick, 1)[:, 0]
+    units = np.take_along_axis(decisions.estimates.mean, pick, 1)[:, 0]
+    low, high = (np.take_along_axis(e, pick, 1)[:, 0] for e in decisions.estimates.interval())
+    price_minor = decisions.price
+    price = price_minor / subjects.per_major
+    unit_cost = subjects.number["unit_cost"]
+    margin = price - np.nan_to_num(unit_cost)
+    arm = (np.take_along_axis(allowed.cumsum(1), pick, 1)[:, 0] - 1).tolist()
+    ends = allowed.sum(1).cumsum()
+    starts = np.concatenate([[0], ends[:-1]]).tolist()
+    spans = [slice(start, end) for start, end in zip(starts, ends.tolist(), strict=True)]
+    ladder_minor = decisions.ladders.prices[allowed]
+    ladder = (decisions.ladders.prices / subjects.per_major[:, None])[allowed].tolist()
+    guardrails = _names(decisions.ladders.guardrails)
+    texts = as_text(ids)
+    profit = units * margin
+    money = (price.tolist(), units.tolist(), profit.tolist(), (low * margin).tolist(),
+             (high * margin).tolist(), propensity.tolist())  # fmt: skip
+    keys = zip(
+        texts, recorded.tolist(), subjects.listing_id.tolist(), subjects.currency.tolist(),
+        requests, arm, spans, guardrails, _evidence(priced, catalogue),
+        subjects.embedded.tolist(), *money, strict=True,
+    )  # fmt: skip
+    answers = [
+        {
+            **({"decision_id": text} if record else {}),
+            "listing_id": listing_id,
+            **({"request_id": request["request_id"]} if "request_id" in request else {}),
+            "price": p,
+            "currency": currency,
+            "arm": a,
+            "ladder": ladder[span],
+            "propensity": chance,
+            "expected": {
+                "units_per_impression": u,
+                "profit_per_impression": gain,
+                "low": lowest,
+                "high": highest,
+            },
+            "policy": POLICY,
+            "guardrails": names,
+            "evidence": similar,
+            **({"degraded": False} if embedded else {"degraded": True, "reason": NO_TEXT}),
+        }
+        for text, record, listing_id, currency, request, a, span, names, similar, embedded,
+            p, u, gain, lowest, highest, chance in keys
+    ]  # fmt: skip
+    if not recorded.any():
+        return Written(answers, [])
+    families = np.array([*catalogue.family_code, None], object)[subjects.family].tolist()
+    blobs = (
+        _slices(ladder_minor, spans),
+        _slices(decisions.scores[allowed], spans),
+        _slices(decisions.propensities[allowed], spans),
+        _slices(decisions.features.ravel(), _even(n, decisions.features.shape[1])),
+    )
+    columns = zip(
+        texts, subjects.listing.tolist(), requests, families, answers, price_minor.tolist(),
+        unit_cost.tolist(), recorded.tolist(), *blobs, strict=True,
+    )  # fmt: skip
+    rows = [
+        {
+            "id": text,
+            "listing": listing,
+            "at": at_us,
+            "request_id": request.get("request_id"),
+            "unit": request.get("unit"),
+            "family": family,
+            "market": orjson.dumps(request["market"]).decode() if "market" in request else None,
+            "policy": POLICY,
+            "model_version": version,
+            "features_of": features_of,
+            "features": features,
+            "currency": answer["currency"],
+            "unit_cost": cost if cost == cost else None,
+            "price": minor,
+            "arm": answer["arm"],
+            "propensity": answer["propensity"],
+            "ladder": ladder_bytes,
+            "scores": score_bytes,
+            "propensities": propensity_bytes,
+            **answer["expected"],
+            "guardrails": " ".join(answer["guardrails"]),
+            "degraded": answer.get("reason"),
+        }
+        for text, listing, request, family, answer, minor, cost, record, ladder_bytes,
+            score_bytes, propensity_bytes, features in columns
+        if record
+    ]  # fmt: skip
+    return Written(answers, rows)
+
+
+def _even(n: int, width: int) -> list[slice]:
+    return [slice(i * width, (i + 1) * width) for i in range(n)]
+
+
+def _slices(flat: NDArray[Any], spans: Sequence[slice]) -> list[bytes]:
+    """Bytes of each span of a flat array, without a copy of the array per row."""
+    size = flat.itemsize
+    raw = np.ascontiguousarray(flat).tobytes()
+    return [raw[span.start * size : span.stop * size] for span in spans]
+
+
+def _evidence(priced: Priced, catalogue: Catalogue) -> list[list[dict[str, Any]]]:
+    """Up to three similar listings for each subject, with their prices where known."""
+    rows = priced.subjects.neighbours[:, :EVIDENCE]
+    prices = shown_prices(catalogue, rows)
+    similarity = np.round(priced.subjects.similarity[:, :EVIDENCE], 4)
+    name = catalogue.listing_id
+    return [
+        [
+            {"listing_id": name[r], "similarity": s, **({"price": p} if p == p else {})}
+            for r, s, p in zip(*triple, strict=True)
+            if r >= 0
+        ]
+        for triple in zip(rows.tolist(), similarity.tolist(), prices.tolist(), strict=True)
+    ]
+
+
+def shown_prices(catalogue: Catalogue, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Price of each listing: decided last, else charged before; currency units, NaN if neither."""
+    if len(catalogue) == 0:
+        return np.full(rows.shape, np.nan)
+    last = np.where(rows >= 0, catalogue.last_price[rows], np.nan)
+    charged = np.exp(catalogue.charged(rows))
+    per_major = catalogue.per_major[rows]
+    return np.where(np.isnan(last), np.round(charged * per_major) / per_major, last)

@@ -1,0 +1,229 @@
+"""The one thread that changes state: waiting work is gathered into batches, each committed once."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from service import log
+from service.pricebandit import Pending, Pricebandit, now_us
+from service.problems import Problem
+
+ANSWERS_KEPT_US = 24 * 3600 * 1_000_000
+
+_LOGGER = logging.getLogger("pricebandit")
+
+Execute = Callable[[Pricebandit, sa.Connection, Sequence[Any]], Pending]
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A request to be carried out once: who sent it, its key, and a hash of what it says."""
+
+    caller: str
+    key: str
+    request_hash: str
+
+
+@dataclass(slots=True)
+class Work:
+    """Something to be done in a transaction.
+
+    Attributes:
+        execute: does it, together with other work of the same function.
+        payload: its share of the batch. rows: items in it.
+        once: set where the caller sent an idempotency key.
+        future: the answer's JSON.
+    """
+
+    execute: Execute
+    payload: Any
+    rows: int
+    once: Once | None = None
+    future: Future[bytes] = field(default_factory=Future)
+
+
+class Engine:
+    """Carries out work in the order it came, many at a time where they are of one kind.
+
+    A batch is one transaction: it is durable before any of its answers is given.
+
+    Args:
+        bandit: whose state is changed; nothing else may change it while the engine runs.
+    """
+
+    def __init__(self, bandit: Pricebandit) -> None:
+        self.bandit = bandit
+        self._wait = bandit.settings.max_wait_ms / 1000
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._held: Work | None = None  # taken from the queue, but of another kind than its batch
+        self._waiting = 0
+        self._counting = threading.Lock()
+        self._swept = 0
+        self._thread = threading.Thread(target=self._run, name="pricebandit-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether work is being carried out."""
+        return self._thread.is_alive()
+
+    def submit(self, work: Work) -> Future[bytes]:
+        """Queue work.
+
+        Raises:
+            Problem: 503, more rows are waiting than the settings allow.
+        """
+        with self._counting:
+            if self._waiting and self._waiting + work.rows > self.bandit.settings.queue_rows:
+                raise Problem(
+                    503,
+                    f"{self._waiting} items are waiting already: send this again in a second",
+                    {"Retry-After": "1"},
+                )
+            self._waiting += work.rows
+        self._queue.put(work)
+        return work.future
+
+    def close(self) -> None:
+        """Finish what is queued, then stop."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            with self._counting:
+                self._waiting -= sum(work.rows for work in batch)
+            self._carry_out(batch)
+
+    def _next_batch(self) -> list[Work] | None:
+        """The next works of one kind, waiting a little for more; None when it is time to stop."""
+        first = self._held or self._queue.get()
+        self._held = None
+        if first is None:
+            return None
+        batch, rows = [first], first.rows
+        deadline = time.monotonic() + self._wait
+        while rows < self.bandit.settings.max_batch:
+            try:
+                work = self._queue.get(timeout=max(deadline - time.monotonic(), 0))
+            except queue.Empty:
+                break
+            keys = {w.once.key for w in batch if w.once}
+            fits = (
+                work is not None
+                and work.execute == first.execute
+                and rows + work.rows <= self.bandit.settings.max_batch
+                and not (work.once and work.once.key in keys)  # let the first be answered first
+            )
+            if not fits:
+                self._held = work
+                if work is None:
+                    self._queue.put(None)
+                break
+            assert work is not None
+            batch.append(work)
+            rows += work.rows
+        return batch
+
+    def _carry_out(self, batch: list[Work]) -> None:
+        try:
+            answers = self._transact(batch)
+        except Exception as error:
+            if len(batch) > 1:  # find the one at fault, and spare the others
+                for work in batch:
+                    self._carry_out([work])
+                return
+            if not isinstance(error, Problem):
+                _LOGGER.exception("a batch failed; nothing of it was kept")
+            batch[0].future.set_exception(_explained(error))
+            return
+        for work, answer in zip(batch, answers, strict=True):
+            work.future.set_result(answer)
+
+    def _transact(self, batch: list[Work]) -> list[bytes]:
+        answers: list[bytes | None] = [None] * len(batch)
+        keyed = [work.once for work in batch if work.once]
+        with self.bandit.log.transaction() as conn:
+            if keyed:
+                for i, body in self._given_before(conn, batch):
+                    answers[i] = body
+            new = [i for i, answer in enumerate(answers) if answer is None]
+            pending = Pending([])
+            if new:
+                pending = batch[0].execute(self.bandit, conn, [batch[i].payload for i in new])
+                for i, answer in zip(new, pending.answers, strict=True):
+                    answers[i] = orjson.dumps(answer)
+            kept = [(batch[i].once, answers[i]) for i in new if batch[i].once]
+            if kept:
+                self._keep(conn, kept)
+        pending.apply()
+        return [answer or b"" for answer in answers]
+
+    def _given_before(self, conn: sa.Connection, batch: list[Work]) -> list[tuple[int, bytes]]:
+        """Answers already given to the keys in the batch: (place, body).
+
+        Raises:
+            Problem: 409, a key was used before with another request.
+        """
+        table = log.answers.c
+        found = {}
+        keys = [work.once.key for work in batch if work.once]
+        query = sa.select(table.caller, table.key, table.request_hash, table.body).where(
+            table.at > now_us() - ANSWERS_KEPT_US
+        )
+        for row in log.select_in(conn, query, table.key, keys):
+            found[row.caller, row.key] = row
+        out = []
+        for i, work in enumerate(batch):
+            if work.once is None or (work.once.caller, work.once.key) not in found:
+                continue
+            row = found[work.once.caller, work.once.key]
+            if row.request_hash != work.once.request_hash:
+                raise Problem(
+                    409,
+                    f"Idempotency-Key {work.once.key!r} was used with another request: "
+                    "take a new key for a new request",
+                )
+            out.append((i, row.body))
+        return out
+
+    def _keep(self, conn: sa.Connection, answered: Sequence[tuple[Any, Any]]) -> None:
+        at = now_us()
+        table = log.answers
+        if at - self._swept > ANSWERS_KEPT_US // 24:  # once an hour, what nobody may ask for again
+            conn.execute(table.delete().where(table.c.at <= at - ANSWERS_KEPT_US))
+            self._swept = at
+        conn.execute(
+            table.insert(),
+            [
+                {
+                    "caller": once.caller,
+                    "key": once.key,
+                    "request_hash": once.request_hash,
+                    "body": body,
+                    "at": at,
+                }
+                for once, body in answered
+            ],
+        )
+
+
+def _explained(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, sa.exc.OperationalError):
+        return Problem(
+            503,
+            f"the log cannot be written ({error.orig}): nothing of this request was kept, "
+            "send it again",
+            {"Retry-After": "5"},
+        )
+    return Problem(500, f"{type(error).__name__}: nothing of this request was kept")

@@ -1,0 +1,226 @@
+"""What the service can say of a listing or a decision: similar listings, demand, the reasons."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from bandits import Context, Estimates, minor_per_major, uniforms
+from service import ids, log
+from service.bounds import bounds_of
+from service.decisions import shown_prices
+from service.pricebandit import Pricebandit, now_us
+from service.problems import Problem
+from service.subjects import listings_of
+
+
+def _row(bandit: Pricebandit, listing_id: str) -> NDArray[np.int64]:
+    row = bandit.catalogue.row_of.get(listing_id)
+    if row is None:
+        raise Problem(404, f"listing_id is {listing_id!r:.80}: unknown, register it first")
+    return np.array([row])
+
+
+def listing(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
+    """The listing as it was accepted.
+
+    Raises:
+        Problem: 404, it is not in the catalogue.
+    """
+    return bandit.catalogue.document[int(_row(bandit, listing_id)[0])]
+
+
+def similar(bandit: Pricebandit, listing_id: str, k: int) -> dict[str, Any]:
+    """The `k` most similar listings with cosine, price, and what each has earned.
+
+    Raises:
+        Problem: 404, it is not in the catalogue.
+    """
+    catalogue, row = bandit.catalogue, _row(bandit, listing_id)
+    text = catalogue.text[row]
+    if text[0] < 0:
+        return {"listing_id": listing_id, "similar": []}
+    vector = bandit.listing_texts.vectors(text)
+    cosines, found = bandit.listing_texts.neighbours(vector, 3 * k + 10)
+    rows, similarity = catalogue.nearest(row, catalogue.currency[row].tolist(), cosines, found, k=k)
+    rows, similarity = rows[0][rows[0] >= 0], similarity[0][rows[0] >= 0]
+    totals = bandit.policy.evidence.gather(rows)[2].numpy()  # units, impressions, revenue, profit
+    prices = shown_prices(catalogue, rows)
+    places = np.log10(catalogue.per_major[rows]).astype(int)
+    return {
+        "listing_id": listing_id,
+        "similar": [
+            {
+                "listing_id": catalogue.listing_id[r],
+                "title": catalogue.document[r]["title"],
+                "similarity": s,
+                **({"price": p} if p == p else {}),
+                "currency": catalogue.currency[r],
+                "impressions": int(impressions),
+                "units": int(units),
+                "revenue": round(revenue, d),
+                "profit": round(profit, d),
+            }
+            for r, s, p, d, (units, impressions, revenue, profit) in zip(
+                rows.tolist(),
+                similarity.tolist(),
+                prices.tolist(),
+                places.tolist(),
+                totals.tolist(),
+                strict=True,
+            )
+        ],
+    }
+
+
+def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
+    """The estimated demand curve over the listing's present ladder, and where it comes from.
+
+    Raises:
+        Problem: 404, it is not in the catalogue; 409, its limits leave no price.
+    """
+    row = _row(bandit, listing_id)
+    subjects, guess, sd = bandit.strangers(row)
+    bounds = bounds_of(subjects)
+    if not bounds.feasible.all():
+        raise Problem(409, "the listing's limits leave no price: change one of them")
+    at = now_us()
+    listings = listings_of(subjects, guess, sd, bounds, np.arange(1), at)
+    policy = bandit.policy
+    belief = policy.posterior(listings)
+    ladders = policy.ladders(listings, belief)
+    minor = ladders.prices[:, ladders.allowed[0]]
+    prices = minor / subjects.per_major[:, None]
+    estimates, _ = policy.estimate(listings, belief, prices)
+    low, high = estimates.interval()
+    margin = (prices - np.nan_to_num(subjects.number["unit_cost"])[:, None])[0]
+    middle, middle_sd = bandit.guesses.middle(subjects)
+    parts = policy.contributions(listings, _uninformed(listings.context, middle, middle_sd), prices)
+    totals = policy.evidence.gather(row)[2][0].tolist()
+    return {
+        "listing_id": listing_id,
+        "currency": subjects.currency[0],
+        "objective": "revenue" if np.isnan(subjects.number["unit_cost"][0]) else "profit",
+        "model_version": bandit.fold.version,
+        "impressions": int(totals[1]),
+        "units": int(totals[0]),
+        "guess": {"price": float(np.exp(guess[0])), "log_sd": float(sd[0])},
+        "curve": _curve(prices[0], margin, estimates, low[0], high[0], parts),
+    }
+
+
+def _curve(
+    prices: NDArray[np.float64],
+    margin: NDArray[np.float64],
+    estimates: Estimates,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    parts: dict[str, NDArray[np.float64]],
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "price": float(price),
+            "units_per_impression": {"estimate": u, "low": lo, "high": hi},
+            "profit_per_impression": {"estimate": u * m, "low": lo * m, "high": hi * m},
+            "contributions": {name: float(part[0, i]) for name, part in parts.items()},
+        }
+        for i, (price, m, u, lo, hi) in enumerate(
+            zip(
+                prices.tolist(),
+                margin.tolist(),
+                estimates.mean[0].tolist(),
+                low.tolist(),
+                high.tolist(),
+                strict=True,
+            )
+        )
+    ]
+
+
+def _uninformed(
+    context: Context, middle: NDArray[np.float64], middle_sd: NDArray[np.float64]
+) -> Context:
+    nan = np.full(len(middle), np.nan)
+    return Context(
+        np.zeros_like(context.text),
+        np.zeros_like(context.market_text),
+        nan,
+        middle,
+        middle_sd,
+        nan,
+        nan,
+        nan,
+        np.zeros(len(middle)),
+        context.at,
+    )
+
+
+def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[str, Any]:
+    """Everything that decided a price, and its outcomes so far.
+
+    Args:
+        listing_ids: of every catalogue row.
+
+    Raises:
+        Problem: 404, there is no such decision.
+    """
+    key = ids.canonical(decision_id)
+    d, o = log.decisions, log.outcomes
+    with source.engine.connect() as conn:
+        row = conn.execute(d.select().where(d.c.id == key)).one_or_none() if key else None
+        if row is None:
+            raise Problem(404, f"decision_id is {decision_id!r:.80}: unknown")
+        came = conn.execute(o.select().where(o.c.decision_id == key).order_by(o.c.seq)).all()
+    per_major = minor_per_major([row.currency])[0]
+    ladder = np.frombuffer(row.ladder, np.int64) / per_major
+    return {
+        "decision_id": row.id,
+        "listing_id": listing_ids[row.listing],
+        **_present(request_id=row.request_id, unit=row.unit, family=row.family),
+        "decided_at": _rfc3339(row.at),
+        "policy": row.policy,
+        "model_version": row.model_version,
+        "features_version": row.features_of,
+        "features_hash": hashlib.sha256(row.features).hexdigest(),
+        "market": orjson.loads(row.market) if row.market else {},
+        **_present(unit_cost=row.unit_cost),
+        "price": row.price / per_major,
+        "currency": row.currency,
+        "arm": row.arm,
+        "ladder": ladder.tolist(),
+        "scores": np.frombuffer(row.scores, np.float64).tolist(),
+        "propensities": np.frombuffer(row.propensities, np.float64).tolist(),
+        "propensity": row.propensity,
+        "uniform": float(uniforms(ids.as_words([row.id]))[0]),
+        "expected": {
+            "units_per_impression": row.units_per_impression,
+            "profit_per_impression": row.profit_per_impression,
+            "low": row.low,
+            "high": row.high,
+        },
+        "guardrails": row.guardrails.split(),
+        "degraded": row.degraded is not None,
+        **_present(reason=row.degraded),
+        "outcomes": [
+            {
+                "outcome_id": outcome.outcome_id,
+                "impressions": outcome.impressions,
+                "units": outcome.units,
+                "returned_units": outcome.returned_units,
+                "occurred_at": _rfc3339(outcome.occurred_at),
+                "received_at": _rfc3339(outcome.received_at),
+            }
+            for outcome in came
+        ],
+    }
+
+
+def _rfc3339(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,206 @@
+"""The log of listings, decisions, sales and outcomes: the truth, over which the model is a fold."""
+
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+metadata = sa.MetaData()
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+# Times are microseconds since 1970 UTC; prices are integer minor units of the listing's currency.
+listings = sa.Table(
+    "listings",
+    metadata,
+    sa.Column("row", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("listing_id", sa.Text, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),  # JSON as accepted
+    sa.Column("neighbours", sa.LargeBinary, nullable=False),  # int64 rows, then float64 cosines
+    sa.Column("anchor", sa.Double),  # log price; set once, by the first decision or sale
+    sa.Column("registered_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("deleted_at", sa.BigInteger),
+    sa.Index(
+        "listings_active",
+        "listing_id",
+        unique=True,
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    ),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.Uuid(as_uuid=False), primary_key=True),
+    sa.Column("listing", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("unit", sa.Text),
+    sa.Column("family", sa.Text),
+    sa.Column("market", sa.Text),  # JSON as accepted
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("features_of", sa.Text, nullable=False),  # version of the features below
+    sa.Column("features", sa.LargeBinary, nullable=False),  # float32, of the arm drawn
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("unit_cost", sa.Double),
+    sa.Column("price", sa.BigInteger, nullable=False),
+    sa.Column("arm", sa.SmallInteger, nullable=False),
+    sa.Column("propensity", sa.Double, nullable=False),
+    sa.Column("ladder", sa.LargeBinary, nullable=False),  # int64 minor units
+    sa.Column("scores", sa.LargeBinary, nullable=False),  # float64
+    sa.Column("propensities", sa.LargeBinary, nullable=False),  # float64
+    sa.Column("units_per_impression", sa.Double, nullable=False),
+    sa.Column("profit_per_impression", sa.Double, nullable=False),
+    sa.Column("low", sa.Double, nullable=False),
+    sa.Column("high", sa.Double, nullable=False),
+    sa.Column("guardrails", sa.Text, nullable=False),  # names, separated by spaces
+    sa.Column("degraded", sa.Text),
+    sqlite_with_rowid=False,
+)
+
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("decision_id", sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column("outcome_id", sa.Text, nullable=False),
+    sa.Column("impressions", sa.BigInteger, nullable=False),
+    sa.Column("units", sa.BigInteger, nullable=False),
+    sa.Column("returned_units", sa.BigInteger, nullable=False),
+    sa.Column("occurred_at", sa.BigInteger, nullable=False),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("decision_id", "outcome_id", name="outcomes_once"),
+    sqlite_autoincrement=True,
+)
+
+unmatched = sa.Table(
+    "unmatched_outcomes",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),  # JSON as received
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+sales = sa.Table(
+    "sales",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("sale_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("listing", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("price", sa.BigInteger, nullable=False),
+    sa.Column("units", sa.BigInteger, nullable=False),
+    sa.Column("impressions", sa.BigInteger),
+    sqlite_autoincrement=True,
+)
+
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("caller", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(256), primary_key=True),
+    sa.Column("request_hash", sa.String(64), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False, index=True),
+)
+
+_PARAMETERS = 20_000
+"""Values in one IN list: below the 32,766 of SQLite and the 65,535 of PostgreSQL."""
+
+
+class LogInUse(RuntimeError):
+    """Another process writes this log."""
+
+
+class Log:
+    """One database, written by one process at a time.
+
+    Args:
+        url: SQLAlchemy URL, SQLite or PostgreSQL. The schema is made or brought up to date.
+
+    Raises:
+        LogInUse: another process has this PostgreSQL log open for writing.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(url, hide_parameters=True)
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _configure_sqlite)
+        self._writer = self._lock_postgresql()
+        self._migrate()
+        with self.engine.begin() as conn:
+            if conn.scalar(sa.select(meta.c.value).where(meta.c.name == "log_id")) is None:
+                conn.execute(meta.insert(), {"name": "log_id", "value": str(uuid.uuid4())})
+            self.id: str = conn.scalar(sa.select(meta.c.value).where(meta.c.name == "log_id")) or ""
+
+    def _lock_postgresql(self) -> sa.Connection | None:
+        # a SQLite log lies in a home folder, which is locked as a whole
+        if self.engine.dialect.name != "postgresql":
+            return None
+        conn = self.engine.connect()
+        if not conn.scalar(sa.text("SELECT pg_try_advisory_lock(7072696365)")):
+            conn.close()
+            raise LogInUse(
+                f"the log at {self.engine.url!r} is open in another process: stop that one first"
+            )
+        conn.commit()
+        return conn
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        with self.engine.begin() as conn:
+            config.attributes["connection"] = conn
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A connection whose writes are all durable when the block ends, or none of them."""
+        with self.engine.begin() as conn:
+            yield conn
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._writer is not None:
+            self._writer.close()
+        self.engine.dispose()
+
+    def stream(self, query: sa.Select[Any], size: int = 20_000) -> Iterator[Sequence[sa.Row[Any]]]:
+        """Rows of `query` in parts of at most `size`, without holding all of them."""
+        with self.engine.connect().execution_options(stream_results=True) as conn:
+            yield from conn.execute(query).partitions(size)
+
+
+def select_in(
+    conn: sa.Connection, query: sa.Select[Any], column: sa.Column[Any], values: Sequence[Any]
+) -> list[sa.Row[Any]]:
+    """Rows of `query` whose `column` is among `values`, however many they are."""
+    found: list[sa.Row[Any]] = []
+    for start in range(0, len(values), _PARAMETERS):
+        part = values[start : start + _PARAMETERS]
+        found.extend(conn.execute(query.where(column.in_(part))).all())
+    return found
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: a commit has reached the disk before it is acknowledged, power cut included
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()

@@ -1,0 +1,123 @@
+"""Outcomes come in: each counted once, learned from with the context of their decision."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import orjson
+import sqlalchemy as sa
+
+from service import ids, learning, log
+from service.items import Items
+from service.pricebandit import Pending, Pricebandit, now_us
+from service.problems import ItemError
+
+
+def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Items]) -> Pending:
+    """Log outcomes: each id once per decision, those of unknown decisions set apart."""
+    at = now_us()
+    rows = [row for batch in batches for row in batch.rows]
+    keys = [ids.canonical(row["decision_id"]) for row in rows]
+    asked = sorted({key for key in keys if key})
+    d, o = log.decisions.c, log.outcomes.c
+    found = {
+        row.id: row
+        for row in log.select_in(
+            conn,
+            sa.select(d.id, d.listing, d.price, d.unit_cost, d.features, d.features_of),
+            d.id,
+            asked,
+        )
+    }
+    seen = {
+        (row.decision_id, row.outcome_id)
+        for row in log.select_in(
+            conn, sa.select(o.decision_id, o.outcome_id), o.decision_id, list(found)
+        )
+    }
+    kind: list[Literal["new", "duplicate"] | ItemError] = []
+    for key, row in zip(keys, rows, strict=True):
+        outcome = (key, row["outcome_id"])
+        if key not in found:
+            shown = f"decision_id is {row['decision_id']!r:.80}"
+            kind.append(ItemError(0, "decision_id", f"{shown}: unknown, kept for inspection"))
+        elif outcome in seen:
+            kind.append("duplicate")
+        elif bandit.catalogue.single[found[key].listing] and row["units"] > row["impressions"]:
+            kind.append(
+                ItemError(
+                    0,
+                    "units",
+                    f"units is {row['units']}, above {row['impressions']} impressions: this "
+                    "listing sells one unit per impression",
+                )
+            )
+        else:
+            seen.add(outcome)
+            kind.append("new")
+    strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
+    if strangers:
+        conn.execute(
+            log.unmatched.insert(),
+            [
+                {"document": orjson.dumps(row, default=str).decode(), "received_at": at}
+                for row in strangers
+            ],
+        )
+    fresh = [
+        {
+            "decision_id": key,
+            "outcome_id": row["outcome_id"],
+            "impressions": row["impressions"],
+            "units": row["units"],
+            "returned_units": row.get("returned_units", 0),
+            "occurred_at": _us(row["occurred_at"]) if "occurred_at" in row else at,
+            "received_at": at,
+        }
+        for key, row, what in zip(keys, rows, kind, strict=True)
+        if what == "new"
+    ]
+    last = 0
+    if fresh:
+        conn.execute(log.outcomes.insert(), fresh)
+        last = conn.scalar(sa.select(sa.func.max(o.seq))) or 0
+    answers = []
+    start = 0
+    for batch in batches:
+        mine = kind[start : start + len(batch.rows)]
+        start += len(batch.rows)
+        errors = batch.errors + [
+            ItemError(int(batch.index[i]), what.field, what.message)
+            for i, what in enumerate(mine)
+            if isinstance(what, ItemError)
+        ]
+        answers.append(
+            {
+                "accepted": mine.count("new"),
+                "duplicates": mine.count("duplicate"),
+                "errors": [e.as_json() for e in sorted(errors, key=lambda e: e.index)],
+            }
+        )
+
+    def apply() -> None:
+        if not fresh:
+            return
+        joined = []
+        for row in fresh:
+            decision = found[row["decision_id"]]
+            joined.append(
+                (
+                    row["impressions"], row["units"], row["returned_units"],
+                    row["occurred_at"], decision.listing, decision.price,
+                    decision.unit_cost, decision.features, decision.features_of,
+                )
+            )  # fmt: skip
+        outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)
+        bandit.fold.add_outcomes(outcomes, last)
+        bandit.learned(outcomes.listing)
+
+    return Pending(answers, apply)
+
+
+def _us(when: datetime) -> int:
+    return round(when.timestamp() * 1e6)

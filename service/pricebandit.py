@@ -1,0 +1,233 @@
+"""Pricebandit itself: the log, the catalogue and the model, changed one transaction at a time."""
+
+import fcntl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from bandits import VERSION, Policy
+from encoders import EmbeddingCache, Encoder
+from service import learning, log
+from service.catalogue import NEIGHBOURS, Catalogue
+from service.settings import Settings
+from service.subjects import Guesses, Subjects, gather, nothing_asked
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+_PART = 20_000
+
+
+class HomeInUse(RuntimeError):
+    """Another process has this home folder open."""
+
+
+def now_us() -> int:
+    """Microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+@dataclass(slots=True)
+class Pending:
+    """What a transaction answers, and what to do in memory once it is durable."""
+
+    answers: list[dict[str, Any]]
+    apply: Callable[[], None] = field(default=lambda: None)
+
+
+class Pricebandit:
+    """All state of one seller, under one home folder.
+
+    What changes it (`registering`, `pricing`, `outcomes`, `sales`) reads and writes the log in the
+    caller's transaction and changes nothing in memory; the `Pending` it returns does that after
+    the commit. One thread at a time may do so.
+
+    Raises:
+        HomeInUse: another process has the home folder open.
+        service.log.LogInUse: another process has the PostgreSQL log open.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress | None = None) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.home / "lock", "w")  # noqa: SIM115  held as long as we live
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HomeInUse(
+                f"{self.home} is in use by another pricebandit: stop it, or give another --home"
+            ) from None
+        self.log = log.Log(settings.url)
+        self.encoder = Encoder(settings.encoder, adapter=settings.adapter, device=settings.device)
+        folder = settings.embeddings or self.home / "embeddings"
+        self.listing_texts = EmbeddingCache(folder / "listings", self.encoder)
+        self.other_texts = EmbeddingCache(folder / "markets", self.encoder)
+        self.catalogue = Catalogue()
+        features_of = f"{VERSION}-{self.encoder.fingerprint[:12]}"
+        self.fold = learning.Fold(Policy(settings.rules), features_of)
+        self.guesses = Guesses()
+        self._unlearned = 0  # outcomes since the population was learned last
+        self._since_snapshot = 0
+        self._touched: list[NDArray[np.int64]] = []
+        self._load(progress)
+
+    @property
+    def policy(self) -> Policy:
+        """The demand model and choice rule."""
+        return self.fold.policy
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the snapshots."""
+        return self.home / "snapshots"
+
+    # -- starting and stopping --------------------------------------------------------------
+
+    def _load(self, progress: Progress | None) -> None:
+        self._load_listings(progress)
+        if not learning.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots):
+            self.fold = learning.Fold(Policy(self.settings.rules), self.fold.features_of)
+        report = partial(progress, "replaying the log") if progress else None
+        self._since_snapshot = self.fold.replay(self.log, self.catalogue, report)
+        self._load_prices()
+        self._touched = [self.policy.evidence.listing]
+        self.refresh()
+
+    def _load_listings(self, progress: Progress | None) -> None:
+        table = log.listings.c
+        with self.log.engine.connect() as conn:
+            total = conn.scalar(sa.select(sa.func.count()).select_from(log.listings)) or 0
+        query = sa.select(
+            table.row, table.document, table.neighbours, table.anchor, table.deleted_at
+        ).order_by(table.row)
+        done = 0
+        for part in self.log.stream(query, _PART):
+            documents = [orjson.loads(row.document) for row in part]
+            rows = np.array([row.row for row in part], np.int64)
+            deleted = np.array([row.deleted_at is not None for row in part])
+            text = np.full(len(part), -1, np.int64)
+            alive = [d for d, gone in zip(documents, deleted, strict=True) if not gone]
+            text[~deleted] = self.listing_texts.embed(listing_texts_of(alive)).ids
+            self.catalogue.put(rows, documents, text)
+            for row in rows[deleted].tolist():
+                self.catalogue.remove(row)
+            packed = np.frombuffer(b"".join(row.neighbours for row in part), np.int64)
+            packed = packed.reshape(len(part), 2, NEIGHBOURS)
+            self.catalogue.neighbours[rows] = packed[:, 0]
+            self.catalogue.similarity[rows] = packed[:, 1].view(np.float64)
+            anchors = [np.nan if row.anchor is None else row.anchor for row in part]
+            self.catalogue.anchor[rows] = anchors
+            done += len(part)
+            if progress:
+                progress("loading listings", done, total)
+
+    def _load_prices(self) -> None:
+        """The last price of every listing and family, from the decisions since the snapshot."""
+        d, catalogue = log.decisions.c, self.catalogue
+        query = sa.select(d.id, d.listing, d.price, d.family, d.unit, d.at).order_by(d.id)
+        if catalogue.decided_until:
+            query = query.where(d.id > catalogue.decided_until)
+        for part in self.log.stream(query, _PART):
+            keys, listing, price, family, unit, at = zip(*part, strict=True)
+            rows = np.array(listing, np.int64)
+            catalogue.note_prices(
+                rows, np.array(price, np.int64), family, unit, np.array(at, np.int64), keys[-1]
+            )
+
+    def snapshot(self) -> Path:
+        """Write a snapshot of the fold as it stands."""
+        self._since_snapshot = 0
+        return learning.write_snapshot(self.fold, self.catalogue, self.log.id, self.snapshots)
+
+    def close(self) -> None:
+        """Save a snapshot if the fold has moved, and let go of everything."""
+        if self._since_snapshot:
+            self.snapshot()
+        self.log.close()
+        self._lock.close()
+
+    # -- learning ---------------------------------------------------------------------------
+
+    def set_anchors(
+        self, conn: sa.Connection, rows: NDArray[np.int64], anchors: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Log the anchors of listings that have none, (m,); the distinct rows, and their anchors.
+
+        A listing's anchor is set once: its evidence is relative to it for ever.
+        """
+        rows, first = np.unique(rows, return_index=True)
+        anchors = anchors[first]
+        if len(rows):
+            table = log.listings
+            conn.execute(
+                table.update().where(table.c.row == sa.bindparam("b_row")),
+                [
+                    {"b_row": row, "anchor": anchor}
+                    for row, anchor in zip(rows.tolist(), anchors.tolist(), strict=True)
+                ],
+            )
+        return rows, anchors
+
+    def learned(self, rows: NDArray[np.int64]) -> None:
+        """Note that listings have new evidence; now and then, learn from all of it."""
+        self._touched.append(rows)
+        self._unlearned += len(rows)
+        self._since_snapshot += len(rows)
+        if self._unlearned >= max(256, len(self.policy.evidence) // 4):
+            self.refresh()
+        if self._since_snapshot >= self.settings.snapshot_every:
+            self.snapshot()
+
+    def vectors(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Embeddings of listings, float32 (n, d), zeros where there is none; and where there is."""
+        text = self.catalogue.text[rows]
+        vectors = np.zeros((len(rows), self.encoder.dim), np.float32)
+        vectors[text >= 0] = self.listing_texts.vectors(text[text >= 0])
+        return vectors, text >= 0
+
+    def refresh(self) -> None:
+        """Learn what the catalogue as a whole says: guesses from text, shapes of demand."""
+        self.guesses.fit(self.catalogue)
+        rows = self.policy.consulted()
+        if len(rows):
+            subjects, guess, sd = self.strangers(rows)
+            self.policy.learn_population(rows, guess - subjects.anchor, sd)
+            self._learn_prices()
+        self._unlearned = 0
+
+    def _learn_prices(self) -> None:
+        """What own evidence says listings are worth, for those that have new evidence."""
+        rows = np.unique(np.concatenate(self._touched)) if self._touched else np.empty(0, np.int64)
+        self._touched = []
+        for start in range(0, len(rows), _PART):
+            part = rows[start : start + _PART]
+            part = part[~np.isnan(self.catalogue.anchor[part])]
+            subjects, guess, sd = self.strangers(part)
+            self.catalogue.learned_price[part] = (
+                self.policy.worth(part, guess - subjects.anchor, sd) + subjects.anchor
+            )
+
+    def strangers(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[Subjects, NDArray[np.float64], NDArray[np.float64]]:
+        """Listings as they would be guessed without own sales: (subjects, guess, its error)."""
+        vectors = self.vectors(rows)
+        subjects = gather(self.catalogue, rows, rows, *vectors, nothing_asked(*vectors[0].shape))
+        guess, sd = self.guesses.of(self.catalogue, subjects)
+        return subjects, guess, sd
+
+
+def listing_texts_of(documents: Sequence[dict[str, Any]]) -> list[str]:
+    """Canonical texts of listings."""
+    names = ("title", "description", "category", "brand", "attributes")
+    columns = ([document.get(name) for document in documents] for name in names)
+    return list(listing_texts(*columns))

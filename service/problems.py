@@ -1,0 +1,46 @@
+"""Errors as the HTTP contract says them: RFC 9457 problem details, and errors of single items."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """One refused item of a batch: where it stood, which field, and what to change."""
+
+    index: int
+    field: str
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The item as the contract spells it."""
+        return {"index": self.index, "field": self.field, "message": self.message}
+
+
+class Problem(Exception):
+    """A request that is answered with an error status.
+
+    Args:
+        status: HTTP status. detail: what was wrong and what to do. headers: added to the answer.
+    """
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, dict(headers or {})
+
+    def response(self) -> Response:
+        """The `application/problem+json` answer."""
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        return Response(
+            orjson.dumps(body), self.status, self.headers, media_type="application/problem+json"
+        )

@@ -1,0 +1,76 @@
+"""What each call reads from its body."""
+
+from dataclasses import dataclass
+
+from service.items import Items, read_envelope, read_items
+from service.problems import ItemError
+from service.schemas import LISTINGS, OUTCOMES, PRICE_REQUESTS
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A batch of price requests as it was sent.
+
+    Attributes:
+        items: sound requests; each names its listing by `listing_id`, inline or not.
+        inline: the listings that came inline, by the index of their request.
+        explore, record: as the contract has them.
+    """
+
+    items: Items
+    inline: Items
+    explore: bool
+    record: bool
+
+
+def listings(body: bytes) -> Items:
+    """Listings to upsert."""
+    items = read_items(LISTINGS, read_envelope(body, "listings")["listings"])
+    return items.without(_contradictions(items))
+
+
+def _contradictions(items: Items) -> list[ItemError]:
+    """Errors of listings whose own fields contradict each other."""
+    errors = []
+    limited = [i for i, row in enumerate(items.rows) if "max_price" in row]
+    for i in limited:
+        row = items.rows[i]
+        for field in ("min_price", "minimum_advertised_price", "unit_cost"):
+            if row.get(field, 0.0) > row["max_price"]:
+                message = f"max_price is {row['max_price']:.12g}, below {field} {row[field]:.12g}"
+                errors.append(ItemError(int(items.index[i]), "max_price", f"{message}: raise it"))
+                break
+    return errors
+
+
+def price_requests(body: bytes) -> Asked:
+    """Price requests, their inline listings set apart."""
+    envelope = read_envelope(body, "requests", ("explore", "record"))
+    items = read_items(PRICE_REQUESTS, envelope["requests"])
+    unclear = [
+        ItemError(i, "listing_id", "give either listing_id or listing, and not both")
+        for i, row in zip(items.index.tolist(), items.rows, strict=True)
+        if ("listing_id" in row) == ("listing" in row)
+    ]
+    items = items.without(unclear)
+    where = [i for i, row in enumerate(items.rows) if "listing" in row]
+    inline = Items([items.rows[i]["listing"] for i in where], items.index[where], [], items.total)
+    for i in where:
+        items.rows[i]["listing_id"] = items.rows[i]["listing"]["listing_id"]
+    refused = _contradictions(inline)
+    return Asked(
+        items.without(inside_listing(refused)),
+        inline.without(refused),
+        envelope.get("explore", True),
+        envelope.get("record", True),
+    )
+
+
+def inside_listing(errors: list[ItemError]) -> list[ItemError]:
+    """Errors of inline listings as errors of the requests that carry them."""
+    return [ItemError(error.index, f"listing.{error.field}", error.message) for error in errors]
+
+
+def outcomes(body: bytes) -> Items:
+    """Outcomes to record."""
+    return read_items(OUTCOMES, read_envelope(body, "outcomes")["outcomes"])

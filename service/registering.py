@@ -1,0 +1,185 @@
+"""Listings come in: embedded, given their neighbours, upserted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from service import log
+from service.catalogue import NEIGHBOURS
+from service.items import Items
+from service.pricebandit import Pending, Pricebandit, listing_texts_of, now_us
+from service.problems import ItemError, Problem
+
+SEARCHED = 3 * NEIGHBOURS
+"""Embeddings searched for each listing: some belong to other currencies or deleted listings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Listings with their embeddings, before they are registered.
+
+    Attributes:
+        items: sound listings, n. text: ids of their embeddings, int64 (n,), -1 if not embedded.
+        similarity, similar: cosines and embedding ids of the nearest, (n, 30).
+        vectors: float32 (n, d). encoded, cached: texts newly encoded, and not.
+    """
+
+    items: Items
+    text: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    similar: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    encoded: int
+    cached: int
+
+
+def embed_listings(bandit: Pricebandit, items: Items) -> Embedded:
+    """Embed listings and find what is similar to them; for any thread.
+
+    Raises:
+        encoders.EncoderError: the model cannot be used.
+    """
+    found = bandit.listing_texts.embed(listing_texts_of(items.rows))
+    similarity, similar = bandit.listing_texts.neighbours(found.vectors, SEARCHED)
+    return Embedded(
+        items, found.ids, similarity, similar, found.vectors, found.encoded, found.cached
+    )
+
+
+def embed_what_ifs(bandit: Pricebandit, items: Items) -> Embedded:
+    """As `embed_listings`, for listings that are not to be registered."""
+    found = bandit.other_texts.embed(listing_texts_of(items.rows))
+    similarity, similar = bandit.listing_texts.neighbours(found.vectors, SEARCHED)
+    return Embedded(
+        items, found.ids, similarity, similar, found.vectors, found.encoded, found.cached
+    )
+
+
+def unembedded(bandit: Pricebandit, items: Items) -> Embedded:
+    """Listings as they can be had without an encoder: no text, no neighbours."""
+    n = len(items.rows)
+    return Embedded(
+        items,
+        np.full(n, -1, np.int64),
+        np.full((n, 1), -np.inf, np.float32),
+        np.full((n, 1), -1, np.int64),
+        np.zeros((n, bandit.encoder.dim), np.float32),
+        0,
+        0,
+    )
+
+
+def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedded]) -> Pending:
+    """Upsert listings by id; an id twice keeps its last."""
+    batches = [_without_currency_changes(bandit, batch) for batch in batches]
+    documents = [row for batch in batches for row in batch.items.rows]
+    names = [document["listing_id"] for document in documents]
+    last = np.array(sorted({name: i for i, name in enumerate(names)}.values()), np.int64)
+    documents = [documents[i] for i in last]
+    names = [names[i] for i in last]
+    width = max((batch.similar.shape[1] for batch in batches), default=1)
+    text = np.concatenate([batch.text for batch in batches])[last]
+    similarity = np.concatenate([_wide(b.similarity, width, -np.inf) for b in batches])[last]
+    similar = np.concatenate([_wide(b.similar, width, -1) for b in batches])[last]
+    at = now_us()
+    rows = bandit.catalogue.assign(names)
+    new = rows >= len(bandit.catalogue)
+    stored = [
+        {
+            "row": row,
+            "listing_id": name,
+            "document": orjson.dumps(document, default=str).decode(),
+            "neighbours": bytes(2 * 8 * NEIGHBOURS),
+            "registered_at": at,
+            "updated_at": at,
+        }
+        for row, name, document in zip(rows.tolist(), names, documents, strict=True)
+    ]
+    bandit.catalogue.claim(text, rows)
+    neighbours, cosines = bandit.catalogue.nearest(
+        rows, [d["currency"] for d in documents], similarity, similar, text
+    )
+    packed = np.stack([neighbours, cosines.view(np.int64)], axis=1)
+    for entry, blob in zip(stored, packed, strict=True):
+        entry["neighbours"] = blob.tobytes()
+    fresh = [entry for entry, is_new in zip(stored, new, strict=True) if is_new]
+    if fresh:
+        conn.execute(log.listings.insert(), fresh)
+    changed = [
+        {
+            "b_row": entry["row"],
+            "document": entry["document"],
+            "neighbours": entry["neighbours"],
+            "updated_at": at,
+        }
+        for entry, is_new in zip(stored, new, strict=True)
+        if not is_new
+    ]
+    if changed:
+        table = log.listings
+        conn.execute(table.update().where(table.c.row == sa.bindparam("b_row")), changed)
+
+    def apply() -> None:
+        bandit.catalogue.put(rows, documents, text)
+        bandit.catalogue.neighbours[rows] = neighbours
+        bandit.catalogue.similarity[rows] = cosines
+        bandit.guesses.fit(bandit.catalogue)
+
+    answers = [
+        {
+            "accepted": len(batch.items.rows),
+            "encoded": batch.encoded,
+            "cached": batch.cached,
+            "errors": [error.as_json() for error in batch.items.errors],
+        }
+        for batch in batches
+    ]
+    return Pending(answers, apply)
+
+
+def _without_currency_changes(bandit: Pricebandit, batch: Embedded) -> Embedded:
+    """Refuse listings whose currency would change: their sales could not be compared."""
+    rows = bandit.catalogue.rows(batch.items.column("listing_id"))
+    refused = []
+    for i in np.flatnonzero(rows >= 0).tolist():
+        was, wanted = bandit.catalogue.currency[rows[i]], batch.items.rows[i]["currency"]
+        if was != wanted:
+            message = f"currency is {wanted!r}, was {was!r}: delete the listing first"
+            refused.append(ItemError(int(batch.items.index[i]), "currency", message))
+    if not refused:
+        return batch
+    kept = ~np.isin(batch.items.index, [error.index for error in refused])
+    return Embedded(
+        batch.items.without(refused), batch.text[kept], batch.similarity[kept],
+        batch.similar[kept], batch.vectors[kept], batch.encoded, batch.cached,
+    )  # fmt: skip
+
+
+def delete(bandit: Pricebandit, conn: sa.Connection, listing_ids: Sequence[str]) -> Pending:
+    """Take listings out of service; what was decided on them stays in the log.
+
+    Raises:
+        Problem: 404, one of them is not in the catalogue.
+    """
+    rows = bandit.catalogue.rows(listing_ids)
+    for missing in np.flatnonzero(rows < 0).tolist():
+        raise Problem(404, f"listing_id is {listing_ids[missing]!r:.80}: unknown")
+    gone = [int(row) for row in np.unique(rows)]
+    table = log.listings
+    conn.execute(table.update().where(table.c.row.in_(gone)).values(deleted_at=now_us()))
+
+    def apply() -> None:
+        for row in gone:
+            bandit.catalogue.remove(row)
+
+    return Pending([{} for _ in listing_ids], apply)
+
+
+def _wide(table: NDArray[Any], width: int, fill: float) -> NDArray[Any]:
+    """`table` (n, k) padded with `fill` to (n, width)."""
+    return np.pad(table, ((0, 0), (0, width - table.shape[1])), constant_values=fill)

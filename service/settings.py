@@ -1,0 +1,104 @@
+"""Settings, read from the environment with the prefix PRICEBANDIT_."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bandits import Rules
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; each field's description says what it means and its unit."""
+
+    model_config = SettingsConfigDict(env_prefix="PRICEBANDIT_", frozen=True)
+
+    home: Path = Field(
+        Path("pricebandit-home"), description="Folder of all state: log, embeddings, snapshots."
+    )
+    embeddings: Path | None = Field(
+        None, description="Folder of the embedding cache, to share it. Unset: in the home folder."
+    )
+    database_url: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the log, e.g. `postgresql://user@host/db`. "
+        "Unset: SQLite in the home folder.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Accepted bearer keys, separated by commas. None: only loopback is served."
+    )
+    encoder: str = Field(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        description="Sentence-transformers model: a hub name or a local folder.",
+    )
+    adapter: str | None = Field(None, description="Folder of a PEFT adapter for the encoder.")
+    device: str | None = Field(
+        None, description="Torch device of encoder and head, e.g. `cuda`. Unset: CUDA if present."
+    )
+    max_wait_ms: float = Field(
+        1.0, ge=0, description="How long a request waits for others to share its batch, ms."
+    )
+    max_batch: int = Field(
+        10_000, ge=1, description="Rows after which a batch of coalesced requests is closed."
+    )
+    queue_rows: int = Field(
+        100_000, ge=1, description="Rows waiting above which requests get 503 with Retry-After."
+    )
+    max_body_mb: float = Field(64.0, gt=0, description="Largest request body, MB; above it 413.")
+    rate_limit: float = Field(
+        0.0, ge=0, description="Items per second for one caller, above it 429; 0 sets no limit."
+    )
+    snapshot_every: int = Field(
+        100_000, ge=1, description="Outcomes after which a snapshot of the model is written."
+    )
+    arms: int = Field(16, ge=2, le=128, description="Prices on a ladder.")
+    rule: Literal["softmax", "inverse_gap"] = Field(
+        "softmax", description="Choice rule that turns scores into propensities."
+    )
+    optimism: float = Field(
+        1.0, ge=0, description="Standard deviations of demand added while exploring."
+    )
+    temperature: float = Field(
+        0.01, gt=0, description="Relative shortfall at which a price is e times less likely."
+    )
+    gamma: float = Field(100.0, gt=0, description="Weight of the gap in inverse-gap weighting.")
+    floor: float = Field(
+        0.01, gt=0, le=1, description="Share of draws spread evenly over the ladder."
+    )
+    half_life_days: float | None = Field(
+        None, gt=0, description="Days after which an outcome counts half in the head. Unset: never."
+    )
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(key.strip() for key in value.split(",") if key.strip())
+        return value
+
+    @cached_property
+    def url(self) -> str:
+        """SQLAlchemy URL of the log."""
+        if self.database_url is None:
+            return f"sqlite:///{self.home / 'log.sqlite3'}"
+        # bare postgresql:// would ask for psycopg2, which is not what this project installs
+        return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1).replace(
+            "postgres://", "postgresql+psycopg://", 1
+        )
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The policy's share of the settings."""
+        return Rules(
+            arms=self.arms,
+            optimism=self.optimism,
+            rule=self.rule,
+            temperature=self.temperature,
+            gamma=self.gamma,
+            floor=self.floor,
+            half_life_days=self.half_life_days,
+        )

@@ -1,0 +1,223 @@
+"""Listings to be priced, as columns gathered from the catalogue, and the guess of their price."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits import Context, Decisions, GuessModel, Limits, Listings, Sources
+from service.catalogue import Catalogue
+from service.problems import ItemError
+
+BLIND = GuessModel.fit(
+    Sources(np.empty(0), np.empty(0), np.empty((0, 1)), np.empty((0, 1)), np.empty((0, 1)))
+)
+"""The guess of an empty catalogue."""
+
+_FIT_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """Listings to be priced, one row per request, gathered from the catalogue.
+
+    Attributes:
+        listing: catalogue rows, -1 for a what-if about a listing that is not there, int64 (n,).
+        listing_id, currency: object (n,). per_major: int64 (n,).
+        number: the listings' numeric fields, name → (n,).
+        embedding: float32 (n, d), zeros where `embedded` is False, bool (n,).
+        neighbours, similarity: int64 and float64 (n, 10).
+        charged: log of what it was sold for, (n,). anchor, last_price: (n,). family: int64 (n,).
+        market_text: float32 (n, d).
+        competitor_price, traffic, promotion, current_price: (n,), NaN where unknown.
+        unit: what the price is held constant for, object (n,), None where not said.
+    """
+
+    listing: NDArray[np.int64]
+    listing_id: NDArray[np.object_]
+    currency: NDArray[np.object_]
+    per_major: NDArray[np.int64]
+    number: dict[str, NDArray[np.float64]]
+    embedding: NDArray[np.float32]
+    embedded: NDArray[np.bool_]
+    neighbours: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    charged: NDArray[np.float64]
+    anchor: NDArray[np.float64]
+    last_price: NDArray[np.float64]
+    family: NDArray[np.int64]
+    market_text: NDArray[np.float32]
+    competitor_price: NDArray[np.float64]
+    traffic: NDArray[np.float64]
+    promotion: NDArray[np.float64]
+    current_price: NDArray[np.float64]
+    unit: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    def take(self, rows: NDArray[Any]) -> "Subjects":
+        """The given rows, by number or mask."""
+        columns = {name: getattr(self, name) for name in self.__slots__}
+        numbers = columns.pop("number")
+        return Subjects(
+            **{name: column[rows] for name, column in columns.items()},
+            number={name: column[rows] for name, column in numbers.items()},
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence["Subjects"]) -> "Subjects":
+        """All rows of the parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in Subjects.__slots__
+            if name != "number"
+        }
+        names = parts[0].number
+        return Subjects(
+            **columns,
+            number={name: np.concatenate([p.number[name] for p in parts]) for name in names},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """Decisions on subjects whose limits leave a price.
+
+    Attributes:
+        subjects: the n that were priced. kept: their rows among all asked for, int64 (n,).
+        listings: what the policy saw. decisions: what it chose.
+        held: rows whose price a family decided on earlier, bool (n,).
+        refused: (row, field, message) of those that could not be priced.
+    """
+
+    subjects: Subjects
+    kept: NDArray[np.int64]
+    listings: Listings
+    decisions: Decisions
+    refused: list[ItemError]
+
+
+def nothing_asked(n: int, d: int) -> dict[str, Any]:
+    """The market columns of `Subjects` for n listings of which only the listing is known."""
+    nan = np.full(n, np.nan)
+    return {
+        "market_text": np.zeros((n, d), np.float32),
+        "competitor_price": nan,
+        "traffic": nan,
+        "promotion": nan,
+        "current_price": nan,
+        "unit": np.full(n, None, object),
+    }
+
+
+def gather(
+    catalogue: Catalogue,
+    rows: NDArray[np.int64],
+    listing: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    embedded: NDArray[np.bool_],
+    asked: dict[str, Any],
+) -> Subjects:
+    """Subjects from rows of a catalogue.
+
+    Args:
+        rows: where the columns are, int64 (n,). listing: rows of their evidence, int64 (n,).
+        vectors, embedded: embeddings, float32 (n, d), and where there is one, bool (n,).
+        asked: the market columns.
+    """
+    return Subjects(
+        listing=listing,
+        listing_id=np.array([catalogue.listing_id[row] for row in rows.tolist()], object),
+        currency=catalogue.currency[rows],
+        per_major=catalogue.per_major[rows],
+        number={name: column[rows] for name, column in catalogue.number.items()},
+        embedding=vectors,
+        embedded=embedded,
+        neighbours=catalogue.neighbours[rows],
+        similarity=catalogue.similarity[rows],
+        charged=catalogue.charged(rows),
+        anchor=catalogue.anchor[rows],
+        last_price=catalogue.last_price[rows],
+        family=catalogue.family[rows],
+        **asked,
+    )
+
+
+class Guesses:
+    """Guess models, one per currency, fitted to the catalogue as it stands."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, GuessModel] = {}
+
+    def fit(self, catalogue: Catalogue) -> None:
+        """Fit each currency's model to its listings with a known price, 20,000 at most."""
+        n = len(catalogue)
+        self._models = {}
+        for currency in set(catalogue.currency[:n][catalogue.active[:n]]):
+            rows = np.flatnonzero(catalogue.active[:n] & (catalogue.currency[:n] == currency))
+            rows = rows[:: -(-len(rows) // _FIT_ROWS)]
+            neighbours = catalogue.neighbours[rows]
+            self._models[currency] = GuessModel.fit(
+                Sources(
+                    catalogue.worth(rows),
+                    catalogue.log_cost(rows),
+                    catalogue.worth(neighbours),
+                    catalogue.log_cost(neighbours),
+                    catalogue.similarity[rows],
+                )
+            )
+
+    def of(
+        self, catalogue: Catalogue, subjects: Subjects
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Log price guessed for each subject before its own sales, and its error, (n,) each."""
+        cost = subjects.number["unit_cost"]
+        sources = Sources(
+            subjects.charged,
+            np.log(np.where(cost > 0, cost, np.nan)),
+            catalogue.worth(subjects.neighbours),
+            catalogue.log_cost(subjects.neighbours),
+            subjects.similarity,
+        )
+        guess, sd = np.empty(len(subjects)), np.empty(len(subjects))
+        for currency in set(subjects.currency):
+            rows = subjects.currency == currency
+            part = Sources(*(getattr(sources, name)[rows] for name in Sources.__slots__))
+            guess[rows], sd[rows] = self._models.get(currency, BLIND).guess(part)
+        return guess, sd
+
+    def middle(self, subjects: Subjects) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The guess for listings of which nothing is known, (n,) each."""
+        models = [self._models.get(currency, BLIND) for currency in subjects.currency]
+        return np.array([m.middle for m in models]), np.array([m.middle_sd for m in models])
+
+
+def listings_of(
+    subjects: Subjects,
+    guess: NDArray[np.float64],
+    guess_sd: NDArray[np.float64],
+    bounds: Limits,
+    leader: NDArray[np.int64],
+    at_us: int,
+) -> Listings:
+    """Subjects as the policy takes them."""
+    n = len(subjects)
+    context = Context(
+        subjects.embedding,
+        subjects.market_text,
+        subjects.similarity[:, 0],
+        guess,
+        guess_sd,
+        subjects.number["unit_cost"],
+        np.where(subjects.competitor_price > 0, subjects.competitor_price, np.nan),
+        subjects.traffic,
+        np.nan_to_num(subjects.promotion),
+        np.full(n, at_us),
+    )
+    anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
+    return Listings(subjects.listing, anchor, subjects.per_major, bounds, leader, context)

@@ -1,0 +1,159 @@
+import json
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoders import AdapterError, EmbeddingCache, Encoder, WeightsMismatchError, model_folder
+
+TEXTS = [
+    "Red cotton T-shirt, size M",
+    "",
+    "Crimson tee, medium",
+    "🙂👩‍👩‍👧",
+    "красный 赤い シャツ أحمر",
+    "Cordless drill 18V with two batteries " * 30,
+    "x" * 32_768,
+    "Cordless drill",
+    "Red cotton T-shirt, size M",
+]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(model_folder()), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    """A small random LoRA adapter of the default model, written by peft."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=["query", "value"], init_lora_weights=False)
+    folder = tmp_path_factory.mktemp("adapter")
+    get_peft_model(AutoModel.from_pretrained(model_folder()), config).save_pretrained(folder)
+    return folder
+
+
+def test_vectors_are_those_of_sentence_transformers(encoder, plain):
+    got = encoder.encode(TEXTS)
+    want = plain.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    assert got.dtype == np.float32
+    assert got.shape == (len(TEXTS), 384) == (len(TEXTS), encoder.dim)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+
+
+def test_nothing_gives_nothing(encoder):
+    assert encoder.encode([]).shape == (0, 384)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.text(max_size=40) | st.sampled_from(TEXTS[:5]), min_size=1, max_size=6))
+def test_a_vector_does_not_depend_on_its_batch_mates(encoder, texts):
+    alone = np.concatenate([encoder.encode([text]) for text in texts])
+    np.testing.assert_allclose(encoder.encode(texts), alone, atol=1e-5)
+
+
+def test_batches_are_counted_and_bounded(encoder):
+    small = Encoder(device="cpu", batch_size=2)
+    small._loaded = encoder._loaded  # the weights are the same; loading them again proves nothing
+    seen = []
+    got = small.encode(TEXTS[:5], lambda done, total: seen.append((done, total)))
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+    np.testing.assert_allclose(got, encoder.encode(TEXTS[:5]), atol=1e-5)
+
+
+def test_likeness_has_the_known_order(encoder):
+    shirt, tee, drill = encoder.encode([TEXTS[0], TEXTS[2], TEXTS[7]])
+    assert shirt @ tee > 0.5 > 0.3 > shirt @ drill
+
+
+def test_threads_share_one_encoder(encoder):
+    want, got = encoder.encode(TEXTS[:4]), [None] * 4
+
+    def work(i):
+        got[i] = encoder.encode(TEXTS[:4])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for each in got:
+        np.testing.assert_allclose(each, want, atol=1e-5)
+
+
+def test_bad_arguments_are_refused(encoder):
+    with pytest.raises(TypeError, match="one string"):
+        encoder.encode("text")
+    with pytest.raises(TypeError, match=r"texts\[1\] is NoneType"):
+        encoder.encode(["a", None])
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        Encoder(batch_size=0)
+
+
+def test_an_adapter_changes_vectors_and_fingerprint(encoder, plain, adapter):
+    from peft import PeftModel
+    from sentence_transformers import SentenceTransformer
+
+    adapted = Encoder(adapter=str(adapter), device="cpu")
+    assert adapted.fingerprint != encoder.fingerprint
+    assert adapted.dim == encoder.dim
+    got = adapted.encode(TEXTS[:3])
+    assert np.abs(got - encoder.encode(TEXTS[:3])).max() > 1e-3
+    unmerged = SentenceTransformer(str(model_folder()), device="cpu")
+    unmerged[0].model = PeftModel.from_pretrained(unmerged[0].model, str(adapter))
+    want = unmerged.encode(TEXTS[:3], normalize_embeddings=True, show_progress_bar=False)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_an_adapter_of_another_model_is_refused(adapter, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(adapter, other)
+    config = json.loads((other / "adapter_config.json").read_text())
+    (other / "adapter_config.json").write_text(json.dumps(config | {"r": 8}))
+    wrong_shape = Encoder(adapter=str(other))
+    with pytest.raises(AdapterError, match="does not fit the model"):
+        wrong_shape.encode(["a"])
+    (other / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["key"]}))
+    missing_weights = Encoder(adapter=str(other))
+    with pytest.raises(AdapterError, match="Found missing adapter keys"):
+        missing_weights.encode(["a"])
+
+
+def test_files_that_change_before_loading_are_refused(adapter, tmp_path):
+    moving = tmp_path / "moving"
+    shutil.copytree(adapter, moving)
+    stale = Encoder(adapter=str(moving))
+    (moving / "adapter_config.json").write_text("{}")
+    with pytest.raises(WeightsMismatchError, match="changed after they were hashed"):
+        stale.encode(["a"])
+
+
+def test_end_to_end_with_real_weights(encoder, plain, adapter, tmp_path):
+    cache = EmbeddingCache(tmp_path, encoder)
+    first = cache.embed(TEXTS)
+    assert (first.encoded, first.cached, len(cache)) == (8, 1, 8)
+    want = plain.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    np.testing.assert_allclose(first.vectors, want, atol=1e-5)
+    scores, ids = cache.neighbours(first.vectors[:1], 2)
+    assert ids.tolist() == [[first.ids[0], first.ids[2]]]
+    np.testing.assert_allclose(scores[0], [1, want[0] @ want[2]], atol=1e-5)
+
+    again = EmbeddingCache(tmp_path, Encoder(device="cpu")).embed(TEXTS)
+    assert (again.encoded, again.cached) == (0, 9)
+    assert (again.vectors == first.vectors).all()
+
+    adapted = EmbeddingCache(tmp_path, Encoder(adapter=str(adapter), device="cpu"))
+    other = adapted.embed(TEXTS[:1])
+    assert other.encoded == 1
+    assert np.abs(other.vectors - first.vectors[:1]).max() > 1e-3
