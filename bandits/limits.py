@@ -60,7 +60,7 @@ def _ceil_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDA
 
 def _floor_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDArray[np.int64]:
     bound: NDArray[np.int64] = np.floor(np.nan_to_num(price) * per_major + 1e-6).astype(np.int64)
-    return np.where(np.isnan(price), UNLIMITED, bound)
+    return np.asarray(np.where(np.isnan(price), UNLIMITED, bound), np.int64)
 
 
 def limits(

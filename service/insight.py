@@ -174,7 +174,7 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
         if row is None:
             raise Problem(404, f"decision_id is {decision_id!r:.80}: unknown")
         came = conn.execute(o.select().where(o.c.decision_id == key).order_by(o.c.seq)).all()
-    per_major = minor_per_major([row.currency])[0]
+    per_major = int(minor_per_major([row.currency])[0])
     ladder = np.frombuffer(row.ladder, np.int64) / per_major
     return {
         "decision_id": row.id,

@@ -149,7 +149,7 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
     if other.any():
         blank = bytes(4 * DIM)
         blobs = tuple(blank if o else blob for o, blob in zip(other, blobs, strict=True))
-    features = np.frombuffer(b"".join(blobs), np.float32).reshape(-1, DIM)
+    features = np.frombuffer(bytearray().join(blobs), np.float32).reshape(-1, DIM)
     money = np.array(price, np.float64) / catalogue.per_major[where]
     net = np.array(units, np.float64) - np.array(returned, np.float64)
     margin = money - np.nan_to_num(np.array(cost, np.float64))

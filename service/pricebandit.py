@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bandits import VERSION, Policy
-from encoders import EmbeddingCache, Encoder
+from encoders import EmbeddingCache, Encoder, listing_texts
 from service import learning, log
 from service.catalogue import NEIGHBOURS, Catalogue
 from service.settings import Settings
