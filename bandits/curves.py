@@ -76,13 +76,13 @@ class Population:
         shapes: probability of each shape, (s,).
         shift: mean of log(reference price of the curve) − log(guessed price).
         spread: standard deviation of that difference beyond the guess's own error.
-        level: mean units per impression at the reference price.
+        level: mean units per impression of a listing priced at what it is worth.
         level_shape: shape of the Gamma prior of the level (1 / squared coefficient of variation).
     """
 
     shapes: torch.Tensor
     shift: float = 0.0
-    spread: float = 0.3
+    spread: float = 0.4
     level: float = 0.03
     level_shape: float = 1.5
 
@@ -105,6 +105,27 @@ def log_prior(
     distance = (bank.offsets - (guess + population.shift)[:, None]) / sd  # (n, l)
     location = torch.log_softmax(-0.5 * distance**2, dim=1)
     return torch.log(population.shapes)[:, None] + location[:, None, :]
+
+
+def at_value(
+    bank: CurveBank, population: Population, guess: torch.Tensor, guess_sd: torch.Tensor
+) -> torch.Tensor:
+    """f of every hypothesis at the price that the listing is worth under it, (n, s, l).
+
+    A curve's reference price may differ from the guess because the guess is wrong about the
+    listing's worth, or because its buyers are more or less elastic than most. The first moves the
+    worth with it, the second does not; they are weighed as variances (regression of one normal
+    variable on a sum).
+
+    Args: as `log_prior`.
+    """
+    share = guess_sd**2 / (guess_sd**2 + population.spread**2)  # (n,)
+    expected = (guess + population.shift)[:, None]
+    distance = (1.0 - share)[:, None] * (expected - bank.offsets) - population.shift  # (n, l)
+    kappa = bank.kappa[:, None]
+    powers = torch.exp(distance[:, None, :].clamp(-6.0, 6.0) * kappa)  # (n, s, l)
+    # far from the reference price steep curves fall to nothing, where nobody would sell at all
+    return torch.exp(-bank.elasticity / kappa * (powers - 1.0)).clamp(0.02, 50.0)
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:

@@ -1,15 +1,20 @@
 """Each listing's own sales, as additive sufficient statistics, and what they say of its demand."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bandits.curves import DEFAULT_BANK, CurveBank, Population, log_prior
+from bandits.curves import DEFAULT_BANK, CurveBank, Population, at_value, log_prior
 
 PSEUDO_LISTINGS = 20.0
 """How many listings' worth of trust the catalogue's defaults keep against what was observed."""
+
+ROUNDS = 4
+SPREADS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+LEVEL_SHAPES = (0.75, 1.5, 3.0, 6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +25,14 @@ class Posterior:
         weight: probability of each hypothesis, (n, s, l).
         level: mean of the demand level under each hypothesis, (n, s, l).
         level_square: mean of its square, (n, s, l).
+        log_likelihood: log probability of the listing's sales under the population, (n,), up to
+            a constant that no parameter changes.
     """
 
     weight: torch.Tensor
     level: torch.Tensor
     level_square: torch.Tensor
+    log_likelihood: torch.Tensor
 
     def location(self, bank: CurveBank = DEFAULT_BANK) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the reference price's log, from the anchor, (n,) each."""
@@ -38,10 +46,13 @@ class Evidence:
     r"""Sufficient statistics of own sales, a row per listing that has any.
 
     Model: units in n impressions at price p ~ Poisson(n a f_h(p)) with h a curve of the bank and
-    a ~ Gamma(k, k / mean level). The level integrates out (Gamma–Poisson conjugacy):
+    a ~ Gamma(k, β_h). The level integrates out (Gamma–Poisson conjugacy):
 
-        log P(h | sales) = log P(h) + Σ u log f_h(p) − (k + U) log(k / mean + Σ n f_h(p)) + const
-        a | h, sales ~ Gamma(k + U, k / mean + Σ n f_h(p)),   U = Σ u.
+        log P(h | sales) = log P(h) + Σ u log f_h(p) + k log β_h − (k + U) log(β_h + Σ n f_h(p))
+        a | h, sales ~ Gamma(k + U, β_h + Σ n f_h(p)),   U = Σ u,
+
+    up to a constant. β_h = k f_h(value) / mean level: buyers convert alike where a listing is
+    priced at what it is worth, whatever their elasticity there (see `at_value`).
 
     Σ u log f_h needs only Σ u exp(κ z) for each shape, so a row holds those s sums, the m
     exposures Σ n f_h(p), U, impressions and money. All are sums: they merge by addition and do
@@ -157,46 +168,73 @@ class Evidence:
         log_units = slope[:, None] * (
             bank.shrink() * powers.clamp_min(0.0)[:, :, None] - units
         )  # (n, s, l)
-        rate = population.level_shape / population.level + exposure.view(shape)
-        gamma = population.level_shape + units
-        log_weight = log_prior(bank, population, guess, guess_sd) + log_units
-        log_weight -= gamma * torch.log(rate)
-        weight = torch.softmax(log_weight.flatten(1), dim=1).view(shape)
+        k = torch.tensor(population.level_shape, dtype=torch.float64)
+        prior_rate = k / population.level * at_value(bank, population, guess, guess_sd)
+        rate = prior_rate + exposure.view(shape)
+        gamma = k + units
+        joint = log_prior(bank, population, guess, guess_sd) + log_units
+        joint += k * torch.log(prior_rate) - gamma * torch.log(rate)
+        joint = joint.flatten(1)
+        # the part that no hypothesis changes, but that the population's parameters do
+        common = torch.lgamma(k + units[:, 0, 0]) - torch.lgamma(k)
         level = gamma / rate
-        return Posterior(weight, level, level * level * (1.0 + 1.0 / gamma))
+        return Posterior(
+            torch.softmax(joint, dim=1).view(shape),
+            level,
+            level * level * (1.0 + 1.0 / gamma),
+            torch.logsumexp(joint, dim=1) + common,
+        )
 
     def learn_population(
-        self,
-        listing: NDArray[np.int64],
-        guess: torch.Tensor,
-        guess_sd: torch.Tensor,
-        steps: int = 4,
+        self, listing: NDArray[np.int64], guess: torch.Tensor, guess_sd: torch.Tensor
     ) -> Population:
-        """Empirical Bayes: the catalogue's parameters that make its sales most likely.
+        """Empirical Bayes: the population's parameters that make the listings' sales most likely.
 
-        Expectation–maximisation over the hypotheses of `listing` (rows with evidence), from the
-        defaults, so that the result is a function of the statistics alone.
+        Shapes, shift and level by expectation–maximisation, spread and level shape by search of
+        the marginal likelihood, in turn and from the defaults: the result is a function of the
+        statistics alone. The defaults keep the weight of `PSEUDO_LISTINGS`.
+
+        Args: as `posterior`; rows with evidence.
         """
         start = Population.default(self.bank)
+        if len(listing) == 0:
+            return start
         learned = start
-        trust = len(listing) / (len(listing) + PSEUDO_LISTINGS)
-        for _ in range(steps if len(listing) else 0):
+        for _ in range(ROUNDS):
             belief = self.posterior(listing, learned, guess, guess_sd)
-            shapes = belief.weight.sum(2).mean(0)
-            off = self.bank.offsets - guess[:, None]  # (n, l)
-            marginal = belief.weight.sum(1)
-            shift = float((marginal * off).sum(1).mean())
-            # the guess's own error is in the prior already; only what exceeds it is the spread
-            variance = float((marginal * (off - shift) ** 2).sum(1).mean())
-            excess = max(variance - float((guess_sd**2).mean()), 0.0)
-            level = float((belief.weight * belief.level).sum((1, 2)).mean())
-            learned = replace(
-                start,
-                shapes=trust * shapes + (1 - trust) * start.shapes,
-                shift=trust * shift,
-                spread=float(
-                    np.clip(np.sqrt(trust * excess + (1 - trust) * start.spread**2), 0.1, 1.5)
-                ),
-                level=float(np.exp(trust * np.log(level) + (1 - trust) * np.log(start.level))),
-            )
+            learned = self._maximised(start, learned, belief, guess, guess_sd)
+            for name, tried in (("spread", SPREADS), ("level_shape", LEVEL_SHAPES)):
+                rivals = [_with(learned, name, value) for value in tried]
+                fits = [
+                    float(self.posterior(listing, rival, guess, guess_sd).log_likelihood.sum())
+                    - PSEUDO_LISTINGS * float(np.log(value / getattr(start, name))) ** 2 / 2
+                    for rival, value in zip(rivals, tried, strict=True)
+                ]
+                learned = rivals[int(np.argmax(fits))]
         return learned
+
+    def _maximised(
+        self,
+        start: Population,
+        learned: Population,
+        belief: Posterior,
+        guess: torch.Tensor,
+        guess_sd: torch.Tensor,
+    ) -> Population:
+        """The step of expectation–maximisation in shapes, shift and level."""
+        trust = len(guess) / (len(guess) + PSEUDO_LISTINGS)
+        off = self.bank.offsets - guess[:, None]  # (n, l)
+        shift = float((belief.weight.sum(1) * off).sum(1).mean())
+        at_worth = belief.level * at_value(self.bank, learned, guess, guess_sd)
+        level = float((belief.weight * at_worth).sum((1, 2)).mean())
+        return replace(
+            learned,
+            shapes=trust * belief.weight.sum(2).mean(0) + (1 - trust) * start.shapes,
+            shift=trust * shift,
+            level=float(np.exp(trust * np.log(level) + (1 - trust) * np.log(start.level))),
+        )
+
+
+def _with(population: Population, name: str, value: float) -> Population:
+    changed: dict[str, Any] = {name: value}
+    return replace(population, **changed)

@@ -118,7 +118,7 @@ def features(context: Context, log_price: NDArray[np.float64]) -> torch.Tensor:
         ~np.isnan(context.nearest_similarity),
         context.nearest_similarity,
         ~np.isnan(context.unit_cost),
-        np.clip(np.log(context.unit_cost) - context.guess, -3.0, 1.0),
+        np.clip(np.log(np.maximum(context.unit_cost, 1e-12)) - context.guess, -3.0, 1.0),
         ~np.isnan(context.competitor_price),
         None,
         ~np.isnan(context.traffic),

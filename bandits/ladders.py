@@ -50,6 +50,12 @@ def geometric_ladders(
     ratio = np.log(high_end / low_end)[:, None]
     wished = low_end[:, None] * np.exp(ratio * np.linspace(0.0, 1.0, arms))
     prices = limits.round(wished)  # (n, k)
+    if arms > 1:
+        # endings far apart may round all arms to one: the next price up, or down, is a choice
+        alone = prices[:, 0] == prices[:, -1]
+        prices[alone, -1] = np.minimum(prices[:, -1] + limits.step, limits.upper)[alone]
+        alone = prices[:, 0] == prices[:, -1]
+        prices[alone, 0] = np.maximum(prices[:, 0] - limits.step, limits.lower)[alone]
     allowed = np.ones(prices.shape, np.bool_)
     allowed[:, 1:] = np.diff(prices, axis=1) > 0
     return Ladders(prices, allowed, _changed_by(low, high, limits))

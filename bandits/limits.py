@@ -49,17 +49,22 @@ class Limits:
         """Nearest allowed price to each of `prices` (minor units, (n, k)), int64 (n, k)."""
         step, offset = self.step[:, None], self.offset[:, None]
         nearest = np.rint((prices - offset) / step).astype(np.int64) * step + offset
-        return np.clip(nearest, self.lower[:, None], self.upper[:, None])
+        return np.asarray(np.clip(nearest, self.lower[:, None], self.upper[:, None]), np.int64)
+
+
+def _slack(minor: NDArray[np.float64]) -> NDArray[np.float64]:
+    # 19.99 * 100 is 1998.9999…: a bound may not move because binary floats cannot hold it
+    return np.asarray(1e-6 + 2 * np.finfo(np.float64).eps * np.abs(minor))
 
 
 def _ceil_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDArray[np.int64]:
-    # 19.99 * 100 is 1998.9999…: a bound may not move because binary floats cannot hold it
-    bound: NDArray[np.int64] = np.ceil(np.nan_to_num(price) * per_major - 1e-6).astype(np.int64)
-    return bound
+    minor = np.nan_to_num(price) * per_major
+    return np.asarray(np.ceil(minor - _slack(minor)), np.int64)
 
 
 def _floor_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDArray[np.int64]:
-    bound: NDArray[np.int64] = np.floor(np.nan_to_num(price) * per_major + 1e-6).astype(np.int64)
+    minor = np.nan_to_num(price) * per_major
+    bound = np.floor(minor + _slack(minor)).astype(np.int64)
     return np.asarray(np.where(np.isnan(price), UNLIMITED, bound), np.int64)
 
 

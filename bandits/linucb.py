@@ -136,8 +136,9 @@ class LinearUCB:
             raise ValueError(
                 f"statistics of shape {tuple(gram.shape)}: {tuple(self.gram.shape)} wanted"
             )
-        self.gram = gram.to(self.device, torch.float64)
-        self.moment = moment.to(self.device, torch.float64)
+        # copies: later updates are in place and may not reach whoever handed these over
+        self.gram = gram.to(self.device, torch.float64, copy=True)
+        self.moment = moment.to(self.device, torch.float64, copy=True)
         self.as_of = as_of
         self._solved = None
 

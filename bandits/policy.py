@@ -17,7 +17,7 @@ from bandits.linucb import LinearUCB
 
 INTERVAL = 1.6448536269514722  # standard normal quantile: 5 % outside on either side
 
-CONSULTED = 2_000
+CONSULTED = 1_000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
 
@@ -39,11 +39,11 @@ class Rules:
     """
 
     arms: int = 16
-    optimism: float = 1.0
+    optimism: float = 0.1
     rule: Literal["softmax", "inverse_gap"] = "softmax"
     temperature: float = 0.01
     gamma: float = 100.0
-    floor: float = 0.01
+    floor: float = 0.005
     ladder_sds: float = 2.0
     ladder_margin: float = 0.35
     ridge: float = 100.0
@@ -82,7 +82,8 @@ class Estimates:
     def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """90 % interval, log-normal with the same mean and standard deviation."""
         mean = np.maximum(self.mean, 1e-300)
-        spread = np.sqrt(np.log1p((self.sd / mean) ** 2))
+        # the mean of a log-normal any wider lies above its own upper end
+        spread = np.minimum(np.sqrt(np.log1p((self.sd / mean) ** 2)), 2 * INTERVAL)
         middle = np.log(mean) - spread**2 / 2
         return np.exp(middle - INTERVAL * spread), np.exp(middle + INTERVAL * spread)
 
@@ -151,10 +152,12 @@ class Policy:
         location, sd = (t.numpy() for t in belief.location())
         centre = location + listings.anchor
         reach = self.rules.ladder_sds * sd + self.rules.ladder_margin
-        cost = np.log(listings.context.unit_cost)
-        # with a cost above the believed range the best price is still some way over it
-        low = np.fmax(centre - reach, cost)
-        high = np.fmax(centre + reach, low + 2 * self.rules.ladder_margin)
+        known = listings.context.unit_cost > 0
+        cost = np.log(np.where(known, listings.context.unit_cost, np.nan))
+        # the cost is a limit, and as a limit it lifts the lower end; with a cost above the
+        # believed range the best price is still some way over it
+        low = centre - reach
+        high = np.fmax(centre + reach, np.fmax(low, cost) + 2 * self.rules.ladder_margin)
         scale = np.log(listings.per_major)
         low, high = np.exp(low + scale), np.exp(high + scale)
         if (listings.leader != np.arange(len(low))).any():
@@ -254,15 +257,17 @@ class Policy:
         """Fold outcomes into the statistics, with the features of the time of the decision."""
         if len(outcomes.listing) == 0:
             return
-        x = torch.as_tensor(outcomes.features)
-        impressions = torch.as_tensor(outcomes.impressions)
+        # without impressions there is no rate for the head to learn from
+        shown = outcomes.impressions > 0
+        x = torch.as_tensor(outcomes.features[shown])
+        impressions = torch.as_tensor(outcomes.impressions[shown])
         expected = x[:, 0].double().clamp_min(1e-9)
         # the variance of a Poisson rate is the rate over the impressions: weigh by its inverse
         self.head.update(
             x,
-            torch.as_tensor(outcomes.units) / impressions,
+            torch.as_tensor(outcomes.units[shown]) / impressions,
             impressions / expected,
-            at=torch.as_tensor(outcomes.at.astype(np.float64)),
+            at=torch.as_tensor(outcomes.at[shown].astype(np.float64)),
         )
         self.evidence.add(
             outcomes.listing,

@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from encoders import EncoderError
 from service import insight, reading, registering
 from service.documentation import OUTCOMES_CALL, PRICES_CALL, REGISTER_CALL
-from service.engine import Engine, Execute, Once, Work
+from service.engine import Engine, Once, Work, explained
 from service.gate import OPEN_PATHS, Gate
 from service.outcomes import record_outcomes
-from service.pricebandit import Pending, Pricebandit
+from service.pricebandit import Execute, Pending, Pricebandit
 from service.pricing import PriceBatch, embed_markets, price
 from service.problems import ItemError, Problem
 from service.registering import Embedded
@@ -150,20 +150,8 @@ async def register(request: Request) -> Response:
     return await service.work(registering.register, embedded, items.total, once)
 
 
-@router.get("/v1/listings/{listing_id}")
-async def get_listing(request: Request, listing_id: str) -> Response:
-    """The listing as it was accepted."""
-    return await _service(request).look(insight.listing, listing_id)
-
-
-@router.delete("/v1/listings/{listing_id}", status_code=204)
-async def delete_listing(request: Request, listing_id: str) -> Response:
-    """Take a listing out of service; what was decided on it stays in the log."""
-    await _service(request).work(registering.delete, listing_id, 1)
-    return Response(status_code=204)
-
-
-@router.get("/v1/listings/{listing_id}/similar")
+# ids may have slashes in them, so the longer paths come first
+@router.get("/v1/listings/{listing_id:path}/similar")
 async def similar(
     request: Request, listing_id: str, k: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> Response:
@@ -171,10 +159,23 @@ async def similar(
     return await _service(request).look(insight.similar, listing_id, k)
 
 
-@router.get("/v1/listings/{listing_id}/demand")
+@router.get("/v1/listings/{listing_id:path}/demand")
 async def demand(request: Request, listing_id: str) -> Response:
     """The estimated demand curve, and what text, market, price and own sales put in."""
     return await _service(request).look(insight.demand, listing_id)
+
+
+@router.get("/v1/listings/{listing_id:path}")
+async def get_listing(request: Request, listing_id: str) -> Response:
+    """The listing as it was accepted."""
+    return await _service(request).look(insight.listing, listing_id)
+
+
+@router.delete("/v1/listings/{listing_id:path}", status_code=204)
+async def delete_listing(request: Request, listing_id: str) -> Response:
+    """Take a listing out of service; what was decided on it stays in the log."""
+    await _service(request).work(registering.delete, listing_id, 1)
+    return Response(status_code=204)
 
 
 @router.post("/v1/prices", openapi_extra=PRICES_CALL)
@@ -187,13 +188,16 @@ async def prices(request: Request) -> Response:
     service.gate.charge(request.state.caller, asked.items.total)
     items, what_ifs = asked.items, None
     if asked.inline.rows:
+        # a request that was answered may not put its listings back to what they were then
+        if once and (answer := await service.read(service.engine.given, once)):
+            return Response(answer, media_type="application/json")
         embedded = await _embed_inline(service, asked)
         if asked.record:
             items = items.without(await _register_inline(service, embedded))
         else:
             what_ifs = embedded
-    market_text = await service.encode(embed_markets, items)
-    batch = PriceBatch(items, market_text, asked.explore, asked.record, what_ifs)
+    market_text, lost = await service.encode(embed_markets, items)
+    batch = PriceBatch(items, market_text, lost, asked.explore, asked.record, what_ifs)
     return await service.work(price, batch, items.total, once)
 
 
@@ -276,6 +280,8 @@ async def _problem(_: Request, error: Exception) -> Response:
         return Problem(422, f"{field} is {first['input']!r:.80}: {first['msg']}").response()
     if isinstance(error, HTTPException):
         return Problem(error.status_code, error.detail, error.headers).response()
+    if isinstance(error, sa.exc.SQLAlchemyError):
+        return explained(error).response()
     return Problem(500, f"{type(error).__name__}: this is a fault of the service").response()
 
 
@@ -295,7 +301,7 @@ def create_app(
             try:
                 bandit = await asyncio.to_thread(Pricebandit, settings)
             except Exception as error:
-                app.state.failure = str(error)
+                app.state.failure = str(error) or repr(error)
                 if on_failure:
                     on_failure(error)
                 return
@@ -316,7 +322,8 @@ def create_app(
     )
     app.state.service, app.state.failure = None, None
     app.add_middleware(_Admission, gate=gate)
-    for kind in (Problem, RequestValidationError, HTTPException, Exception):
+    kinds = (Problem, RequestValidationError, HTTPException, sa.exc.SQLAlchemyError, Exception)
+    for kind in kinds:
         app.add_exception_handler(kind, _problem)
     app.include_router(router)
     return app

@@ -1,5 +1,7 @@
 """Limits and families: which prices are allowed, and who must share one."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,37 +60,64 @@ def _units(subjects: Subjects, at_us: int) -> NDArray[np.object_]:
 def families(
     subjects: Subjects,
     bounds: Limits,
-    family_prices: dict[int, tuple[str, int]],
+    family_prices: Mapping[int, tuple[str, int, str]],
     at_us: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[ItemError]]:
-    """Who decides for whom: leaders (n,), held prices (n,) or -1, and members that cannot agree."""
+    """Who decides for whom: leaders (n,), held prices (n,) or -1, and members that cannot agree.
+
+    A member is refused where it excludes what those before it agreed on, and holds back nobody.
+
+    Args:
+        subjects, bounds: n rows whose limits are feasible.
+        family_prices: family → (unit, price in minor units, currency) decided last.
+    """
     n = len(subjects)
     leader, held = np.arange(n), np.full(n, -1)
-    members = np.flatnonzero(subjects.family >= 0)
-    if len(members) == 0:
+    members = np.flatnonzero(subjects.family >= 0).tolist()
+    if not members:
         return leader, held, []
     units = _units(subjects, at_us)
     first: dict[tuple[int, str], int] = {}
-    for row in members.tolist():
+    agreed: dict[int, tuple[int, int]] = {}  # leader → lowest and highest price all can live with
+    errors = []
+    for row in members:
         key = (int(subjects.family[row]), units[row])
-        leader[row] = first.setdefault(key, row)
-        unit, price = family_prices.get(key[0], ("", -1))
-        held[row] = price if unit == key[1] else -1
-    lead = leader[members]
-    alike = (
-        (subjects.currency[members] == subjects.currency[lead])
-        & (bounds.step[members] == bounds.step[lead])
-        & (bounds.offset[members] == bounds.offset[lead])
-    )
-    common = shared(bounds, leader, np.full(n, -1))
-    fits = common.feasible & ((held < 0) | ((bounds.lower <= held) & (held <= bounds.upper)))
-    unlike = "differs from its family in currency or price_ending: align it"
-    excluded = "its limits exclude the one price of its family: widen them, or leave the family"
-    errors = [ItemError(row, "family", unlike) for row in members[~alike].tolist()]
-    errors += [
-        ItemError(row, "family", excluded) for row in members[alike & ~fits[members]].tolist()
-    ]
+        lead = first.get(key, row)
+        unit, price, currency = family_prices.get(key[0], ("", -1, ""))
+        if unit != key[1]:
+            price, currency = -1, subjects.currency[lead]
+        step, offset = bounds.step[row], bounds.offset[row]
+        if subjects.currency[row] != currency or (step, offset) != (
+            bounds.step[lead],
+            bounds.offset[lead],
+        ):
+            unlike = "differs from its family in currency or price_ending: align it"
+            errors.append(ItemError(row, "family", unlike))
+            continue
+        lower, upper = int(bounds.lower[row]), int(bounds.upper[row])
+        if lead != row:
+            lower, upper = max(lower, agreed[lead][0]), min(upper, agreed[lead][1])
+        fits = lower <= upper
+        if price >= 0:
+            fits = lower <= price <= upper and (price - offset) % step == 0
+        if not fits:
+            excluded = "its limits exclude the one price of its family: widen them, or leave it"
+            errors.append(ItemError(row, "family", excluded))
+            continue
+        first[key], agreed[lead] = lead, (lower, upper)
+        leader[row], held[row] = lead, price
     return leader, held, errors
+
+
+def prices_held(
+    subjects: Subjects, price: NDArray[np.int64], at_us: int
+) -> dict[int, tuple[str, int, str]]:
+    """The prices, minor units (n,), that families are held to from now on, as `families` takes."""
+    units = _units(subjects, at_us)
+    return {
+        int(subjects.family[row]): (units[row], int(price[row]), subjects.currency[row])
+        for row in np.flatnonzero(subjects.family >= 0).tolist()
+    }
 
 
 def shared(bounds: Limits, leader: NDArray[np.int64], held: NDArray[np.int64]) -> Limits:

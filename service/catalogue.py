@@ -40,7 +40,7 @@ class Catalogue:
         family: code of the family, int64 (a,), -1 without one.
         sold: Σ units · log price and Σ units of recorded sales, float64 (a, 2).
         learned_price: log price that own evidence points to, (a,), NaN until it does.
-        family_prices: family → (unit, price in minor units) decided last.
+        family_prices: family → (unit, price in minor units, currency) decided last.
         decided_until: id of the newest decision whose price is noted here.
     """
 
@@ -63,7 +63,7 @@ class Catalogue:
         self.family = np.empty(0, np.int64)
         self.sold = np.empty((0, 2))
         self.learned_price = np.empty(0)
-        self.family_prices: dict[int, tuple[str, int]] = {}
+        self.family_prices: dict[int, tuple[str, int, str]] = {}
         self.decided_until = ""
         self._row_of_text = np.empty(0, np.int64)
 
@@ -142,7 +142,9 @@ class Catalogue:
     def remove(self, row: int) -> None:
         """Take a listing out of service; its row is never given again."""
         self.active[row] = False
-        del self.row_of[self.listing_id[row]]
+        # loading the log, the id may have been given to a newer row already
+        if self.row_of.get(self.listing_id[row]) == row:
+            del self.row_of[self.listing_id[row]]
 
     def nearest(
         self,
@@ -245,7 +247,8 @@ class Catalogue:
         for i, name in enumerate(family):
             if name is not None and name in self.family_code:
                 held_for = unit[i] or utc_day(int(at_us[i]))
-                self.family_prices[self.family_code[name]] = (held_for, int(price[i]))
+                held = (held_for, int(price[i]), self.currency[rows[i]])
+                self.family_prices[self.family_code[name]] = held
 
 
 def utc_day(at_us: int) -> str:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from bandits import GUARDRAILS
 from service.catalogue import Catalogue
 from service.ids import as_text
-from service.subjects import Priced
+from service.subjects import Priced, Subjects
 
 POLICY = "bandit"
 NO_TEXT = "text not embedded: priced from cost, reference price and own sales alone"
+NO_MARKET = "market text not embedded: priced without it"
 EVIDENCE = 3
 
 _GUARDRAIL_SETS: dict[int, list[str]] = {}
@@ -82,7 +83,7 @@ def write(
     keys = zip(
         texts, recorded.tolist(), subjects.listing_id.tolist(), subjects.currency.tolist(),
         requests, arm, spans, guardrails, _evidence(priced, catalogue),
-        subjects.embedded.tolist(), *money, strict=True,
+        _reasons(subjects), *money, strict=True,
     )  # fmt: skip
     answers = [
         {
@@ -103,9 +104,9 @@ def write(
             "policy": POLICY,
             "guardrails": names,
             "evidence": similar,
-            **({"degraded": False} if embedded else {"degraded": True, "reason": NO_TEXT}),
+            **({"degraded": True, "reason": reason} if reason else {"degraded": False}),
         }
-        for text, record, listing_id, currency, request, a, span, names, similar, embedded,
+        for text, record, listing_id, currency, request, a, span, names, similar, reason,
             p, u, gain, lowest, highest, chance in keys
     ]  # fmt: skip
     if not recorded.any():
@@ -117,13 +118,17 @@ def write(
         _slices(decisions.propensities[allowed], spans),
         _slices(decisions.features.ravel(), _even(n, decisions.features.shape[1])),
     )
+    leader = priced.listings.leader
+    led = (leader != np.arange(n)).tolist()
+    drawn_with = [texts[i] if follows else None for i, follows in zip(leader, led, strict=True)]
     columns = zip(
-        texts, subjects.listing.tolist(), requests, families, answers, price_minor.tolist(),
-        unit_cost.tolist(), recorded.tolist(), *blobs, strict=True,
+        texts, drawn_with, subjects.listing.tolist(), requests, families, answers,
+        price_minor.tolist(), unit_cost.tolist(), recorded.tolist(), *blobs, strict=True,
     )  # fmt: skip
     rows = [
         {
             "id": text,
+            "drawn_with": other,
             "listing": listing,
             "at": at_us,
             "request_id": request.get("request_id"),
@@ -146,11 +151,17 @@ def write(
             "guardrails": " ".join(answer["guardrails"]),
             "degraded": answer.get("reason"),
         }
-        for text, listing, request, family, answer, minor, cost, record, ladder_bytes,
+        for text, other, listing, request, family, answer, minor, cost, record, ladder_bytes,
             score_bytes, propensity_bytes, features in columns
         if record
     ]  # fmt: skip
     return Written(answers, rows)
+
+
+def _reasons(subjects: Subjects) -> list[str | None]:
+    """Why each decision is degraded, None where it is not."""
+    pairs = zip(subjects.embedded.tolist(), subjects.market_lost.tolist(), strict=True)
+    return [(NO_MARKET if lost else None) if embedded else NO_TEXT for embedded, lost in pairs]
 
 
 def _even(n: int, width: int) -> list[slice]:

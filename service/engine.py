@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,14 +13,12 @@ import orjson
 import sqlalchemy as sa
 
 from service import log
-from service.pricebandit import Pending, Pricebandit, now_us
+from service.pricebandit import Execute, Pending, Pricebandit, now_us
 from service.problems import Problem
 
 ANSWERS_KEPT_US = 24 * 3600 * 1_000_000
 
 _LOGGER = logging.getLogger("pricebandit")
-
-Execute = Callable[[Pricebandit, sa.Connection, Sequence[Any]], Pending]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +63,8 @@ class Engine:
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._held: Work | None = None  # taken from the queue, but of another kind than its batch
         self._waiting = 0
+        self._stopped = False
         self._counting = threading.Lock()
-        self._swept = 0
         self._thread = threading.Thread(target=self._run, name="pricebandit-engine", daemon=True)
         self._thread.start()
 
@@ -79,9 +77,11 @@ class Engine:
         """Queue work.
 
         Raises:
-            Problem: 503, more rows are waiting than the settings allow.
+            Problem: 503, more rows are waiting than the settings allow, or the thread stopped.
         """
         with self._counting:
+            if self._stopped:
+                raise _stopped()
             if self._waiting and self._waiting + work.rows > self.bandit.settings.queue_rows:
                 raise Problem(
                     503,
@@ -89,8 +89,18 @@ class Engine:
                     {"Retry-After": "1"},
                 )
             self._waiting += work.rows
-        self._queue.put(work)
+            self._queue.put(work)
         return work.future
+
+    def given(self, once: Once) -> bytes | None:
+        """The answer already given to a key, if any; for any thread.
+
+        Raises:
+            Problem: 409, the key was used before with another request.
+        """
+        with self.bandit.log.engine.connect() as conn:
+            found = self._given_before(conn, [once])
+        return found[0][1] if found else None
 
     def close(self) -> None:
         """Finish what is queued, then stop."""
@@ -98,10 +108,23 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
-        while (batch := self._next_batch()) is not None:
+        try:
+            while (batch := self._next_batch()) is not None:
+                with self._counting:
+                    self._waiting -= sum(work.rows for work in batch)
+                # whoever waited may have gone, and taken the work back
+                batch = [w for w in batch if w.future.set_running_or_notify_cancel()]
+                if batch:
+                    self._carry_out(batch)
+        finally:
             with self._counting:
-                self._waiting -= sum(work.rows for work in batch)
-            self._carry_out(batch)
+                self._stopped = True
+            left = [self._held] if self._held else []
+            while not self._queue.empty():
+                left += [work] if (work := self._queue.get()) else []
+            for work in left:
+                if work.future.set_running_or_notify_cancel():
+                    work.future.set_exception(_stopped())
 
     def _next_batch(self) -> list[Work] | None:
         """The next works of one kind, waiting a little for more; None when it is time to stop."""
@@ -135,7 +158,7 @@ class Engine:
 
     def _carry_out(self, batch: list[Work]) -> None:
         try:
-            answers = self._transact(batch)
+            answers, pending = self._transact(batch)
         except Exception as error:
             if len(batch) > 1:  # find the one at fault, and spare the others
                 for work in batch:
@@ -143,17 +166,25 @@ class Engine:
                 return
             if not isinstance(error, Problem):
                 _LOGGER.exception("a batch failed; nothing of it was kept")
-            batch[0].future.set_exception(_explained(error))
+            batch[0].future.set_exception(explained(error))
             return
-        for work, answer in zip(batch, answers, strict=True):
-            work.future.set_result(answer)
+        try:
+            pending.apply()
+        except Exception:
+            # it is in the log, and only reading the log anew puts it into memory
+            _LOGGER.exception("memory is behind the log: restart the service")
+            self.bandit.spoil()
+            raise
+        finally:
+            for work, answer in zip(batch, answers, strict=True):
+                work.future.set_result(answer)
 
-    def _transact(self, batch: list[Work]) -> list[bytes]:
+    def _transact(self, batch: list[Work]) -> tuple[list[bytes], Pending]:
         answers: list[bytes | None] = [None] * len(batch)
         keyed = [work.once for work in batch if work.once]
         with self.bandit.log.transaction() as conn:
             if keyed:
-                for i, body in self._given_before(conn, batch):
+                for i, body in self._given_before(conn, [work.once for work in batch]):
                     answers[i] = body
             new = [i for i, answer in enumerate(answers) if answer is None]
             pending = Pending([])
@@ -164,32 +195,33 @@ class Engine:
             kept = [(batch[i].once, answers[i]) for i in new if batch[i].once]
             if kept:
                 self._keep(conn, kept)
-        pending.apply()
-        return [answer or b"" for answer in answers]
+        return [answer or b"" for answer in answers], pending
 
-    def _given_before(self, conn: sa.Connection, batch: list[Work]) -> list[tuple[int, bytes]]:
-        """Answers already given to the keys in the batch: (place, body).
+    def _given_before(
+        self, conn: sa.Connection, asked: Sequence[Once | None]
+    ) -> list[tuple[int, bytes]]:
+        """Answers already given to keys: (place, body).
 
         Raises:
             Problem: 409, a key was used before with another request.
         """
         table = log.answers.c
         found = {}
-        keys = [work.once.key for work in batch if work.once]
+        keys = [once.key for once in asked if once]
         query = sa.select(table.caller, table.key, table.request_hash, table.body).where(
             table.at > now_us() - ANSWERS_KEPT_US
         )
         for row in log.select_in(conn, query, table.key, keys):
             found[row.caller, row.key] = row
         out = []
-        for i, work in enumerate(batch):
-            if work.once is None or (work.once.caller, work.once.key) not in found:
+        for i, once in enumerate(asked):
+            if once is None or (once.caller, once.key) not in found:
                 continue
-            row = found[work.once.caller, work.once.key]
-            if row.request_hash != work.once.request_hash:
+            row = found[once.caller, once.key]
+            if row.request_hash != once.request_hash:
                 raise Problem(
                     409,
-                    f"Idempotency-Key {work.once.key!r} was used with another request: "
+                    f"Idempotency-Key {once.key!r} was used with another request: "
                     "take a new key for a new request",
                 )
             out.append((i, row.body))
@@ -198,9 +230,8 @@ class Engine:
     def _keep(self, conn: sa.Connection, answered: Sequence[tuple[Any, Any]]) -> None:
         at = now_us()
         table = log.answers
-        if at - self._swept > ANSWERS_KEPT_US // 24:  # once an hour, what nobody may ask for again
-            conn.execute(table.delete().where(table.c.at <= at - ANSWERS_KEPT_US))
-            self._swept = at
+        # what nobody may ask for again makes room, for the same keys too
+        conn.execute(table.delete().where(table.c.at <= at - ANSWERS_KEPT_US))
         conn.execute(
             table.insert(),
             [
@@ -216,14 +247,20 @@ class Engine:
         )
 
 
-def _explained(error: Exception) -> Problem:
+def explained(error: Exception) -> Problem:
+    """What a caller is told of an error."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, sa.exc.OperationalError):
+    faults = (sa.exc.IntegrityError, sa.exc.DataError)  # of this program, not of the database
+    if isinstance(error, sa.exc.SQLAlchemyError) and not isinstance(error, faults):
         return Problem(
             503,
-            f"the log cannot be written ({error.orig}): nothing of this request was kept, "
-            "send it again",
+            f"the log cannot be used ({getattr(error, 'orig', error)}): nothing of this request "
+            "was kept, send it again",
             {"Retry-After": "5"},
         )
     return Problem(500, f"{type(error).__name__}: nothing of this request was kept")
+
+
+def _stopped() -> Problem:
+    return Problem(503, "the model is out of use: restart the service", {"Retry-After": "30"})

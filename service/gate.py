@@ -54,7 +54,7 @@ class Gate:
                 403, "no key is configured, so only loopback is served: set PRICEBANDIT_API_KEYS"
             )
         # a page in a local browser reaches loopback too, under a name of its own choosing
-        if (name := request.url.hostname or "") not in _LOCAL_NAMES:
+        if (name := _name(request)) not in _LOCAL_NAMES:
             raise Problem(403, f"host is {name!r}: without a key, ask for localhost or 127.0.0.1")
         return hashlib.sha256(host.encode()).hexdigest()
 
@@ -81,6 +81,14 @@ class Gate:
         if len(self._budgets) >= _CALLERS_KEPT:
             self._budgets.clear()
         self._budgets[caller] = (left - items, now)
+
+
+def _name(request: Request) -> str:
+    """The name in the Host header, empty where it is none."""
+    try:
+        return request.url.hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,18 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def decision_ids(n: int, at_us: int) -> NDArray[np.uint64]:
-    """`n` new ids as two words each, uint64 (n, 2).
+def decision_ids(n: int, at_us: int, after: str = "") -> NDArray[np.uint64]:
+    """`n` new ids in rising order as two words each, uint64 (n, 2).
 
     Args:
-        at_us: time of the decisions, microseconds since 1970 UTC; its milliseconds lead the id,
-            so that ids made later sort later.
+        at_us: time of the decisions, microseconds since 1970 UTC; its milliseconds lead the id.
+        after: an id that all new ones are above, though the clock stood still or went back.
     """
     random = np.frombuffer(os.urandom(16 * n), np.uint64).reshape(n, 2).copy()
-    stamp = np.uint64((at_us // 1000) << 16 | 0x7000)
+    millisecond = at_us // 1000
+    if after:
+        millisecond = max(millisecond, (int(as_words([after])[0, 0]) >> 16) + 1)
+    stamp = np.uint64(millisecond << 16 | 0x7000)
     random[:, 0] = stamp | (random[:, 0] & np.uint64(0x0FFF))
     random[:, 1] = (random[:, 1] & np.uint64(0x3FFF_FFFF_FFFF_FFFF)) | np.uint64(1 << 63)
-    return random
+    return random[np.lexsort((random[:, 1], random[:, 0]))]
 
 
 def as_text(ids: NDArray[np.uint64]) -> list[str]:

@@ -194,7 +194,8 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
         "scores": np.frombuffer(row.scores, np.float64).tolist(),
         "propensities": np.frombuffer(row.propensities, np.float64).tolist(),
         "propensity": row.propensity,
-        "uniform": float(uniforms(ids.as_words([row.id]))[0]),
+        **_present(drawn_with=row.drawn_with),
+        "uniform": float(uniforms(ids.as_words([row.drawn_with or row.id]))[0]),
         "expected": {
             "units_per_impression": row.units_per_impression,
             "profit_per_impression": row.profit_per_impression,

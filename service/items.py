@@ -1,5 +1,6 @@
 """Bodies to items: the envelope is refused as a whole, an item of it on its own."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from service.problems import ItemError, Problem
-from service.schemas import MOST_ITEMS
+from service.schemas import MOST_ITEMS, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,7 @@ def read_envelope(body: bytes, field: str, options: Sequence[str] = ()) -> dict[
     Raises:
         Problem: 422, naming what is wrong with the envelope.
     """
-    try:
-        envelope = pydantic_core.from_json(body)
-    except ValueError as error:
-        raise Problem(422, f"the body is not JSON: {error}") from None
+    envelope = _parsed(body)
     if not isinstance(envelope, dict) or not isinstance(envelope.get(field), list):
         raise Problem(422, f'the body must be an object like {{"{field}": […]}}')
     if not 1 <= len(envelope[field]) <= MOST_ITEMS:
@@ -77,8 +75,27 @@ def read_envelope(body: bytes, field: str, options: Sequence[str] = ()) -> dict[
         if name not in options:
             raise Problem(422, f"{name} is not a field of this call: remove it")
         if not isinstance(envelope[name], bool):
-            raise Problem(422, f"{name} is {envelope[name]!r:.60}: give true or false")
+            raise Problem(422, f"{name} is {shown(envelope[name])}: give true or false")
     return envelope
+
+
+def _parsed(body: bytes) -> Any:
+    """The JSON in `body`.
+
+    The fast parser refuses the whole body for a lone surrogate or an integer of thousands of
+    digits, which is the fault of one item: the tolerant one then leaves them to its validation.
+    """
+    try:
+        return pydantic_core.from_json(body)
+    except ValueError as error:
+        refusal = error
+    try:
+        return json.loads(
+            body.decode(),
+            parse_int=lambda text: int(text) if len(text) <= 4000 else float(text),
+        )
+    except (ValueError, RecursionError):
+        raise Problem(422, f"the body is not JSON: {refusal}") from None
 
 
 def read_items(adapter: TypeAdapter[Any], items: list[Any]) -> Items:
@@ -102,12 +119,4 @@ def _item_error(detail: Any) -> ItemError:
         return ItemError(index, field, f"{field} is missing: it is required")
     if detail["type"] == "extra_forbidden":
         return ItemError(index, field, f"{field} is not a field of this item: remove it")
-    return ItemError(index, field, f"{field} is {_shown(detail['input'])}: {message}")
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # integers of thousands of digits refuse to be printed
-        text = "a number of thousands of digits"
-    return text if len(text) <= 80 else text[:77] + "…"
+    return ItemError(index, field, f"{field} is {shown(detail['input'])}: {message}")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -18,8 +18,11 @@ from bandits import DIM, Outcomes, Policy
 from service import log
 from service.catalogue import Catalogue
 
+if TYPE_CHECKING:
+    from service.pricebandit import Pricebandit
+
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 1\n"
+_MAGIC = b"pricebandit snapshot 2\n"
 
 Progress = Callable[[int, int], None]
 
@@ -119,6 +122,35 @@ class Fold:
             if progress:
                 progress(done, total)
         return done
+
+
+def rebuild(bandit: "Pricebandit", progress: Progress | None = None) -> tuple[Fold, int]:
+    """A fold of the whole log from nothing, and the number of events in it."""
+    fold = Fold(Policy(bandit.settings.rules), bandit.fold.features_of)
+    sold = bandit.catalogue.sold.copy()
+    bandit.catalogue.sold[:] = 0.0
+    events = fold.replay(bandit.log, bandit.catalogue, progress)
+    # price levels live in the catalogue: they are held against those that were there
+    if not np.allclose(sold, bandit.catalogue.sold, rtol=1e-9, atol=1e-9):
+        raise ValueError("recorded price levels in memory are not those of the log")
+    return fold, events
+
+
+def difference(one: Fold, other: Fold) -> float:
+    """Largest difference between the statistics of two folds, relative to the largest entry."""
+    apart = 0.0
+    mine, theirs = one.policy.evidence, other.policy.evidence
+    rows = np.union1d(mine.listing, theirs.listing)
+    pairs = [
+        (one.policy.head.gram, other.policy.head.gram),
+        (one.policy.head.moment, other.policy.head.moment),
+        *zip(mine.gather(rows), theirs.gather(rows), strict=True),
+    ]
+    for a, b in pairs:
+        if a.numel():
+            scale = max(float(a.abs().max()), float(b.abs().max()), 1e-300)
+            apart = max(apart, float((a - b).abs().max()) / scale)
+    return apart
 
 
 _o, _d = log.outcomes.c, log.decisions.c
@@ -250,8 +282,8 @@ def read_snapshot(fold: Fold, catalogue: Catalogue, source: log.Log, folder: Pat
         fold.position = position
         catalogue.decided_until = header["decided_until"]
         catalogue.family_prices = {
-            catalogue.family_code[name]: (unit, price)
-            for name, (unit, price) in header["families"].items()
+            catalogue.family_code[name]: (unit, price, currency)
+            for name, (unit, price, currency) in header["families"].items()
             if name in catalogue.family_code
         }
         return True
@@ -270,7 +302,7 @@ def _rules(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _families(catalogue: Catalogue) -> dict[str, tuple[str, int]]:
+def _families(catalogue: Catalogue) -> dict[str, tuple[str, int, str]]:
     names = list(catalogue.family_code)
     return {names[code]: held for code, held in catalogue.family_prices.items()}
 

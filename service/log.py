@@ -45,6 +45,8 @@ decisions = sa.Table(
     "decisions",
     metadata,
     sa.Column("id", sa.Uuid(as_uuid=False), primary_key=True),
+    # the decision whose id the draw was derived from, where a family's first member drew for all
+    sa.Column("drawn_with", sa.Uuid(as_uuid=False)),
     sa.Column("listing", sa.BigInteger, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("request_id", sa.Text),
@@ -163,7 +165,7 @@ class Log:
 
     def _migrate(self) -> None:
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        config.set_main_option("script_location", _ini(Path(__file__).with_name("migrations")))
         with self.engine.begin() as conn:
             config.attributes["connection"] = conn
             command.upgrade(config, "head")
@@ -195,6 +197,11 @@ def select_in(
         part = values[start : start + _PARAMETERS]
         found.extend(conn.execute(query.where(column.in_(part))).all())
     return found
+
+
+def _ini(path: Path) -> str:
+    # alembic keeps it in an ini file's terms, where % begins a reference
+    return str(path).replace("%", "%%")
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _: object) -> None:

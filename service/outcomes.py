@@ -1,7 +1,7 @@
 """Outcomes come in: each counted once, learned from with the context of their decision."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import orjson
@@ -11,6 +11,11 @@ from service import ids, learning, log
 from service.items import Items
 from service.pricebandit import Pending, Pricebandit, now_us
 from service.problems import ItemError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+AHEAD_US = 24 * 3600 * 1_000_000
+"""How far a seller's clock may run ahead, time zones mistaken included."""
 
 
 def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Items]) -> Pending:
@@ -35,8 +40,9 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
             conn, sa.select(o.decision_id, o.outcome_id), o.decision_id, list(found)
         )
     }
+    when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
     kind: list[Literal["new", "duplicate"] | ItemError] = []
-    for key, row in zip(keys, rows, strict=True):
+    for key, row, happened in zip(keys, rows, when, strict=True):
         outcome = (key, row["outcome_id"])
         if key not in found:
             shown = f"decision_id is {row['decision_id']!r:.80}"
@@ -52,6 +58,10 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
                     "listing sells one unit per impression",
                 )
             )
+        elif not 0 <= happened <= at + AHEAD_US:
+            # forgetting counts from the latest time seen: one in the future would forget all
+            shown = f"occurred_at is {row['occurred_at'].isoformat()}"
+            kind.append(ItemError(0, "occurred_at", f"{shown}: give a time from 1970 to now"))
         else:
             seen.add(outcome)
             kind.append("new")
@@ -71,10 +81,10 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
             "impressions": row["impressions"],
             "units": row["units"],
             "returned_units": row.get("returned_units", 0),
-            "occurred_at": _us(row["occurred_at"]) if "occurred_at" in row else at,
+            "occurred_at": happened,
             "received_at": at,
         }
-        for key, row, what in zip(keys, rows, kind, strict=True)
+        for key, row, happened, what in zip(keys, rows, when, kind, strict=True)
         if what == "new"
     ]
     last = 0
@@ -120,4 +130,4 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
 
 
 def _us(when: datetime) -> int:
-    return round(when.timestamp() * 1e6)
+    return (when - _EPOCH) // timedelta(microseconds=1)

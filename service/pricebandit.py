@@ -1,6 +1,7 @@
 """Pricebandit itself: the log, the catalogue and the model, changed one transaction at a time."""
 
 import fcntl
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 _PART = 20_000
+
+_LOGGER = logging.getLogger("pricebandit")
 
 
 class HomeInUse(RuntimeError):
@@ -78,6 +81,7 @@ class Pricebandit:
         self._unlearned = 0  # outcomes since the population was learned last
         self._since_snapshot = 0
         self._touched: list[NDArray[np.int64]] = []
+        self._spoiled = False
         self._load(progress)
 
     @property
@@ -89,6 +93,13 @@ class Pricebandit:
     def snapshots(self) -> Path:
         """Folder of the snapshots."""
         return self.home / "snapshots"
+
+    def carry_out(self, execute: "Execute", payloads: Sequence[Any]) -> list[dict[str, Any]]:
+        """Do something in a transaction of its own; its answers, once it is durable."""
+        with self.log.transaction() as conn:
+            pending = execute(self, conn, payloads)
+        pending.apply()
+        return pending.answers
 
     # -- starting and stopping --------------------------------------------------------------
 
@@ -148,10 +159,22 @@ class Pricebandit:
         self._since_snapshot = 0
         return learning.write_snapshot(self.fold, self.catalogue, self.log.id, self.snapshots)
 
+    def spoil(self) -> None:
+        """Memory may lack what the log has: no snapshot of it is written any more."""
+        self._spoiled = True
+
+    def _try_snapshot(self) -> None:
+        if self._spoiled:
+            return
+        try:
+            self.snapshot()
+        except OSError:
+            _LOGGER.exception("snapshot not written; starting will replay more of the log")
+
     def close(self) -> None:
         """Save a snapshot if the fold has moved, and let go of everything."""
         if self._since_snapshot:
-            self.snapshot()
+            self._try_snapshot()
         self.log.close()
         self._lock.close()
 
@@ -185,7 +208,7 @@ class Pricebandit:
         if self._unlearned >= max(256, len(self.policy.evidence) // 4):
             self.refresh()
         if self._since_snapshot >= self.settings.snapshot_every:
-            self.snapshot()
+            self._try_snapshot()
 
     def vectors(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Embeddings of listings, float32 (n, d), zeros where there is none; and where there is."""
@@ -231,3 +254,7 @@ def listing_texts_of(documents: Sequence[dict[str, Any]]) -> list[str]:
     names = ("title", "description", "category", "brand", "attributes")
     columns = ([document.get(name) for document in documents] for name in names)
     return list(listing_texts(*columns))
+
+
+Execute = Callable[[Pricebandit, sa.Connection, Sequence[Any]], Pending]
+"""Something that changes state, for several payloads in one transaction of the log."""

@@ -1,7 +1,10 @@
 """From price requests to decisions: subjects gathered, one pass of the policy, rows for the log."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,14 +12,17 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bandits import GUARDRAILS, Policy
-from encoders import market_texts
+from encoders import EncoderError, market_texts
 from service import bounds, decisions, ids, log
 from service.catalogue import Catalogue
 from service.items import Items, numbers
 from service.pricebandit import Pending, Pricebandit, now_us
 from service.problems import ItemError
-from service.registering import Embedded
+from service.reading import inside_listing
+from service.registering import Embedded, embed_what_ifs, without_currency_changes
 from service.subjects import Priced, Subjects, gather, listings_of
+
+_LOGGER = logging.getLogger("pricebandit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,7 @@ class PriceBatch:
 
     Attributes:
         items: n requests. market_text: float32 (n, d).
+        market_lost: requests whose market text could not be embedded, bool (n,).
         explore, record: as the contract has them.
         inline: what-if listings of the items that carry one, matched by their index; None where
             all requests are by id.
@@ -32,58 +39,72 @@ class PriceBatch:
 
     items: Items
     market_text: NDArray[np.float32]
+    market_lost: NDArray[np.bool_]
     explore: bool
     record: bool
     inline: Embedded | None
 
 
-def embed_markets(bandit: Pricebandit, items: Items) -> NDArray[np.float32]:
-    """Market texts of price requests as vectors, float32 (n, d); for any thread."""
+def embed_markets(
+    bandit: Pricebandit, items: Items
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Market texts of price requests as vectors, float32 (n, d), and which of them were lost to a
+    failing encoder, bool (n,); for any thread.
+    """
     texts = market_texts(items.column("market"))
     vectors = np.zeros((len(texts), bandit.encoder.dim), np.float32)
     spoken = np.array([bool(text) for text in texts], np.bool_)
     if spoken.any():
-        vectors[spoken] = bandit.other_texts.embed([t for t in texts if t]).vectors
-    return vectors
+        try:
+            vectors[spoken] = bandit.other_texts.embed([t for t in texts if t]).vectors
+        except EncoderError:
+            _LOGGER.exception("priced without market text")
+            return vectors, spoken
+    return vectors, np.zeros(len(texts), np.bool_)
 
 
 def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch]) -> Pending:
-    """Price all batches in one pass (two where some explore and some do not)."""
+    """Price all batches in one pass, or in as few as `_passes` finds."""
     at = now_us()
+    catalogue = bandit.catalogue
     batches = [_known(bandit, batch) for batch in batches]
     sizes = [len(batch.items.rows) for batch in batches]
     answers: list[dict[str, Any] | None] = [None] * sum(sizes)
     refused: list[ItemError] = []
     stored: list[dict[str, Any]] = []
     after: list[Callable[[], None]] = []
-    explored = np.repeat([batch.explore for batch in batches], sizes)
-    recorded = np.repeat([batch.record for batch in batches], sizes)
+    number = np.repeat(np.arange(len(batches)), sizes)
+    explored = np.array([batch.explore for batch in batches], np.bool_)[number]
+    recorded = np.array([batch.record for batch in batches], np.bool_)[number]
     requests = [row for batch in batches for row in batch.items.rows]
-    parts = [_subjects(bandit, batch) for batch in batches if len(batch.items.rows)]
+    # what-ifs may name families that are not in the catalogue, which is not to know of them
+    codes = dict(catalogue.family_code) if any(batch.inline for batch in batches) else {}
+    parts = [_subjects(bandit, batch, codes) for batch in batches if batch.items.rows]
     subjects = Subjects.concatenate(parts) if parts else None
-    for explore in (True, False):
-        mine = np.flatnonzero(explored == explore)
-        if subjects is None or len(mine) == 0:
-            continue
+    keys = ids.decision_ids(len(requests), at, catalogue.decided_until)
+    family_prices = ChainMap({}, catalogue.family_prices)
+    for mine in _passes(subjects.family, explored, recorded, number) if subjects else []:
+        assert subjects is not None
         part = subjects.take(mine)
-        guess, sd = bandit.guesses.of(bandit.catalogue, part)
-        keys = ids.decision_ids(len(mine), at)
-        priced = decide(
-            bandit.policy, part, guess, sd, bandit.catalogue.family_prices, keys, explore, at
-        )
+        guess, sd = bandit.guesses.of(catalogue, part)
+        explore, record = bool(explored[mine[0]]), bool(recorded[mine[0]])
+        priced = decide(bandit.policy, part, guess, sd, family_prices, keys[mine], explore, at)
         refused += [ItemError(int(mine[e.index]), e.field, e.message) for e in priced.refused]
         where = mine[priced.kept]
         written = decisions.write(
-            priced, bandit.catalogue, [requests[i] for i in where], keys[priced.kept],
+            priced, catalogue, [requests[i] for i in where], keys[where],
             recorded[where], bandit.fold.version, bandit.fold.features_of, at,
         )  # fmt: skip
         for i, answer in zip(where.tolist(), written.answers, strict=True):
             answers[i] = answer
         stored += written.rows
-        if recorded[where].any():
-            after.append(_record(bandit, conn, priced, recorded[where], written.rows))
+        if record:
+            after.append(_set_anchors(bandit, conn, priced))
+            family_prices.update(bounds.prices_held(priced.subjects, priced.decisions.price, at))
     if stored:
+        stored.sort(key=lambda row: row["id"])
         conn.execute(log.decisions.insert(), stored)
+        after.append(partial(_note_prices, catalogue, stored))
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
     out = []
     for batch, start, end in zip(batches, starts, starts[1:], strict=False):
@@ -102,15 +123,43 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
     return Pending(out, _all_of(after))
 
 
+def _passes(
+    family: NDArray[np.int64],
+    explored: NDArray[np.bool_],
+    recorded: NDArray[np.bool_],
+    number: NDArray[np.int64],
+) -> list[NDArray[np.int64]]:
+    """Rows that are priced together; all arguments are (n,).
+
+    Recorded requests come first, whose prices families are held to. What-ifs on families stay
+    with their own request, by its `number`: one may not move another's price.
+    """
+    alone = np.where(recorded | (family < 0), 0, 1 + number)
+    order = 4 * alone + 2 * ~recorded + ~explored
+    return [np.flatnonzero(order == one) for one in np.unique(order)]
+
+
+def what_if(bandit: Pricebandit, items: Items) -> dict[str, Any]:
+    """Best estimates for listings that are not to be registered; nothing is recorded."""
+    requests = [{"listing_id": row["listing_id"], "listing": row} for row in items.rows]
+    asked = Items(requests, items.index, items.errors, items.total)
+    n = len(requests)
+    blank = np.zeros((n, bandit.encoder.dim), np.float32)
+    inline = embed_what_ifs(bandit, Items(items.rows, items.index, [], items.total))
+    batch = PriceBatch(asked, blank, np.zeros(n, np.bool_), False, False, inline)
+    return bandit.carry_out(price, [batch])[0]
+
+
 def _known(bandit: Pricebandit, batch: PriceBatch) -> PriceBatch:
-    """The batch less requests for listings that are neither in the catalogue nor inline."""
-    items = batch.items
+    """The batch less requests for unknown listings, and for what-ifs in another currency."""
+    items, inline = batch.items, batch.inline
     known = bandit.catalogue.rows(items.column("listing_id")) >= 0
-    if batch.inline is not None:
-        known |= np.isin(items.index, batch.inline.items.index)
-    if known.all():
-        return batch
-    refused = [
+    refused: list[ItemError] = []
+    if inline is not None:
+        known |= np.isin(items.index, inline.items.index)
+        inline = without_currency_changes(bandit, inline)
+        refused = inside_listing(inline.items.errors)
+    refused += [
         ItemError(
             int(items.index[i]),
             "listing_id",
@@ -119,29 +168,35 @@ def _known(bandit: Pricebandit, batch: PriceBatch) -> PriceBatch:
         )
         for i in np.flatnonzero(~known).tolist()
     ]
+    if not refused:
+        return batch
+    left = items.without(refused)
+    kept = np.isin(items.index, left.index)
     return PriceBatch(
-        items.without(refused), batch.market_text[known], batch.explore, batch.record, batch.inline
+        left, batch.market_text[kept], batch.market_lost[kept], batch.explore, batch.record, inline
     )
 
 
-def _subjects(bandit: Pricebandit, batch: PriceBatch) -> Subjects:
-    """Columns of what a batch asks to price, in its order."""
+def _subjects(bandit: Pricebandit, batch: PriceBatch, families: dict[str, int]) -> Subjects:
+    """Columns of what a batch asks to price, in its order; `families` grows by new ones."""
     items, catalogue = batch.items, bandit.catalogue
     rows = catalogue.rows(items.column("listing_id"))
     market = [row.get("market", {}) for row in items.rows]
     asked = {
         "market_text": batch.market_text,
+        "market_lost": batch.market_lost,
         "competitor_price": numbers(market, "competitor_price"),
         "traffic": numbers(market, "traffic"),
         "promotion": np.array([_promoted(m) for m in market], np.float64),
         "current_price": items.numbers("current_price"),
         "unit": np.array(items.column("unit"), object),
     }
-    if batch.inline is None:
+    if batch.inline is None or not batch.inline.items.rows:
         return gather(catalogue, rows, rows, *bandit.vectors(rows), asked)
     inline = np.isin(items.index, batch.inline.items.index)
     by_id, what_if = np.flatnonzero(~inline), np.flatnonzero(inline)
-    parts = [_what_ifs(catalogue, batch.inline, rows[what_if], _taken(asked, what_if))]
+    columns = _taken(asked, what_if)
+    parts = [_what_ifs(catalogue, batch.inline, rows[what_if], columns, families)]
     if len(by_id):
         known = rows[by_id]
         parts.append(gather(catalogue, known, known, *bandit.vectors(known), _taken(asked, by_id)))
@@ -149,11 +204,16 @@ def _subjects(bandit: Pricebandit, batch: PriceBatch) -> Subjects:
 
 
 def _what_ifs(
-    catalogue: Catalogue, inline: Embedded, listing: NDArray[np.int64], asked: dict[str, Any]
+    catalogue: Catalogue,
+    inline: Embedded,
+    listing: NDArray[np.int64],
+    asked: dict[str, Any],
+    families: dict[str, int],
 ) -> Subjects:
     """Listings that are priced as if they were registered; own sales count where they are."""
     n = len(listing)
     scratch = Catalogue()
+    scratch.family_code = families
     place = np.arange(n)
     scratch.put(place, inline.items.rows, np.full(n, -1, np.int64))
     scratch.neighbours[:n], scratch.similarity[:n] = catalogue.nearest(
@@ -174,7 +234,7 @@ def decide(
     subjects: Subjects,
     guess: NDArray[np.float64],
     guess_sd: NDArray[np.float64],
-    family_prices: dict[int, tuple[str, int]],
+    family_prices: Mapping[int, tuple[str, int, str]],
     ids: NDArray[np.uint64],
     explore: bool,
     at_us: int,
@@ -183,16 +243,21 @@ def decide(
 
     Args:
         guess, guess_sd: log price, currency units, and its error, (n,).
-        family_prices: family → (unit, price in minor units) decided last, which holds in its unit.
+        family_prices: family → (unit, price in minor units, currency) decided last, which holds
+            in its unit.
         ids: decision ids, uint64 (n, 2).
     """
     allowed = bounds.bounds_of(subjects)
     refused = bounds.infeasible(subjects, allowed)
-    leader, held, family_errors = bounds.families(subjects, allowed, family_prices, at_us)
-    refused += [e for e in family_errors if e.index not in {r.index for r in refused}]
-    kept = np.setdiff1d(np.arange(len(subjects)), [error.index for error in refused])
+    kept = np.flatnonzero(allowed.feasible)
+    # families agree without their refused members
+    leader, held, errors = bounds.families(
+        subjects.take(kept), bounds.take(allowed, kept), family_prices, at_us
+    )
+    if errors:
+        refused += [ItemError(int(kept[e.index]), e.field, e.message) for e in errors]
+        kept = np.delete(kept, [e.index for e in errors])
     if len(kept) < len(subjects):
-        # members of a refused listing's family are priced without it
         subjects, allowed = subjects.take(kept), bounds.take(allowed, kept)
         leader, held, _ = bounds.families(subjects, allowed, family_prices, at_us)
         guess, guess_sd, ids = guess[kept], guess_sd[kept], ids[kept]
@@ -204,32 +269,28 @@ def decide(
     return Priced(subjects, kept, listings, decisions, refused)
 
 
-def _record(
-    bandit: Pricebandit,
-    conn: sa.Connection,
-    priced: Priced,
-    recorded: NDArray[np.bool_],
-    stored: list[dict[str, Any]],
-) -> Callable[[], None]:
-    """Set anchors that are not set yet; what to note in memory after the commit."""
+def _set_anchors(bandit: Pricebandit, conn: sa.Connection, priced: Priced) -> Callable[[], None]:
+    """Log anchors that are not set yet; what sets them in memory after the commit."""
     subjects = priced.subjects
-    new = recorded & np.isnan(subjects.anchor)
+    new = np.isnan(subjects.anchor)
     rows, anchors = bandit.set_anchors(conn, subjects.listing[new], priced.listings.anchor[new])
 
     def apply() -> None:
         bandit.catalogue.anchor[rows] = anchors
-        if not stored:
-            return
-        bandit.catalogue.note_prices(
-            subjects.listing[recorded],
-            priced.decisions.price[recorded],
-            [row["family"] for row in stored],
-            [row["unit"] for row in stored],
-            np.array([row["at"] for row in stored], np.int64),
-            max(row["id"] for row in stored),
-        )
 
     return apply
+
+
+def _note_prices(catalogue: Catalogue, stored: Sequence[dict[str, Any]]) -> None:
+    """Note prices decided, given as rows of the log by rising id."""
+    catalogue.note_prices(
+        np.array([row["listing"] for row in stored], np.int64),
+        np.array([row["price"] for row in stored], np.int64),
+        [row["family"] for row in stored],
+        [row["unit"] for row in stored],
+        np.array([row["at"] for row in stored], np.int64),
+        stored[-1]["id"],
+    )
 
 
 def _all_of(steps: Sequence[Callable[[], None]]) -> Callable[[], None]:

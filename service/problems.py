@@ -9,6 +9,11 @@ import orjson
 from starlette.responses import Response
 
 
+def speakable(text: str) -> str:
+    """`text` as UTF-8 can say it: lone surrogates, echoed from a request, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class ItemError:
     """One refused item of a batch: where it stood, which field, and what to change."""
@@ -19,7 +24,11 @@ class ItemError:
 
     def as_json(self) -> dict[str, Any]:
         """The item as the contract spells it."""
-        return {"index": self.index, "field": self.field, "message": self.message}
+        return {
+            "index": self.index,
+            "field": speakable(self.field),
+            "message": speakable(self.message),
+        }
 
 
 class Problem(Exception):
@@ -39,7 +48,7 @@ class Problem(Exception):
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
-            "detail": self.detail,
+            "detail": speakable(self.detail),
         }
         return Response(
             orjson.dumps(body), self.status, self.headers, media_type="application/problem+json"

@@ -26,10 +26,10 @@ class Asked:
 def listings(body: bytes) -> Items:
     """Listings to upsert."""
     items = read_items(LISTINGS, read_envelope(body, "listings")["listings"])
-    return items.without(_contradictions(items))
+    return items.without(contradictions(items))
 
 
-def _contradictions(items: Items) -> list[ItemError]:
+def contradictions(items: Items) -> list[ItemError]:
     """Errors of listings whose own fields contradict each other."""
     errors = []
     limited = [i for i, row in enumerate(items.rows) if "max_price" in row]
@@ -57,10 +57,11 @@ def price_requests(body: bytes) -> Asked:
     inline = Items([items.rows[i]["listing"] for i in where], items.index[where], [], items.total)
     for i in where:
         items.rows[i]["listing_id"] = items.rows[i]["listing"]["listing_id"]
-    refused = _contradictions(inline)
+    refused = contradictions(inline)
+    sound = inline.without(refused)
     return Asked(
         items.without(inside_listing(refused)),
-        inline.without(refused),
+        Items(sound.rows, sound.index, [], sound.total),  # their errors are with their requests
         envelope.get("explore", True),
         envelope.get("record", True),
     )

@@ -1,6 +1,6 @@
 """Listings come in: embedded, given their neighbours, upserted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +38,15 @@ class Embedded:
     cached: int
 
 
-def embed_listings(bandit: Pricebandit, items: Items) -> Embedded:
+def embed_listings(
+    bandit: Pricebandit, items: Items, progress: Callable[[int, int], None] | None = None
+) -> Embedded:
     """Embed listings and find what is similar to them; for any thread.
 
     Raises:
         encoders.EncoderError: the model cannot be used.
     """
-    found = bandit.listing_texts.embed(listing_texts_of(items.rows))
+    found = bandit.listing_texts.embed(listing_texts_of(items.rows), progress)
     similarity, similar = bandit.listing_texts.neighbours(found.vectors, SEARCHED)
     return Embedded(
         items, found.ids, similarity, similar, found.vectors, found.encoded, found.cached
@@ -76,7 +78,7 @@ def unembedded(bandit: Pricebandit, items: Items) -> Embedded:
 
 def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedded]) -> Pending:
     """Upsert listings by id; an id twice keeps its last."""
-    batches = [_without_currency_changes(bandit, batch) for batch in batches]
+    batches = [without_currency_changes(bandit, batch) for batch in batches]
     documents = [row for batch in batches for row in batch.items.rows]
     names = [document["listing_id"] for document in documents]
     last = np.array(sorted({name: i for i, name in enumerate(names)}.values()), np.int64)
@@ -142,7 +144,7 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     return Pending(answers, apply)
 
 
-def _without_currency_changes(bandit: Pricebandit, batch: Embedded) -> Embedded:
+def without_currency_changes(bandit: Pricebandit, batch: Embedded) -> Embedded:
     """Refuse listings whose currency would change: their sales could not be compared."""
     rows = bandit.catalogue.rows(batch.items.column("listing_id"))
     refused = []

@@ -10,23 +10,16 @@ from numpy.typing import NDArray
 
 from service import log
 from service.pricebandit import Pending, Pricebandit
+from service.tables import SalesTable
 
 
-def import_sales(
-    bandit: Pricebandit,
-    conn: sa.Connection,
-    listing_ids: Sequence[str],
-    at_us: NDArray[np.int64],
-    price: NDArray[np.float64],
-    units: NDArray[np.int64],
-    impressions: NDArray[np.float64],
-) -> Pending:
-    """Log recorded sales of registered listings; a file imported twice counts once.
-
-    Args:
-        listing_ids: known ids, n. at_us: microseconds since 1970 UTC. price: currency units.
-        units: int64. impressions: NaN where unknown.
-    """
+def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[SalesTable]) -> Pending:
+    """Log recorded sales of registered listings; a file imported twice counts once."""
+    listing_ids = [name for table in tables for name in table.listing_id]
+    at_us, price, units, impressions = (
+        np.concatenate([getattr(table, name) for table in tables])
+        for name in ("at_us", "price", "units", "impressions")
+    )
     rows = bandit.catalogue.rows(listing_ids)
     minor = np.rint(price * bandit.catalogue.per_major[rows]).astype(np.int64)
     keys = _sale_ids(listing_ids, at_us, minor, units, impressions)
@@ -68,7 +61,8 @@ def import_sales(
             )
             bandit.learned(rows)
 
-    return Pending([{"accepted": len(rows), "duplicates": len(keys) - len(rows)}], apply)
+    answer = {"accepted": len(rows), "duplicates": len(keys) - len(rows)}
+    return Pending([answer], apply)
 
 
 def _sale_ids(listing_ids: Sequence[str], *columns: NDArray[Any]) -> list[str]:

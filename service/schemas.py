@@ -16,12 +16,23 @@ LONGEST_TEXT = 32 * 1024
 MOST_ITEMS = 10_000
 """Items in one batch."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# lone surrogates (U+D800 to U+DFFF) too: they have no UTF-8
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def shown(value: object) -> str:
+    """A value as messages show it, 80 characters at most."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # integers of thousands of digits and lists a thousand deep refuse to be printed
+        return "a value too large to show"
+    return text if len(text) <= 80 else text[:77] + "…"
 
 
 def _text(value: str, control: re.Pattern[str], longest: int = LONGEST_TEXT) -> str:
-    if len(value) * 4 > longest and (size := len(value.encode())) > longest:
+    if len(value) * 4 > longest and (size := len(value.encode("utf-8", "replace"))) > longest:
         raise ValueError(f"{size} bytes long: shorten it to {longest} bytes of UTF-8")
     if not value.isprintable() and (found := control.search(value)):
         raise ValueError(f"control character U+{ord(found[0]):04X}: remove it")
@@ -36,10 +47,14 @@ def _paragraph(value: str) -> str:
     return _text(value, _CONTROL_BUT_LINES)
 
 
-def _name(value: str) -> str:
+def _filled(value: str) -> str:
     if not value:
         raise ValueError("empty: give at least one character")
-    return _text(value, _CONTROL, 1024)
+    return value
+
+
+def _name(value: str) -> str:
+    return _text(_filled(value), _CONTROL, 1024)
 
 
 def _currency(value: str) -> str:
@@ -105,7 +120,7 @@ class Listing(TypedDict):
     __pydantic_config__ = _STRICT  # type: ignore[misc]
 
     listing_id: Name
-    title: Annotated[Line, AfterValidator(_name)]
+    title: Annotated[Line, AfterValidator(_filled)]
     currency: Currency
     description: NotRequired[Paragraph]
     category: NotRequired[Line]
@@ -119,7 +134,7 @@ class Listing(TypedDict):
     inventory: NotRequired[Count]
     sell_by: NotRequired[When]
     price_ending: NotRequired[Annotated[Money, Field(lt=1)]]
-    max_step: NotRequired[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]]
+    max_step: NotRequired[Annotated[float, Field(strict=True, gt=0, le=1000, allow_inf_nan=False)]]
     family: NotRequired[Name]
     one_unit_per_impression: NotRequired[Annotated[bool, Field(strict=True)]]
 
@@ -133,13 +148,14 @@ def _market(value: dict[str, Any]) -> dict[str, Any]:
             if key != "promotion":
                 raise ValueError(f"{key} is {entry}: give a number or a string")
         elif isinstance(entry, int | float):
-            if not math.isfinite(entry) or abs(entry) > 1e15:
-                raise ValueError(f"{key} is {entry}: give a finite number below 1e15")
+            # compared before isfinite, which cannot take integers of hundreds of digits
+            if abs(entry) > 1e15 or not math.isfinite(entry):
+                raise ValueError(f"{key} is {shown(entry)}: give a finite number below 1e15")
         else:
-            raise ValueError(f"{key} is {entry!r:.60}: give a number or a string")
+            raise ValueError(f"{key} is {shown(entry)}: give a number or a string")
     for key in ("competitor_price", "traffic"):
         if key in value and (isinstance(value[key], str | bool) or value[key] < 0):
-            raise ValueError(f"{key} is {value[key]!r:.60}: give a number of at least 0")
+            raise ValueError(f"{key} is {shown(value[key])}: give a number of at least 0")
     return value
 
 
@@ -166,7 +182,7 @@ class Outcome(TypedDict):
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
 
-    decision_id: Annotated[str, Field(strict=True)]
+    decision_id: Name
     outcome_id: Name
     impressions: Annotated[int, Field(strict=True, gt=0, le=10**12)]
     units: Count

@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bandits import Rules
 
+_RULES = Rules()  # the policy's own defaults
+
 
 class Settings(BaseSettings):
     """Everything that can be set; each field's description says what it means and its unit."""
@@ -55,19 +57,23 @@ class Settings(BaseSettings):
     snapshot_every: int = Field(
         100_000, ge=1, description="Outcomes after which a snapshot of the model is written."
     )
-    arms: int = Field(16, ge=2, le=128, description="Prices on a ladder.")
+    arms: int = Field(_RULES.arms, ge=2, le=128, description="Prices on a ladder.")
     rule: Literal["softmax", "inverse_gap"] = Field(
-        "softmax", description="Choice rule that turns scores into propensities."
+        _RULES.rule, description="Choice rule that turns scores into propensities."
     )
     optimism: float = Field(
-        1.0, ge=0, description="Standard deviations of demand added while exploring."
+        _RULES.optimism, ge=0, description="Standard deviations of demand added while exploring."
     )
     temperature: float = Field(
-        0.01, gt=0, description="Relative shortfall at which a price is e times less likely."
+        _RULES.temperature,
+        gt=0,
+        description="Relative shortfall at which a price is e times rarer.",
     )
-    gamma: float = Field(100.0, gt=0, description="Weight of the gap in inverse-gap weighting.")
+    gamma: float = Field(
+        _RULES.gamma, gt=0, description="Weight of the gap in inverse-gap weighting."
+    )
     floor: float = Field(
-        0.01, gt=0, le=1, description="Share of draws spread evenly over the ladder."
+        _RULES.floor, gt=0, le=1, description="Share of draws spread evenly over the ladder."
     )
     half_life_days: float | None = Field(
         None, gt=0, description="Days after which an outcome counts half in the head. Unset: never."

@@ -33,6 +33,7 @@ class Subjects:
         market_text: float32 (n, d).
         competitor_price, traffic, promotion, current_price: (n,), NaN where unknown.
         unit: what the price is held constant for, object (n,), None where not said.
+        market_lost: True where a market text was sent but could not be embedded, bool (n,).
     """
 
     listing: NDArray[np.int64]
@@ -54,6 +55,7 @@ class Subjects:
     promotion: NDArray[np.float64]
     current_price: NDArray[np.float64]
     unit: NDArray[np.object_]
+    market_lost: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.listing)
@@ -91,7 +93,6 @@ class Priced:
     Attributes:
         subjects: the n that were priced. kept: their rows among all asked for, int64 (n,).
         listings: what the policy saw. decisions: what it chose.
-        held: rows whose price a family decided on earlier, bool (n,).
         refused: (row, field, message) of those that could not be priced.
     """
 
@@ -112,6 +113,7 @@ def nothing_asked(n: int, d: int) -> dict[str, Any]:
         "promotion": nan,
         "current_price": nan,
         "unit": np.full(n, None, object),
+        "market_lost": np.zeros(n, np.bool_),
     }
 
 

@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.create_table(
         "decisions",
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("drawn_with", sa.Uuid(as_uuid=False), nullable=True),
         sa.Column("listing", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=True),

@@ -1,0 +1,325 @@
+"""The command line. Heavy imports happen inside commands: `--help` must answer at once."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from service.pricebandit import Pricebandit
+    from service.problems import ItemError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Prices for listings, learned from their texts and their sales.",
+)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(help="Folder of all state. Default: PRICEBANDIT_HOME, or ./pricebandit-home."),
+]
+
+_SHOWN_ERRORS = 20
+_PART = 10_000
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    home: Home = None,
+) -> None:
+    """Serve the HTTP API; it answers at once and prices when /readyz says so."""
+    import uvicorn
+
+    from service.app import create_app
+
+    settings = _settings(home, host=host, port=port)
+    failures: list[Exception] = []
+
+    def stop(error: Exception) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    application = create_app(settings, on_failure=stop)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            host=settings.host,
+            port=settings.port,
+            access_log=False,
+            # what waits for a batch in flight is finished before the process ends
+            timeout_graceful_shutdown=30,
+        )
+    )
+    server.run()
+    if failures:
+        _fail(str(failures[0]))
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Recorded sales with Online Retail's columns; the made-up catalogue if unset."
+        ),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="Simulated days.")] = 30,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run, from `--seed` on.")] = 1,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 1,
+    home: Annotated[
+        Path,
+        typer.Option(help="Folder of the demo's state; its embeddings are kept for next time."),
+    ] = Path("pricebandit-demo"),
+) -> None:
+    """Price listings never seen before over HTTP, sell them to simulated buyers, and get better."""
+    try:
+        from service.demo import DemoError, run
+    except ModuleNotFoundError as error:
+        _fail(f"the demo needs {error.name}: pip install 'pricebandit[demo]'")
+    try:
+        run(data, home, days, list(range(seed, seed + seeds)))
+    except (DemoError, OSError, ValueError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def index(
+    catalog: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines, fields as columns.")],
+    home: Home = None,
+) -> None:
+    """Register a catalogue's listings and embed their texts."""
+    from service import registering
+    from service.items import read_items
+    from service.problems import ItemError
+    from service.reading import contradictions
+    from service.schemas import LISTINGS
+    from service.tables import TableError, listing_items, read_table
+
+    try:
+        rows = listing_items(read_table(catalog))
+    except TableError as error:
+        _fail(str(error))
+    errors: list[ItemError] = []
+    accepted = encoded = cached = 0
+    with _open(home) as bandit, _Bar("embedding", len(rows)) as bar:
+        for start in range(0, len(rows), _PART):
+            items = read_items(LISTINGS, rows[start : start + _PART])
+            items = items.without(contradictions(items))
+            embedded = registering.embed_listings(bandit, items, partial(_show_from, bar, start))
+            (answer,) = bandit.carry_out(registering.register, [embedded])
+            accepted += answer["accepted"]
+            encoded += answer["encoded"]
+            cached += answer["cached"]
+            errors += [
+                ItemError(start + e["index"], e["field"], e["message"]) for e in answer["errors"]
+            ]
+            bar.to(start + len(items.rows) + len(items.errors))
+    typer.echo(f"{accepted} listings registered, {encoded} texts encoded, {cached} found in cache")
+    _report(errors)
+
+
+@app.command("import")
+def import_(
+    sales: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV, Parquet or JSON lines: listing_id, at, price, units, impressions if known."
+        ),
+    ],
+    home: Home = None,
+) -> None:
+    """Import recorded sales of registered listings; importing a file again changes nothing."""
+    from service.sales import import_sales
+    from service.tables import TableError, read_table
+    from service.tables import sales as sales_of
+
+    try:
+        table = read_table(sales)
+        with _open(home) as bandit:
+            recorded = sales_of(table, set(bandit.catalogue.row_of))
+            with _Bar("importing", len(recorded.listing_id)) as bar:
+                accepted = duplicates = 0
+                for start in range(0, len(recorded.listing_id), _PART):
+                    part = recorded.part(start, start + _PART)
+                    (answer,) = bandit.carry_out(import_sales, [part])
+                    accepted += answer["accepted"]
+                    duplicates += answer["duplicates"]
+                    bar.to(start + len(part.listing_id))
+            bandit.refresh()
+    except TableError as error:
+        _fail(str(error))
+    typer.echo(f"{accepted} sales imported, {duplicates} were there already")
+    _report(recorded.errors)
+
+
+@app.command()
+def price(
+    titles: Annotated[list[str], typer.Argument(metavar="TITLE…", help="Titles of listings.")],
+    currency: Annotated[str, typer.Option(help="ISO 4217 code.")] = "GBP",
+    cost: Annotated[float | None, typer.Option(help="Unit cost, currency units.")] = None,
+    reference: Annotated[float | None, typer.Option(help="What it sells for today.")] = None,
+    home: Home = None,
+) -> None:
+    """Say what listings with these titles would be priced at; nothing is recorded."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from service.items import read_items
+    from service.pricing import what_if
+    from service.schemas import LISTINGS
+
+    listings = [
+        {
+            "listing_id": f"title {i}",
+            "title": title,
+            "currency": currency,
+            **({} if cost is None else {"unit_cost": cost}),
+            **({} if reference is None else {"reference_price": reference}),
+        }
+        for i, title in enumerate(titles, 1)
+    ]
+    items = read_items(LISTINGS, listings)
+    table = Table("title", "price", "ladder", "units / impression", "similar to")
+    with _open(home) as bandit:
+        answer = what_if(bandit, items)
+        for decision in answer["decisions"]:
+            number = int(decision["listing_id"].split()[1])
+            similar = [
+                f"{bandit.catalogue.document[bandit.catalogue.row_of[e['listing_id']]]['title']}"
+                f" ({e.get('price', 'no price')})"
+                for e in decision["evidence"]
+            ]
+            ladder = decision["ladder"]
+            table.add_row(
+                titles[number - 1],
+                f"{decision['price']:g} {decision['currency']}",
+                f"{ladder[0]:g} … {ladder[-1]:g}",
+                f"{decision['expected']['units_per_impression']:.4f}",
+                "\n".join(similar) or "nothing known",
+            )
+    Console().print(table)
+    _report(items.errors)
+
+
+@app.command()
+def replay(home: Home = None) -> None:
+    """Rebuild the model from the log, hold it against snapshot + tail, and save a new snapshot."""
+    from service.learning import difference, rebuild
+
+    with _open(home) as bandit:
+        with _Bar("replaying", None) as bar:
+            rebuilt, events = rebuild(bandit, lambda done, total: bar.to(done, total))
+        apart = difference(bandit.fold, rebuilt)
+        bandit.snapshot()
+        version = bandit.fold.version
+    typer.echo(
+        f"{events} events replayed; model {version}; largest relative difference {apart:.1e}"
+    )
+    if apart > 1e-9:
+        _fail("the snapshot and the log disagree: delete the home's snapshots folder")
+
+
+def _settings(home: Path | None, **given: object) -> Any:
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    given = {name: value for name, value in {"home": home, **given}.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"PRICEBANDIT_{'_'.join(map(str, e['loc'])).upper()} is {e['input']!r}: {e['msg']}"
+            for e in error.errors()
+        ]
+        _fail("\n".join(lines))
+
+
+def _open(home: Path | None) -> "_Opened":
+    return _Opened(_settings(home))
+
+
+class _Opened:
+    """The state, opened with a progress bar and closed at the end."""
+
+    def __init__(self, settings: Any) -> None:
+        self._settings = settings
+
+    def __enter__(self) -> "Pricebandit":
+        from encoders import EncoderError
+        from service.log import LogInUse
+        from service.pricebandit import HomeInUse, Pricebandit
+
+        try:
+            with _Bar("opening", None) as bar:
+                self._bandit = Pricebandit(self._settings, partial(_show, bar))
+        except (HomeInUse, LogInUse, EncoderError, OSError) as error:
+            _fail(str(error))
+        return self._bandit
+
+    def __exit__(self, *_: object) -> None:
+        self._bandit.close()
+
+
+class _Bar:
+    """A progress bar on standard error, gone when done."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task(what, total=total)
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def to(self, done: int, total: int | None = None, what: str | None = None) -> None:
+        """Show how far it has come."""
+        self._progress.update(self._task, completed=done, total=total, description=what)
+
+
+def _show_from(bar: _Bar, start: int, done: int, total: int) -> None:
+    bar.to(start + done)
+
+
+def _show(bar: _Bar, what: str, done: int, total: int) -> None:
+    bar.to(done, total, what)
+
+
+def _report(errors: "list[ItemError]") -> None:
+    """Show what was refused; the exit status says that something was."""
+    for error in errors[:_SHOWN_ERRORS]:
+        typer.echo(f"row {error.index + 1}: {error.message}", err=True)
+    if len(errors) > _SHOWN_ERRORS:
+        typer.echo(f"(and {len(errors) - _SHOWN_ERRORS} more)", err=True)
+    if errors:
+        raise typer.Exit(1)
+
+
+def _fail(message: str) -> Any:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the `pricebandit` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Tables from disk as the items that calls take: catalogues and recorded sales."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+
+from service.problems import ItemError
+
+_NUMBERS = (
+    "unit_cost",
+    "reference_price",
+    "min_price",
+    "max_price",
+    "minimum_advertised_price",
+    "price_ending",
+    "max_step",
+)
+_SALES = ("listing_id", "at", "price", "units")
+_OTHER_NAMES = {"listing": "listing_id", "time": "at", "date": "at"}
+
+
+class TableError(ValueError):
+    """A file that cannot be read as the table it should be."""
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A CSV, Parquet or JSON-lines file; columns of CSV files are text.
+
+    Raises:
+        TableError: no such file, another kind of file, or not what its ending says.
+    """
+    readers = {
+        ".csv": lambda: pl.read_csv(path, infer_schema=False),
+        ".parquet": lambda: pl.read_parquet(path),
+        ".jsonl": lambda: pl.read_ndjson(path),
+        ".ndjson": lambda: pl.read_ndjson(path),
+    }
+    if not path.is_file():
+        raise TableError(f"{path}: no such file")
+    if path.suffix.lower() not in readers:
+        raise TableError(f"{path}: give a file that ends in {', '.join(readers)}")
+    try:
+        return readers[path.suffix.lower()]()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise TableError(f"{path}: cannot be read: {error}") from None
+
+
+def listing_items(table: pl.DataFrame) -> list[Any]:
+    """Rows of a catalogue as listings, unknown fields absent, to be validated like any others.
+
+    Columns are named as the fields of a listing; `attributes` may be JSON text. Of numbers given
+    as text, what is no number stays text, so that validation can say so.
+    """
+    for name in set(_NUMBERS) & set(table.columns):
+        if table.schema[name] == pl.String:
+            table = _parsed(table, name)
+    if "listing_id" in table.columns:
+        table = table.with_columns(pl.col("listing_id").cast(pl.String))
+    return [_listing(row) for row in table.iter_rows(named=True)]
+
+
+def _parsed(table: pl.DataFrame, name: str) -> pl.DataFrame:
+    number = pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
+    mixed = pl.when(number.is_not_null()).then(number)
+    values = table.select(mixed.alias(name))[name].to_list()
+    texts = table[name].to_list()
+    return table.with_columns(
+        pl.Series(
+            name,
+            [t if v is None else v for v, t in zip(values, texts, strict=True)],
+            dtype=pl.Object,
+        )
+    )
+
+
+def _listing(row: dict[str, Any]) -> dict[str, Any]:
+    listing = {name: value for name, value in row.items() if value is not None and value != ""}
+    attributes = listing.get("attributes")
+    if isinstance(attributes, str):
+        with suppress(orjson.JSONDecodeError):  # what is no JSON stays text, to be refused by name
+            listing["attributes"] = orjson.loads(attributes)
+    elif isinstance(attributes, dict):
+        listing["attributes"] = {k: v for k, v in attributes.items() if v is not None}
+    return listing
+
+
+@dataclass(frozen=True, slots=True)
+class SalesTable:
+    """Sound rows of recorded sales, (m,) each, and the errors of the others (index: file row).
+
+    Attributes:
+        listing_id: text. at_us: microseconds since 1970 UTC, int64. price: currency units.
+        units: int64. impressions: NaN where unknown.
+    """
+
+    listing_id: list[str]
+    at_us: NDArray[np.int64]
+    price: NDArray[np.float64]
+    units: NDArray[np.int64]
+    impressions: NDArray[np.float64]
+    errors: list[ItemError]
+
+    def part(self, start: int, end: int) -> "SalesTable":
+        """Rows from `start` to before `end`, without errors."""
+        rows = slice(start, end)
+        return SalesTable(
+            self.listing_id[rows],
+            self.at_us[rows],
+            self.price[rows],
+            self.units[rows],
+            self.impressions[rows],
+            [],
+        )
+
+
+def sales(table: pl.DataFrame, known: set[str]) -> SalesTable:
+    """Recorded sales: listing_id, at, price, units and, where there is one, impressions.
+
+    Args:
+        known: ids of registered listings; sales of others are errors.
+
+    Raises:
+        TableError: a column is missing.
+    """
+    table = table.rename(
+        {old: new for old, new in _OTHER_NAMES.items() if old in table.columns}, strict=False
+    )
+    if missing := [name for name in _SALES if name not in table.columns]:
+        raise TableError(
+            f"no column {', '.join(missing)} among {', '.join(table.columns)}: rename or add it"
+        )
+    if "impressions" not in table.columns:
+        table = table.with_columns(impressions=pl.lit(None, pl.Float64))
+    raw = table.select(*_SALES, "impressions")
+    read = raw.select(
+        pl.col("listing_id").cast(pl.String),
+        _time(raw.schema["at"]).alias("at"),
+        *(
+            pl.col(name).cast(pl.Float64, strict=False)
+            for name in ("price", "units", "impressions")
+        ),
+    )
+    given = raw["impressions"].is_not_null()
+    if raw.schema["impressions"] == pl.String:
+        given &= raw["impressions"].str.strip_chars() != ""
+    whole = pl.col("units").is_finite() & (pl.col("units") >= 0) & (pl.col("units") % 1 == 0)
+    shown = pl.col("impressions").is_finite() & (pl.col("impressions") >= 1)
+    checks = {
+        "listing_id": (pl.col("listing_id").is_in(list(known)), "unknown: register it first"),
+        "at": (pl.col("at").is_not_null(), "not a time: give 2026-01-31 or 2026-01-31T12:00:00Z"),
+        "price": (
+            pl.col("price").is_finite() & pl.col("price").is_between(0, 1e12, closed="right"),
+            "not a price: give a number above 0",
+        ),
+        "units": (whole & (pl.col("units") <= 1e12), "give a whole number of at least 0"),
+        "impressions": (
+            pl.when(given).then(shown & (pl.col("impressions") <= 1e12)).otherwise(True),
+            "give a number of at least 1, or nothing where it is unknown",
+        ),
+    }
+    sound = read.select(
+        *(check.fill_null(False).alias(name) for name, (check, _) in checks.items())
+    )
+    errors = [
+        ItemError(i, name, f"{name} is {raw[name][i]!r:.60}: {message}")
+        for name, (_, message) in checks.items()
+        for i in (~sound[name]).arg_true().to_list()
+    ]
+    good = read.filter(sound.select(pl.all_horizontal(pl.all())).to_series())
+    return SalesTable(
+        good["listing_id"].to_list(),
+        good["at"].dt.epoch("us").to_numpy(),
+        good["price"].to_numpy(),
+        good["units"].cast(pl.Int64).to_numpy(),
+        good["impressions"].fill_null(float("nan")).to_numpy(),
+        sorted(errors, key=lambda error: error.index),
+    )
+
+
+def _time(kind: pl.DataType) -> pl.Expr:
+    """Column `at` as a UTC time; what is no time becomes null."""
+    at = pl.col("at")
+    if kind == pl.String:
+        with_zone = at.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+        day = at.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us", "UTC"))
+        plain = at.str.to_datetime(time_unit="us", strict=False).dt.replace_time_zone("UTC")
+        return pl.coalesce(day, plain, with_zone)
+    if isinstance(kind, pl.Datetime) and kind.time_zone:
+        return at.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    return at.cast(pl.Datetime("us"), strict=False).dt.replace_time_zone("UTC")

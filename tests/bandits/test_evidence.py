@@ -1,0 +1,419 @@
+import dataclasses
+from math import lgamma
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bandits import CurveBank, Evidence, Population
+
+BANK = CurveBank()
+
+
+def t(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def add(evidence, listing, anchor, price, impressions, units, profit=None):
+    """`Evidence.add` of plain lists; profit is the revenue unless given."""
+    price, units = np.asarray(price, float), np.asarray(units, float)
+    evidence.add(
+        np.asarray(listing),
+        np.broadcast_to(anchor, len(price)).astype(float),
+        price,
+        np.asarray(impressions, float),
+        units,
+        price * units if profit is None else np.asarray(profit, float),
+    )
+
+
+def prior_of(n, population=None, bank=BANK, guess=0.0, guess_sd=0.4):
+    """Posterior of n listings that have no evidence."""
+    return Evidence(bank).posterior(
+        np.full(n, -1),
+        population or Population.default(bank),
+        torch.full((n,), guess, dtype=torch.float64),
+        torch.full((n,), guess_sd, dtype=torch.float64),
+    )
+
+
+def posterior_of(evidence, listing, guess=0.0, guess_sd=0.4, population=None):
+    n = len(listing)
+    return evidence.posterior(
+        np.asarray(listing),
+        population or Population.default(evidence.bank),
+        torch.full((n,), guess, dtype=torch.float64),
+        torch.full((n,), guess_sd, dtype=torch.float64),
+    )
+
+
+# -- the posterior against integration by brute force --------------------------------------------
+
+SMALL = CurveBank(shapes=(0.5, 2.0), reach=1.0, locations=5)
+SALES = {"price": [8.0, 10.0, 14.0], "impressions": [40, 25, 60], "units": [3, 1, 2]}
+ANCHOR = np.log(9.0)
+GUESS, GUESS_SD = t(-0.2), t(0.25)
+
+
+def small_population(**changed):
+    shapes = t(0.3, 0.7)
+    return dataclasses.replace(Population(shapes, 0.1, 0.35, 0.05, 1.7), **changed)
+
+
+def by_integration(population):
+    """Marginal likelihood, weights, mean and mean square of the level, over a grid of levels.
+
+    Gamma prior times Poisson likelihood of every sale, with log a as the variable: the integrand
+    falls off doubly exponentially and the trapezoidal rule is exact to machine precision. The
+    prior is the belief about a listing without sales.
+    """
+    log_a = np.linspace(-40.0, 8.0, 40_001)
+    a, step = np.exp(log_a), log_a[1] - log_a[0]
+    prior = Evidence(SMALL).posterior(np.array([-1]), population, GUESS, GUESS_SD)
+    k = population.level_shape
+    marginal = np.empty((2, 5))
+    first, second = np.empty((2, 5)), np.empty((2, 5))
+    for s, kappa in enumerate(SMALL.shapes):
+        for i, offset in enumerate(SMALL.offsets.tolist()):
+            rate = k / prior.level[0, s, i].item()
+            gamma = k * np.log(rate) - lgamma(k) + k * log_a - rate * a  # density × da / d log a
+            log_like = np.zeros_like(a)
+            for price, n, u in zip(*SALES.values(), strict=True):
+                z = np.log(price) - ANCHOR - offset
+                expected = n * a * np.exp(-SMALL.elasticity * (np.exp(kappa * z) - 1.0) / kappa)
+                log_like += u * np.log(expected) - expected - lgamma(u + 1)
+            mass = np.exp(gamma + log_like) * step
+            marginal[s, i] = prior.weight[0, s, i].item() * mass.sum()
+            first[s, i] = (a * mass).sum() / mass.sum()
+            second[s, i] = (a * a * mass).sum() / mass.sum()
+    return marginal.sum(), marginal / marginal.sum(), first, second
+
+
+def small_posterior(population):
+    evidence = Evidence(SMALL)
+    add(evidence, [4, 4, 4], ANCHOR, *SALES.values())
+    return evidence.posterior(np.array([4]), population, GUESS, GUESS_SD)
+
+
+def test_the_posterior_is_what_brute_force_integration_finds():
+    population = small_population()
+    _, weight, level, level_square = by_integration(population)
+    found = small_posterior(population)
+    np.testing.assert_allclose(found.weight[0].numpy(), weight, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.weight[0].numpy(), weight, rtol=1e-8)
+    np.testing.assert_allclose(found.level[0].numpy(), level, rtol=1e-8)
+    np.testing.assert_allclose(found.level_square[0].numpy(), level_square, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"level": 0.2},
+        {"level_shape": 0.8},
+        {"level_shape": 9.0, "level": 0.01},
+        {"spread": 1.0},
+        {"shift": -0.6},
+        {"shapes": t(0.9, 0.1)},
+    ],
+    ids=lambda changed: "+".join(changed),
+)
+def test_populations_compare_by_their_marginal_likelihood(changed):
+    ours, theirs = small_population(), small_population(**changed)
+    expected = np.log(by_integration(theirs)[0]) - np.log(by_integration(ours)[0])
+    found = small_posterior(theirs).log_likelihood - small_posterior(ours).log_likelihood
+    assert abs(expected) > 1e-3
+    assert found.item() == pytest.approx(expected, abs=1e-8)
+
+
+def test_the_location_has_the_moments_of_its_marginal():
+    belief = small_posterior(small_population())
+    marginal = belief.weight[0].sum(0).numpy()
+    offsets = SMALL.offsets.numpy()
+    mean, sd = belief.location(SMALL)
+    assert mean.item() == pytest.approx((marginal * offsets).sum())
+    expected = np.sqrt((marginal * (offsets - mean.item()) ** 2).sum())
+    assert sd.item() == pytest.approx(expected)
+
+
+# -- statistics add ------------------------------------------------------------------------------
+
+
+@st.composite
+def histories(draw):
+    """Sales of a few listings, with repeats, returns and unknown impressions, in some order."""
+    m = draw(st.integers(1, 25))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sales = {
+        "listing": rng.integers(0, 6, m) * draw(st.sampled_from([1, 50])),
+        "price": rng.uniform(1.0, 50.0, m),
+        "impressions": rng.integers(0, 500, m).astype(float),
+        "units": rng.integers(-3, 20, m).astype(float),
+    }
+    order = np.array(draw(st.permutations(range(m))))
+    cuts = sorted(draw(st.lists(st.integers(0, m), max_size=4)))
+    return sales, np.split(order, cuts)
+
+
+def fold(sales, parts):
+    evidence = Evidence()
+    for part in parts:
+        rows = {name: column[part] for name, column in sales.items()}
+        anchor = np.log(5.0 + rows["listing"])
+        add(evidence, rows["listing"], anchor, rows["price"], rows["impressions"], rows["units"])
+    return evidence
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories())
+def test_statistics_depend_neither_on_order_nor_on_batches(history):
+    sales, parts = history
+    at_once = fold(sales, [np.arange(len(sales["price"]))])
+    in_parts = fold(sales, parts)
+    listings = np.unique(sales["listing"])
+    assert len(in_parts) == len(at_once) == len(listings)
+    assert np.array_equal(np.sort(in_parts.listing), listings)
+    for ours, theirs in zip(in_parts.gather(listings), at_once.gather(listings), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    ours, theirs = posterior_of(in_parts, listings), posterior_of(at_once, listings)
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(ours.level, theirs.level, rtol=1e-7, atol=1e-9)
+
+
+def test_repeats_in_one_batch_all_count():
+    evidence = Evidence()
+    add(evidence, [3, 3, 3, 1], np.log(10.0), [9.0, 9.0, 11.0, 5.0], [10, 20, 30, 7], [1, 2, 0, 4])
+    _, powers, totals = evidence.gather(np.array([3, 1]))
+    assert totals[0].tolist() == [3.0, 60.0, 27.0, 27.0]
+    assert totals[1].tolist() == [4.0, 7.0, 20.0, 20.0]
+    expected = 3.0 * BANK.powers(t(np.log(0.9)))[0]
+    torch.testing.assert_close(powers[0], expected)
+
+
+def test_more_events_than_a_slice_holds():
+    m = 20_000
+    rng = np.random.default_rng(0)
+    price = rng.uniform(5, 20, m)
+    sales = {
+        "listing": rng.integers(0, 50, m),
+        "price": price,
+        "impressions": rng.integers(1, 9, m).astype(float),
+        "units": rng.integers(0, 2, m).astype(float),
+    }
+    large = fold(sales, [np.arange(m)])
+    small = fold(sales, np.array_split(np.arange(m), 7))
+    for ours, theirs in zip(large.gather(np.arange(50)), small.gather(np.arange(50)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_the_first_anchor_is_kept_for_what_a_row_holds():
+    evidence = Evidence()
+    add(evidence, [7, 2, 7], np.array([1.0, 2.0, 1.0]), [3.0, 7.0, 3.0], [1, 1, 1], [0, 0, 0])
+    assert dict(zip(evidence.listing.tolist(), evidence.anchor.tolist(), strict=True)) == {
+        2: 2.0,
+        7: 1.0,
+    }
+
+
+def test_restored_statistics_go_on():
+    first = Evidence()
+    add(first, [5, 0], np.log(10.0), [9.0, 12.0], [100, 50], [4, 1])
+    second = Evidence()
+    n = len(first)
+    second.restore(
+        first.listing.copy(),
+        first.anchor.copy(),
+        *(table[:n].clone() for table in (first.exposure, first.powers, first.totals)),
+    )
+    for evidence in (first, second):
+        add(evidence, [0, 9], np.log(10.0), [8.0, 20.0], [10, 10], [2, 0])
+    asked = np.array([0, 5, 9, 3, -1])
+    for ours, theirs in zip(first.gather(asked), second.gather(asked), strict=True):
+        assert torch.equal(ours, theirs)
+    assert len(second) == 3
+
+
+def test_no_sales_change_nothing():
+    evidence = Evidence()
+    add(evidence, np.empty(0, int), 0.0, [], [], [])
+    assert len(evidence) == 0
+
+
+# -- what evidence says --------------------------------------------------------------------------
+
+
+def test_a_listing_without_sales_is_believed_the_prior():
+    evidence = Evidence()
+    add(evidence, [2], np.log(10.0), [12.0], [1000], [90])
+    prior = prior_of(1)
+    unknown = posterior_of(evidence, [-1, 0, 1, 3, 10**6])
+    for row in range(5):
+        assert torch.equal(unknown.weight[row], prior.weight[0])
+        assert torch.equal(unknown.level[row], prior.level[0])
+    known = posterior_of(evidence, [2])
+    assert not torch.allclose(known.weight[0], prior.weight[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("guess_sd", [0.1, 0.4, 0.7])
+def test_the_prior_is_what_the_population_says(guess_sd):
+    population = dataclasses.replace(Population.default(BANK), level=0.07, level_shape=2.5)
+    prior = prior_of(1, population, guess_sd=guess_sd)
+    assert prior.weight.sum().item() == pytest.approx(1.0)
+    variance = prior.level_square - prior.level**2
+    torch.testing.assert_close(variance, prior.level**2 / 2.5)
+    mean, sd = prior.location(BANK)
+    assert mean.item() == pytest.approx(0.0, abs=1e-6)
+    assert sd.item() == pytest.approx(np.hypot(guess_sd, population.spread), rel=0.03)
+
+
+@pytest.mark.parametrize("guess", [-0.4, 0.0, 0.3])
+def test_the_level_is_believed_at_the_price_that_the_listing_is_worth(guess):
+    population = dataclasses.replace(Population.default(BANK), level=0.07, spread=0.3)
+    # a guess that is certain is the worth, wherever a curve's reference price lies
+    prior = prior_of(1, population, guess=guess, guess_sd=1e-6)
+    demand = BANK.demand(t(guess))[0]
+    near = (BANK.offsets - guess).abs() < 0.4
+    at_guess = (prior.level[0] * demand)[:, near]
+    torch.testing.assert_close(at_guess, torch.full_like(at_guess, 0.07), rtol=1e-6, atol=0)
+    # one that says nothing leaves the reference price as the worth
+    prior = prior_of(1, population, guess=guess, guess_sd=1e6)
+    at_reference = prior.level[0][:, near]
+    torch.testing.assert_close(at_reference, torch.full_like(at_reference, 0.07), rtol=1e-4, atol=0)
+
+
+def believed_demand(belief, log_price=0.0):
+    """Mean units per impression at a price relative to the anchors, (n,)."""
+    return (belief.weight * belief.level * BANK.demand(t(log_price))[0]).sum((1, 2))
+
+
+def simulate(n, days, seed, *, location=0.5, kappa=1.0, level=0.05, shown=400):
+    """Evidence of n listings whose reference price lies off their guesses, (l, locations)."""
+    rng = np.random.default_rng(seed)
+    truth = location + 0.1 * rng.standard_normal(n)
+    anchor = np.log(rng.uniform(5, 50, n))
+    evidence = Evidence()
+    for _ in range(days):
+        z = truth + rng.uniform(-0.6, 0.6, n)
+        rate = level * np.exp(-2.0 * (np.exp(kappa * (z - truth)) - 1.0) / kappa)
+        units = rng.poisson(shown * rate)
+        add(evidence, np.arange(n), anchor, np.exp(anchor + z), np.full(n, shown), units)
+    return evidence, truth
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("location", [-0.6, 0.5])
+def test_sales_sharpen_the_location_towards_the_truth(location):
+    # Mean errors of 60 listings, seeded; the bounds hold in 20 seeds of 20 (last: 0.07 to 0.16).
+    errors, sds = [], []
+    for days in (0, 4, 40):
+        evidence, truth = simulate(60, days, seed=1, location=location)
+        mean, sd = posterior_of(evidence, np.arange(60)).location()
+        errors.append(np.abs(mean.numpy() - truth).mean())
+        sds.append(sd.numpy().mean())
+    assert errors[0] > errors[1] > errors[2]
+    assert sds[0] > sds[1] > sds[2]
+    assert errors[2] < 0.2
+    assert errors[2] < 0.35 * errors[0]
+
+
+@pytest.mark.statistical
+def test_the_learned_level_is_the_true_one():
+    # Seeded; 60 listings of 16,000 impressions: the mean is within 6 % in 20 seeds of 20.
+    evidence, _ = simulate(60, 40, seed=2, location=0.0, level=0.08)
+    belief = posterior_of(evidence, np.arange(60))
+    believed = believed_demand(belief).mean().item()  # at the guess: the truth but for noise
+    assert believed == pytest.approx(0.08, rel=0.15)
+
+
+@pytest.mark.parametrize("units", [-5.0, -1.0, 0.0])
+def test_returns_that_outrun_sales_do_not_break_the_belief(units):
+    evidence = Evidence()
+    add(evidence, [0, 0], np.log(10.0), [12.0, 9.0], [100, 100], [2.0, units - 2.0])
+    belief = posterior_of(evidence, [0])
+    assert torch.isfinite(belief.weight).all()
+    assert belief.weight.sum().item() == pytest.approx(1.0)
+    assert (belief.level > 0).all()
+    # shown 200 times, and nothing kept
+    assert (believed_demand(belief) < believed_demand(prior_of(1))).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sales=st.lists(
+        st.tuples(
+            st.sampled_from([1e-2, 0.5, 10.0, 1e4, 1e9]),
+            st.sampled_from([0.0, 1.0, 1e4, 1e9, 1e12]),
+            st.sampled_from([-1e3, -1.0, 0.0, 1.0, 1e9]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    anchor=st.sampled_from([1e-2, 1.0, 10.0, 1e9]),
+    guess=st.sampled_from([-25.0, -1.0, 0.0, 1.0, 25.0]),
+    guess_sd=st.sampled_from([1e-3, 0.3, 1.5]),
+)
+def test_extremes_leave_numbers(sales, anchor, guess, guess_sd):
+    price, impressions, units = map(list, zip(*sales, strict=True))
+    evidence = Evidence()
+    add(evidence, [0] * len(sales), np.log(anchor), price, impressions, units)
+    belief = posterior_of(evidence, [0], guess, guess_sd)
+    assert torch.isfinite(belief.weight).all()
+    assert belief.weight.sum().item() == pytest.approx(1.0)
+    assert torch.isfinite(belief.level).all()
+    assert (belief.level > 0).all()
+    assert torch.isfinite(belief.level_square).all()
+    mean, sd = belief.location()
+    assert abs(mean.item()) <= BANK.reach + 1e-9
+    assert 0 <= sd.item() <= BANK.reach
+    learned = evidence.learn_population(np.array([0]), t(guess), t(guess_sd))
+    assert np.isfinite([learned.shift, learned.spread, learned.level, learned.level_shape]).all()
+    assert learned.level > 0
+    assert learned.spread > 0
+    assert learned.shapes.sum().item() == pytest.approx(1.0)
+
+
+# -- the catalogue teaches -----------------------------------------------------------------------
+
+
+def test_without_evidence_the_defaults_hold():
+    found = Evidence().learn_population(np.empty(0, int), t(), t())
+    default = Population.default(BANK)
+    assert torch.equal(found.shapes, default.shapes)
+    assert dataclasses.replace(found, shapes=default.shapes) == default
+
+
+def test_what_is_learned_is_a_function_of_the_statistics_alone():
+    evidence, _ = simulate(40, 5, seed=3)
+    listing, guess, sd = np.arange(40), torch.zeros(40).double(), torch.full((40,), 0.3).double()
+    first = evidence.learn_population(listing, guess, sd)
+    posterior_of(evidence, listing)
+    second = evidence.learn_population(listing, guess, sd)
+    assert torch.equal(first.shapes, second.shapes)
+    for field in ("shift", "spread", "level", "level_shape"):
+        assert getattr(first, field) == getattr(second, field)
+    order = np.random.default_rng(0).permutation(40)
+    shuffled = evidence.learn_population(listing[order], guess, sd)
+    torch.testing.assert_close(shuffled.shapes, first.shapes, rtol=1e-9, atol=1e-12)
+    assert shuffled.shift == pytest.approx(first.shift, rel=1e-9)
+    assert shuffled.level == pytest.approx(first.level, rel=1e-9)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("shift", [-0.5, 0.0, 0.5])
+def test_a_planted_shift_is_found(shift):
+    # Seeded; 150 listings of 8,000 impressions each: found within 0.11 in 10 seeds of 10.
+    evidence, _ = simulate(150, 20, seed=4, location=shift)
+    zeros, sd = torch.zeros(150).double(), torch.full((150,), 0.3).double()
+    learned = evidence.learn_population(np.arange(150), zeros, sd)
+    assert learned.shift == pytest.approx(shift, abs=0.15)
+
+
+@pytest.mark.statistical
+def test_a_planted_level_and_shape_are_found():
+    # Seeded; 0.099 to 0.103 at a weight of 0.86 or more in 10 seeds of 10.
+    evidence, _ = simulate(150, 20, seed=5, location=0.0, level=0.12, kappa=BANK.shapes[-1])
+    zeros, sd = torch.zeros(150).double(), torch.full((150,), 0.3).double()
+    learned = evidence.learn_population(np.arange(150), zeros, sd)
+    assert learned.shapes.argmax() == len(BANK.shapes) - 1
+    assert learned.level == pytest.approx(0.12, rel=0.35)

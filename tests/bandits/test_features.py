@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+
+from bandits import DIM, VERSION
+from bandits.features import (
+    MARKET,
+    MARKET_DIMENSIONS,
+    NAMES,
+    PRIOR_MEAN,
+    TEXT,
+    TEXT_DIMENSIONS,
+    features,
+    reduce,
+)
+
+
+def column(name):
+    return NAMES.index(name)
+
+
+def one(make, price=20.0, guess=20.0, **known):
+    """Features by name of one listing at one price."""
+    listings = make.listings([guess], **known)
+    return dict(
+        zip(NAMES, features(listings.context, np.log([[price]]))[0, 0].tolist(), strict=True)
+    )
+
+
+def test_names_stand_for_columns():
+    assert len(set(NAMES)) == len(NAMES) == DIM
+    assert all(name.startswith("text_") for name in NAMES[TEXT])
+    assert TEXT.stop - TEXT.start == TEXT_DIMENSIONS
+    assert VERSION
+
+
+def test_the_own_curve_comes_first_and_is_believed():
+    assert NAMES[0] == "own_curve"
+    assert PRIOR_MEAN[0] == 1
+    assert not PRIOR_MEAN[1:].any()
+    assert len(PRIOR_MEAN) == DIM
+
+
+def test_market_features_are_those_of_the_market():
+    assert len(set(MARKET.tolist())) == len(MARKET)
+    expected = {f"market_text_{i}" for i in range(MARKET_DIMENSIONS)} | {
+        "competitor_known",
+        "price_over_competitor",
+        "traffic_known",
+        "log_traffic",
+        "promotion",
+        "weekday_sin",
+        "weekday_cos",
+        "season_sin",
+        "season_cos",
+    }
+    assert {NAMES[i] for i in MARKET} == expected
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (3, 7), (200, 2)])
+def test_one_row_per_listing_one_column_per_arm(make, n, k):
+    listings = make.listings(np.full(n, 10.0))
+    found = features(listings.context, np.log(np.full((n, k), 10.0)))
+    assert found.shape == (n, k, DIM)
+    assert str(found.dtype) == "torch.float32"
+
+
+def test_what_is_unknown_is_no_nan(make):
+    listings = make.listings([10.0, 1e-2, 1e9])
+    found = features(listings.context, np.log([[1e-2, 1.0, 1e9]] * 3)).numpy()
+    assert np.isfinite(found).all()
+    for name in ("has_neighbours", "cost_known", "competitor_known", "traffic_known"):
+        assert not found[:, :, column(name)].any()
+    for name in ("nearest_similarity", "cost_share", "price_over_competitor", "log_traffic"):
+        assert not found[:, :, column(name)].any()
+    assert (found[:, :, 0] == 1).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_free_article_is_no_nan_and_no_warning(make):
+    known = one(make, unit_cost=0.0)
+    assert known["cost_known"] == 1
+    assert known["cost_share"] == -3
+
+
+def test_values_by_hand(make):
+    found = one(
+        make,
+        price=30.0,
+        guess=20.0,
+        unit_cost=5.0,
+        context={
+            "nearest_similarity": 0.75,
+            "competitor_price": 25.0,
+            "traffic": 100.0,
+            "promotion": 1.0,
+        },
+        at=0,
+    )
+    expected = {
+        "own_curve": 1.0,
+        "price": np.log(1.5),
+        "price_squared": np.log(1.5) ** 2,
+        "has_neighbours": 1.0,
+        "nearest_similarity": 0.75,
+        "cost_known": 1.0,
+        "cost_share": np.log(0.25),
+        "competitor_known": 1.0,
+        "price_over_competitor": np.log(1.2),
+        "traffic_known": 1.0,
+        "log_traffic": np.log(101.0) / 10,
+        "promotion": 1.0,
+        "weekday_sin": 0.0,
+        "weekday_cos": 1.0,
+        "season_sin": 0.0,
+        "season_cos": 1.0,
+        **{f"text_{i}": 0.0 for i in range(TEXT_DIMENSIONS)},
+        **{f"market_text_{i}": 0.0 for i in range(MARKET_DIMENSIONS)},
+    }
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_calendar_comes_round(make):
+    day = 86_400_000_000
+    start = 1_750_000_000_000_000
+    now, next_week, later = (one(make, at=start + d * day) for d in (0, 7, 3))
+    for name in ("weekday_sin", "weekday_cos"):
+        assert now[name] == pytest.approx(next_week[name], abs=1e-6)
+        assert now[name] != pytest.approx(later[name], abs=0.05)
+    year = one(make, at=int(start + 365.2425 * day))
+    for name in ("season_sin", "season_cos"):
+        assert now[name] == pytest.approx(year[name], abs=1e-6)
+    half = one(make, at=int(start + 182.62 * day))
+    assert now["season_sin"] == pytest.approx(-half["season_sin"], abs=1e-3)
+
+
+def test_prices_far_from_the_guess_are_bounded(make):
+    found = one(make, price=1e9, guess=1e-2, context={"competitor_price": 1.0})
+    assert (found["price"], found["price_squared"], found["price_over_competitor"]) == (2, 4, 2)
+
+
+def test_text_goes_to_its_own_columns(make):
+    rng = np.random.default_rng(0)
+    text, market = rng.normal(size=(2, 1, 64)).astype(np.float32)
+    listings = make.listings([10.0], text=text, market_text=market)
+    found = features(listings.context, np.log([[10.0, 12.0]])).numpy()
+    expected = reduce(text, TEXT_DIMENSIONS)[0]
+    np.testing.assert_array_equal(found[0, 0, TEXT], expected)
+    np.testing.assert_array_equal(found[0, 1, TEXT], expected)
+    market_columns = [i for i, name in enumerate(NAMES) if name.startswith("market_text_")]
+    np.testing.assert_array_equal(found[0, 0, market_columns], reduce(market, MARKET_DIMENSIONS)[0])
+
+
+@pytest.mark.parametrize("target", [TEXT_DIMENSIONS, MARKET_DIMENSIONS])
+@pytest.mark.parametrize("source", [64, 384])
+def test_reduction_keeps_the_expected_length(source, target):
+    # the mean of |x Q|² over the 2 · source signed axes is exact, not sampled: tr(Q Qᵀ) / source
+    axes = np.eye(source, dtype=np.float32)
+    reduced = reduce(axes, target)
+    assert reduced.shape == (source, target)
+    assert (reduced.astype(np.float64) ** 2).sum(1).mean() == pytest.approx(1.0, rel=1e-5)
+    # and columns are orthogonal: no direction counts twice
+    gram = reduced.astype(np.float64).T @ reduced
+    np.testing.assert_allclose(gram, np.eye(target) * source / target, atol=1e-4)
+
+
+def test_reduction_is_fixed():
+    x = np.random.default_rng(1).normal(size=(3, 384)).astype(np.float32)
+    np.testing.assert_array_equal(reduce(x, 8), reduce(x.copy(), 8))
+    np.testing.assert_allclose(reduce(2 * x, 8), 2 * reduce(x, 8), rtol=1e-6)

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bandits import GuessModel, Sources
+from bandits.guesses import REFERENCE_SD, UNKNOWN_PRICE, UNKNOWN_SD
+
+
+def sources(n, k=3, **known):
+    """Sources of n listings of which nothing is known but what is given."""
+    return Sources(
+        log_reference=np.broadcast_to(known.get("reference", np.nan), n).astype(float),
+        log_cost=np.broadcast_to(known.get("cost", np.nan), n).astype(float),
+        neighbour_price=np.broadcast_to(known.get("price", np.nan), (n, k)).astype(float),
+        neighbour_cost=np.broadcast_to(known.get("neighbour_cost", np.nan), (n, k)).astype(float),
+        similarity=np.broadcast_to(known.get("similarity", np.nan), (n, k)).astype(float),
+    )
+
+
+def synthetic(n, seed):
+    """A catalogue whose neighbours say something of the price, and whose costs say more."""
+    rng = np.random.default_rng(seed)
+    topic = rng.normal(3.0, 0.8, n)
+    price = topic + 0.5 * rng.standard_normal(n)
+    cost = price - 0.7 + 0.15 * rng.standard_normal(n)
+    near = topic[:, None] + 0.5 * rng.standard_normal((n, 5))
+    similarity = rng.uniform(0.5, 0.9, (n, 5))
+    return price, cost, near, similarity
+
+
+def test_an_empty_catalogue_guesses_what_it_must():
+    model = GuessModel.fit(sources(0))
+    value, sd = model.guess(sources(2))
+    assert value.tolist() == [UNKNOWN_PRICE] * 2
+    assert sd.tolist() == [UNKNOWN_SD] * 2
+    value, sd = model.guess(sources(1, cost=np.log(8.0)))
+    assert value[0] == pytest.approx(np.log(16.0))  # twice the cost
+    assert 0 < sd[0] < UNKNOWN_SD
+
+
+def test_an_assumed_markup_holds_until_ten_listings_show_theirs():
+    nine, ten = (sources(n, reference=np.log(30.0), cost=np.log(10.0)) for n in (9, 10))
+    assert GuessModel.fit(nine, markup=0.5).markup == 0.5
+    assert GuessModel.fit(ten, markup=0.5).markup == pytest.approx(np.log(3.0))
+
+
+def test_one_listing():
+    model = GuessModel.fit(sources(1, reference=np.log(50.0), cost=np.log(20.0)))
+    value, sd = model.guess(sources(1))
+    assert value[0] == pytest.approx(np.log(50.0))
+    assert np.isfinite(sd).all()
+    assert (sd > 0).all()
+
+
+def test_nothing_known_anywhere():
+    model = GuessModel.fit(sources(40))
+    value, sd = model.guess(sources(3))
+    assert np.isfinite(value).all()
+    assert (sd == UNKNOWN_SD).all()
+
+
+def test_a_reference_price_wins():
+    price, cost, near, similarity = synthetic(200, 0)
+    known = sources(200, 5, reference=price, cost=cost, price=near, similarity=similarity)
+    model = GuessModel.fit(known)
+    value, sd = model.guess(known)
+    np.testing.assert_array_equal(value, price)
+    assert (sd == REFERENCE_SD).all()
+
+
+def test_rows_are_guessed_from_what_each_has():
+    price, cost, near, similarity = synthetic(300, 1)
+    model = GuessModel.fit(
+        sources(300, 5, reference=price, cost=cost, price=near, similarity=similarity)
+    )
+    nothing, text, money, both, reference = range(5)
+    mixed = sources(5, 5)
+    mixed.neighbour_price[[text, both]] = 4.0
+    mixed.similarity[[text, both]] = 0.8
+    mixed.log_cost[[money, both]] = 3.0
+    mixed.log_reference[reference] = 1.0
+    value, sd = model.guess(mixed)
+    assert value[nothing] == model.middle
+    assert value[text] == pytest.approx(model.text[0] @ [1.0, 4.0])
+    assert value[money] == pytest.approx(model.cost[0] @ [1.0, 3.0 + model.markup])
+    assert value[both] == pytest.approx(model.both[0] @ [1.0, 4.0, 3.0 + model.markup])
+    assert value[reference] == 1.0
+    assert sd.tolist() == pytest.approx(
+        [model.middle_sd, model.text[1], model.cost[1], model.both[1], REFERENCE_SD]
+    )
+
+
+@pytest.mark.statistical
+def test_what_is_known_makes_the_guess_better_and_says_so():
+    # 2,000 fresh listings, seeded: the errors differ by ten standard errors or more.
+    price, cost, near, similarity = synthetic(2000, 2)
+    model = GuessModel.fit(
+        sources(2000, 5, reference=price, cost=cost, price=near, similarity=similarity)
+    )
+    price, cost, near, similarity = synthetic(2000, 3)
+    rows = {
+        "nothing": sources(2000, 5),
+        "text": sources(2000, 5, price=near, similarity=similarity),
+        "cost": sources(2000, 5, cost=cost),
+        "both": sources(2000, 5, cost=cost, price=near, similarity=similarity),
+    }
+    error, said = {}, {}
+    for name, known in rows.items():
+        value, sd = model.guess(known)
+        error[name], said[name] = np.sqrt(((value - price) ** 2).mean()), sd.mean()
+    assert error["nothing"] > error["text"] > error["cost"]
+    assert error["both"] <= error["cost"] * 1.02
+    for name in rows:
+        assert said[name] == pytest.approx(error[name], rel=0.15)
+
+
+def test_nearer_neighbours_count_more():
+    model = GuessModel.fit(sources(0))
+    near = sources(1, 2, price=[[2.0, 4.0]], similarity=[[0.9, 0.6]])
+    far = sources(1, 2, price=[[2.0, 4.0]], similarity=[[0.6, 0.9]])
+    even = sources(1, 2, price=[[2.0, 4.0]], similarity=[[0.7, 0.7]])
+    low, high, middle = (model.guess(s)[0][0] for s in (near, far, even))
+    assert low < middle < high
+    assert middle == pytest.approx(3.0)
+
+
+def test_neighbours_without_a_price_do_not_count():
+    model = GuessModel.fit(sources(0))
+    one = model.guess(sources(1, 2, price=[[2.0, np.nan]], similarity=[[0.5, 0.9]]))
+    assert one[0][0] == pytest.approx(2.0)
+
+
+def test_similar_listings_lend_their_markup():
+    model = GuessModel.fit(sources(0))
+    lent = sources(1, 1, cost=1.0, price=[[3.0]], neighbour_cost=[[1.4]], similarity=[[0.9]])
+    own = sources(1, 1, cost=1.0, price=[[3.0]], similarity=[[0.9]])
+    # half from the neighbour's price, half from the cost with a markup
+    assert model.guess(lent)[0][0] == pytest.approx((3.0 + (1.0 + 1.6)) / 2)
+    assert model.guess(own)[0][0] == pytest.approx((3.0 + (1.0 + np.log(2.0))) / 2)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(0, 30),
+    asked=st.integers(1, 10),
+    known=st.floats(0.0, 1.0),
+    scale=st.sampled_from([0.0, 1e-3, 1.0, 6.0]),
+)
+def test_guesses_are_numbers_whatever_is_known(seed, n, asked, known, scale):
+    rng = np.random.default_rng(seed)
+
+    def some(*shape):
+        return np.where(rng.random(shape) < known, 2 + scale * rng.standard_normal(shape), np.nan)
+
+    def drawn(rows):
+        return Sources(
+            some(rows), some(rows), some(rows, 4), some(rows, 4), np.clip(some(rows, 4), -1, 1)
+        )
+
+    value, sd = GuessModel.fit(drawn(n)).guess(drawn(asked))
+    assert value.shape == sd.shape == (asked,)
+    assert np.isfinite(value).all()
+    assert np.isfinite(sd).all()
+    assert (sd > 0).all()

@@ -1,0 +1,353 @@
+import json
+import sqlite3
+
+import pytest
+import sqlalchemy as sa
+
+from encoders import EncoderError
+
+MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
+
+
+def _is_problem(response, status):
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem.keys() == {"type", "title", "status", "detail"}
+    assert problem["status"] == status
+    return problem["detail"]
+
+
+# -- what is no call ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/v2/prices", "/v1/listings/no/such/listing"])
+def test_what_is_not_there_is_a_404_problem(standing_shop, path):
+    _is_problem(standing_shop.client.get(path), 404)
+
+
+def test_a_wrong_method_is_a_405_problem(standing_shop):
+    _is_problem(standing_shop.client.get("/v1/prices"), 405)
+    _is_problem(standing_shop.client.put("/v1/listings/mug", json={}), 405)
+    _is_problem(standing_shop.client.post("/livez", json={}), 405)
+
+
+@pytest.mark.parametrize("kind", [None, "", "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_not_announced_as_json_is_a_415_problem(standing_shop, kind):
+    body = json.dumps({"listings": [MUG]})
+    headers = {} if kind is None else {"content-type": kind}
+    for path in ("/v1/listings", "/v1/prices", "/v1/outcomes"):
+        response = standing_shop.client.post(path, content=body, headers=headers)
+        assert "application/json" in _is_problem(response, 415)
+
+
+def test_json_with_a_charset_is_json(standing_shop):
+    response = standing_shop.client.post(
+        "/v1/listings",
+        content=json.dumps({"listings": [MUG]}),
+        headers={"content-type": "Application/JSON; charset=utf-8"},
+    )
+    assert response.status_code == 200
+
+
+def test_a_body_over_the_limit_is_a_413_problem(shop_at):
+    with shop_at(max_body_mb=0.01) as shop:
+        long = {**MUG, "description": "x" * 10_000}
+        assert "10000 bytes" in _is_problem(shop.post("/v1/listings", {"listings": [long]}), 413)
+        assert shop.register(MUG)["accepted"] == 1
+
+        def parts():
+            for _ in range(20):
+                yield b" " * 1000
+
+        headers = {"content-type": "application/json"}
+        _is_problem(shop.client.post("/v1/listings", content=parts(), headers=headers), 413)
+
+
+@pytest.mark.parametrize("k", ["0", "101", "x", "-1", ""])
+def test_a_wrong_parameter_is_a_422_problem(standing_shop, k):
+    response = standing_shop.client.get(f"/v1/listings/mug/similar?k={k}")
+    assert "k is" in _is_problem(response, 422)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 257])
+def test_an_unusable_idempotency_key_is_a_422_problem(standing_shop, key):
+    headers = {"Idempotency-Key": key}
+    response = standing_shop.post("/v1/listings", {"listings": [MUG]}, **headers)
+    assert "Idempotency-Key" in _is_problem(response, 422)
+
+
+# -- OpenAPI --------------------------------------------------------------------------------
+
+
+def test_openapi_3_1_says_what_may_be_sent(standing_shop):
+    page = standing_shop.client.get("/openapi.json").json()
+    assert page["openapi"].startswith("3.1")
+
+    def sent(path):
+        call = page["paths"][path]["post"]
+        (envelope,) = (
+            call["requestBody"]["content"]["application/json"]["schema"]["properties"].values()
+            if path != "/v1/prices"
+            else [
+                call["requestBody"]["content"]["application/json"]["schema"]["properties"][
+                    "requests"
+                ]
+            ]
+        )
+        assert (envelope["minItems"], envelope["maxItems"]) == (1, 10_000)
+        assert {"401", "403", "409", "413", "415", "422", "429", "503"} <= call["responses"].keys()
+        assert call["parameters"][0]["name"] == "Idempotency-Key"
+        return envelope["items"]
+
+    assert set(sent("/v1/listings")["properties"]) >= {
+        "listing_id", "title", "description", "category", "brand", "attributes", "currency",
+        "unit_cost", "reference_price", "min_price", "max_price", "minimum_advertised_price",
+        "inventory", "sell_by", "price_ending", "max_step", "family",
+    }  # fmt: skip
+    assert set(sent("/v1/listings")["required"]) == {"listing_id", "title", "currency"}
+    assert set(sent("/v1/prices")["properties"]) == {
+        "listing_id", "listing", "market", "current_price", "inventory", "periods_left", "unit",
+        "request_id",
+    }  # fmt: skip
+    assert set(sent("/v1/outcomes")["required"]) == {
+        "decision_id", "outcome_id", "impressions", "units",
+    }  # fmt: skip
+    assert "$ref" not in json.dumps(page["paths"]["/v1/prices"]["post"]["requestBody"])
+    for path in ("/v1/listings/{listing_id}", "/v1/listings/{listing_id}/similar",
+                 "/v1/listings/{listing_id}/demand", "/v1/decisions/{decision_id}"):  # fmt: skip
+        assert "get" in page["paths"][path]
+    assert standing_shop.client.get("/docs").status_code == 200
+
+
+def test_answers_are_what_openapi_says(shop):
+    from pydantic import TypeAdapter
+
+    from service.schemas import Decision
+
+    shop.register(MUG, {**MUG, "listing_id": "cup"})
+    for flags in ({}, {"explore": False}, {"record": False}):
+        for decision in shop.decide({"listing_id": "mug", "request_id": "r"}, **flags):
+            TypeAdapter(Decision).validate_python(decision, strict=True, extra="forbid")
+
+
+# -- what is durable ------------------------------------------------------------------------
+
+
+def test_what_was_answered_is_in_the_database(shop_on):
+    shop = shop_on
+    shop.register(MUG)
+    assert [r["listing_id"] for r in shop.rows("SELECT listing_id FROM listings")] == ["mug"]
+    decisions = shop.decide(*[{"listing_id": "mug"}] * 20)
+    kept = {str(r["id"]).replace("-", "") for r in shop.rows("SELECT id FROM decisions")}
+    assert kept == {d["decision_id"].replace("-", "") for d in decisions}
+    outcomes = [
+        {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 10, "units": i}
+        for i, d in enumerate(decisions)
+    ]
+    shop.report(*outcomes)
+    kept = [r["units"] for r in shop.rows("SELECT units FROM outcomes ORDER BY seq")]
+    assert kept == list(range(20))
+    assert shop.client.delete("/v1/listings/mug").status_code == 204
+    assert shop.rows("SELECT deleted_at FROM listings")[0]["deleted_at"] is not None
+
+
+def test_sqlite_syncs_every_commit(shop):
+    with shop.bandit.log.engine.connect() as conn:
+        assert conn.scalar(sa.text("PRAGMA synchronous")) == 2
+        assert conn.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+
+
+# -- when the database fails ----------------------------------------------------------------
+
+
+def _calls(decision_id):
+    outcome = {"decision_id": decision_id, "outcome_id": "late", "impressions": 9, "units": 1}
+    return [
+        ("listings", "/v1/listings", {"listings": [{**MUG, "listing_id": "new"}]}),
+        ("decisions", "/v1/prices", {"requests": [{"listing_id": "mug"}]}),
+        ("decisions", "/v1/prices", {"requests": [{"listing": {**MUG, "listing_id": "new"}}]}),
+        ("outcomes", "/v1/outcomes", {"outcomes": [outcome]}),
+    ]
+
+
+def _memory(shop):
+    catalogue, fold = shop.bandit.catalogue, shop.bandit.fold
+    return (
+        len(catalogue),
+        sorted(catalogue.row_of),
+        catalogue.last_price[: len(catalogue)].tolist()[:1],
+        catalogue.anchor[: len(catalogue)].tolist()[:1],
+        fold.position.outcomes,
+        fold.policy.head.gram.sum().item(),
+        len(fold.policy.evidence),
+    )
+
+
+def _log(shop):
+    return [shop.count(name) for name in ("listings", "decisions", "outcomes", "answers")]
+
+
+def test_where_the_commit_fails_nothing_is_kept_and_the_service_goes_on(shop_on):
+    shop = shop_on
+    shop.register(MUG)
+    decision = shop.decide({"listing_id": "mug"})[0]
+    failing = [False]
+
+    def fail(_):
+        if failing[0]:
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("disk full"))
+
+    sa.event.listen(shop.bandit.log.engine, "commit", fail)
+    before = _memory(shop), _log(shop)
+    for _, path, body in _calls(decision["decision_id"]):
+        failing[0] = True
+        response = shop.post(path, body, **{"Idempotency-Key": f"{path} {body}"[:99]})
+        assert "disk full" in _is_problem(response, 503)
+        assert int(response.headers["retry-after"]) >= 1
+        assert (_memory(shop), _log(shop)) == before
+        failing[0] = False
+    for _, path, body in _calls(decision["decision_id"]):
+        response = shop.post(path, body, **{"Idempotency-Key": f"{path} {body}"[:99]})
+        assert response.status_code == 200
+        assert response.json()["errors"] == []
+    assert _log(shop) == [2, 3, 1, 4]
+
+
+def test_where_a_table_is_gone_nothing_is_kept_and_the_service_goes_on(shop_on):
+    shop = shop_on
+    shop.register(MUG)
+    decision = shop.decide({"listing_id": "mug"})[0]
+    engine = sa.create_engine(shop.settings.url)
+
+    def rename(old, new):
+        with engine.begin() as conn:
+            conn.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    for table, path, body in _calls(decision["decision_id"])[:2]:
+        before = _memory(shop), _log(shop)
+        rename(table, "gone")
+        response = shop.post(path, body)
+        _is_problem(response, 503)
+        assert "retry-after" in response.headers
+        if table == "decisions":
+            where = f"/v1/decisions/{decision['decision_id']}"
+            _is_problem(shop.client.get(where), 503)
+        rename("gone", table)
+        assert (_memory(shop), _log(shop)) == before
+        assert shop.post(path, body).status_code == 200
+    engine.dispose()
+
+
+def test_where_the_database_is_locked_nothing_is_kept_and_the_service_goes_on(shop):
+    shop.register(MUG)
+    before = _memory(shop), _log(shop)
+
+    def impatient(connection, *_):
+        connection.execute("PRAGMA busy_timeout=50")
+
+    sa.event.listen(shop.bandit.log.engine, "checkout", impatient)
+    other = sqlite3.connect(shop.settings.home / "log.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    response = shop.post("/v1/prices", {"requests": [{"listing_id": "mug"}]})
+    assert "locked" in _is_problem(response, 503)
+    other.execute("ROLLBACK")
+    other.close()
+    assert (_memory(shop), _log(shop)) == before
+    assert len(shop.decide({"listing_id": "mug"})) == 1
+
+
+def test_readiness_says_that_the_log_cannot_be_used(shop, monkeypatch):
+    def refuse():
+        raise sa.exc.OperationalError("SELECT 1", {}, Exception("gone"))
+
+    monkeypatch.setattr(shop.bandit.log.engine, "connect", refuse)
+    assert _is_problem(shop.client.get("/readyz"), 503).startswith("log: ")
+    assert shop.client.get("/livez").status_code == 200
+    monkeypatch.undo()
+    assert shop.client.get("/readyz").json()["status"] == "ready"
+
+
+def test_readiness_says_why_the_state_could_not_be_opened(shop_at, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    told = []
+    from fastapi.testclient import TestClient
+
+    from service.app import create_app
+    from service.settings import Settings
+
+    app = create_app(Settings(home=blocked), told.append)
+    with TestClient(app, client=("127.0.0.1", 1), base_url="http://127.0.0.1") as client:
+        while not told:
+            assert client.get("/readyz").status_code == 503
+        assert _is_problem(client.get("/readyz"), 503).startswith("model: ")
+        assert str(blocked) in client.get("/readyz").text
+        _is_problem(client.post("/v1/prices", json={}), 503)
+        assert client.get("/livez").status_code == 200
+
+
+# -- when the encoder fails -----------------------------------------------------------------
+
+
+@pytest.fixture
+def mute(shop, monkeypatch):
+    """A shop whose encoder is out of use, with a listing that was embedded before."""
+    shop.register(MUG)
+
+    def refuse(*_):
+        raise EncoderError("no model")
+
+    for cache in (shop.bandit.listing_texts, shop.bandit.other_texts):
+        monkeypatch.setattr(cache, "embed", refuse)
+    return shop
+
+
+def test_without_the_encoder_listings_are_not_registered(mute):
+    response = mute.post("/v1/listings", {"listings": [{**MUG, "listing_id": "new"}]})
+    assert "no model" in _is_problem(response, 503)
+    assert "retry-after" in response.headers
+    assert mute.count("listings") == 1
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_without_the_encoder_prices_are_degraded_and_say_so(mute, record):
+    known, inline, spoken = mute.decide(
+        {"listing_id": "mug"},
+        {"listing": {"listing_id": "new", "title": "oak dining table", "currency": "GBP"}},
+        {"listing_id": "mug", "market": {"text": "a rainy bank holiday"}},
+        record=record,
+    )
+    assert known["degraded"] is False
+    assert "reason" not in known
+    assert inline["degraded"] is True
+    assert inline["reason"].startswith("text not embedded")
+    assert inline["evidence"] == []
+    assert spoken["degraded"] is True
+    assert spoken["reason"].startswith("market text not embedded")
+    assert inline["price"] > 0
+    if record:
+        detail = mute.client.get(f"/v1/decisions/{spoken['decision_id']}").json()
+        assert (detail["degraded"], detail["reason"]) == (True, spoken["reason"])
+
+
+# -- size -----------------------------------------------------------------------------------
+
+
+def test_batches_of_10_000_are_served(shop, titles):
+    n = 10_000
+    items = [
+        {"listing_id": f"l{i}", "title": titles[i % 8], "currency": "GBP", "unit_cost": 1 + i % 7}
+        for i in range(n)
+    ]
+    assert shop.register(*items) == {"accepted": n, "encoded": 0, "cached": n, "errors": []}
+    decisions = shop.decide(*({"listing_id": f"l{i}"} for i in range(n)))
+    assert [d["listing_id"] for d in decisions] == [f"l{i}" for i in range(n)]
+    outcomes = [
+        {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 50, "units": 1}
+        for d in decisions
+    ]
+    assert shop.report(*outcomes) == {"accepted": n, "duplicates": 0, "errors": []}
+    assert _log(shop)[:3] == [n, n, n]
+    too_many = shop.post("/v1/outcomes", {"outcomes": [*outcomes, outcomes[0]]})
+    assert "10001 items" in _is_problem(too_many, 422)

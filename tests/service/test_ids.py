@@ -1,0 +1,43 @@
+import uuid
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.ids import as_text, as_words, canonical, decision_ids
+
+NOON = 1_780_000_000_000_000
+
+
+def test_an_id_is_a_uuid_of_version_7_that_carries_its_milliseconds():
+    for text in as_text(decision_ids(100, NOON)):
+        read = uuid.UUID(text)
+        assert read.version == 7
+        assert read.variant == uuid.RFC_4122
+        assert read.int >> 80 == NOON // 1000
+        assert text == str(read)
+
+
+def test_ids_of_one_batch_rise_and_differ():
+    ids = as_text(decision_ids(5000, NOON))
+    assert ids == sorted(ids)
+    assert len(set(ids)) == 5000
+
+
+@given(st.integers(-10_000_000, 10_000_000))
+def test_ids_rise_above_an_earlier_one_whatever_the_clock_says(moved):
+    before = as_text(decision_ids(3, NOON))[-1]
+    assert as_text(decision_ids(3, NOON + moved, after=before))[0] > before
+
+
+def test_text_and_words_are_inverse():
+    ids = decision_ids(10, NOON)
+    np.testing.assert_array_equal(as_words(as_text(ids)), ids)
+
+
+def test_canonical_takes_any_spelling_of_a_uuid_and_nothing_else():
+    text = as_text(decision_ids(1, NOON))[0]
+    assert canonical(text.upper()) == text
+    assert canonical(text.replace("-", "")) == text
+    assert canonical("7") is None
+    assert canonical("") is None
