@@ -69,7 +69,11 @@ class LinearUCB:
         self.gram = torch.zeros(groups, dim, dim, dtype=torch.float64, device=self.device)
         self.moment = torch.zeros(groups, dim, dtype=torch.float64, device=self.device)
         self.as_of = -math.inf  # time to which the statistics are decayed
+        self._forget_solution()
+
+    def _forget_solution(self) -> None:
         self._solved: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._lenses: torch.Tensor | None = None
 
     def update(
         self,
@@ -106,7 +110,7 @@ class LinearUCB:
             rows = group.to(self.device)
             self.gram.index_add_(0, rows, weighted[:, :, None] * x64[:, None, :])
             self.moment.index_add_(0, rows, weighted * y64[:, None])
-        self._solved = None
+        self._forget_solution()
 
     def _decay_to(self, at: torch.Tensor) -> torch.Tensor:
         """Move the statistics on to the latest time; the weight left to each new row, (m,)."""
@@ -128,7 +132,7 @@ class LinearUCB:
             )
         self.gram += other.gram.to(self.device)
         self.moment += other.moment.to(self.device)
-        self._solved = None
+        self._forget_solution()
 
     def restore(self, gram: torch.Tensor, moment: torch.Tensor, as_of: float) -> None:
         """Take over statistics saved earlier: `gram` (g, d, d), `moment` (g, d), `as_of`."""
@@ -140,7 +144,7 @@ class LinearUCB:
         self.gram = gram.to(self.device, torch.float64, copy=True)
         self.moment = moment.to(self.device, torch.float64, copy=True)
         self.as_of = as_of
-        self._solved = None
+        self._forget_solution()
 
     def solve(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Cholesky factor L of A, (g, d, d) float64, and θ̂, (g, d) float64."""
@@ -157,15 +161,19 @@ class LinearUCB:
 
         With one head (n, k, d) is accepted too: k arms a row, all scored by it.
         """
-        factor, theta = self.solve()
-        factor, theta = factor.to(self.dtype), theta.to(self.dtype)
+        lenses = self._lenses_of()
         x = x.to(self.device, self.dtype)
-        if self.groups == 1:
-            flat = x.reshape(-1, self.dim)  # (n·k, d)
-            white = torch.linalg.solve_triangular(factor[0], flat.T, upper=False)  # (d, n·k)
-            shape = x.shape[:-1]
-            return Scores((flat @ theta[0]).reshape(shape), white.norm(dim=0).reshape(shape))
-        rows = x.transpose(0, 1)  # (g, n, d)
-        white = torch.linalg.solve_triangular(factor, rows.transpose(1, 2), upper=False)
-        mean = torch.einsum("gnd,gd->ng", rows, theta)
-        return Scores(mean, white.norm(dim=1).T)
+        seen = x @ lenses[0] if self.groups == 1 else torch.einsum("ngd,gde->nge", x, lenses)
+        return Scores(seen[..., 0], torch.linalg.vector_norm(seen[..., 1:], dim=-1))
+
+    def _lenses_of(self) -> torch.Tensor:
+        """[θ̂ | L⁻ᵀ] of each head, (g, d, 1 + d): one product gives estimate and whitened row.
+
+        L⁻ᵀ is solved for once for each state of the statistics, not for each row scored.
+        """
+        if self._lenses is None:
+            factor, theta = self.solve()
+            eye = torch.eye(self.dim, dtype=torch.float64, device=self.device)
+            white = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
+            self._lenses = torch.cat([theta[:, :, None], white.mT], dim=2).to(self.dtype)
+        return self._lenses

@@ -17,6 +17,9 @@ from bandits.linucb import LinearUCB
 
 INTERVAL = 1.6448536269514722  # standard normal quantile: 5 % outside on either side
 
+RAREST = 1e-4
+"""Units per impression below which an outcome's weight in the head grows no further."""
+
 CONSULTED = 1_000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
@@ -125,6 +128,7 @@ class Policy:
 
     def __init__(self, rules: Rules | None = None, device: torch.device | str = "cpu") -> None:
         self.rules = rules or Rules()
+        self.device = torch.device(device)  # of the head and of scoring; evidence stays on the CPU
         half_life = self.rules.half_life_days
         self.head = LinearUCB(
             DIM,
@@ -171,24 +175,24 @@ class Policy:
     ) -> tuple[Estimates, torch.Tensor]:
         """Demand at `prices` (currency units, (n, k)), and the head's inputs, (n, k, DIM)."""
         curve, curve_square = self._own_curve(listings, belief, np.log(prices))
-        x = features(listings.context, np.log(prices)) * curve[:, :, None]
+        x = features(listings.context, np.log(prices)).to(self.device) * curve[:, :, None]
         head = self.head.score(x)
         # a correction may not turn demand negative, nor explode it where data are scarce
         mean = torch.minimum(torch.maximum(head.mean, 0.05 * curve), 20.0 * curve)
         own = (curve_square - curve**2).clamp_min(0.0) * (mean / curve) ** 2
         sd = torch.sqrt(own + head.width**2)
-        return Estimates(mean.double().numpy(), sd.double().numpy()), x
+        return Estimates(mean.double().cpu().numpy(), sd.double().cpu().numpy()), x
 
     def _own_curve(
         self, listings: Listings, belief: Posterior, log_price: NDArray[np.float64]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """First and second moment of units per impression under own evidence, float32 (n, k)."""
         bank = self.evidence.bank
-        relative = torch.as_tensor(log_price - listings.anchor[:, None]).float()
+        relative = torch.as_tensor(log_price - listings.anchor[:, None]).float().to(self.device)
         powers = bank.powers(relative)  # (n, k, s)
-        shrink = bank.shrink().float()  # (s, l)
-        first = (belief.weight * belief.level).float()  # (n, s, l)
-        second = (belief.weight * belief.level_square).float()
+        shrink = bank.shrink().float().to(self.device)  # (s, l)
+        first = (belief.weight * belief.level).float().to(self.device)  # (n, s, l)
+        second = (belief.weight * belief.level_square).float().to(self.device)
         mean = torch.zeros_like(relative)
         square = torch.zeros_like(relative)
         for i, kappa in enumerate(bank.shapes):
@@ -231,14 +235,14 @@ class Policy:
             guardrails[:, GUARDRAILS.index("family")] |= size > 1
         propensities = self._propensities(shared, ladders.allowed, explore)
         arm = choice.draw(propensities, choice.uniforms(ids)[leader])
-        chosen = x[torch.arange(len(arm)), torch.as_tensor(arm)]
+        chosen = x[torch.arange(len(arm)), torch.as_tensor(arm)]  # (n, DIM)
         return Decisions(
             Ladders(ladders.prices, ladders.allowed, guardrails),
             estimates,
             scores,
             propensities,
             arm,
-            chosen.numpy(),
+            chosen.cpu().numpy(),
         )
 
     def _propensities(
@@ -261,8 +265,9 @@ class Policy:
         shown = outcomes.impressions > 0
         x = torch.as_tensor(outcomes.features[shown])
         impressions = torch.as_tensor(outcomes.impressions[shown])
-        expected = x[:, 0].double().clamp_min(1e-9)
-        # the variance of a Poisson rate is the rate over the impressions: weigh by its inverse
+        # the variance of a Poisson rate is the rate over the impressions: weigh by its inverse,
+        # but let no sale where the curve expected next to none outweigh all others
+        expected = x[:, 0].double().clamp_min(RAREST)
         self.head.update(
             x,
             torch.as_tensor(outcomes.units[shown]) / impressions,
@@ -333,7 +338,7 @@ class Policy:
             mean = estimates.mean
             if not with_market:
                 theta = self.head.solve()[1][0]
-                mean = mean - (x[..., MARKET].double() @ theta[MARKET]).numpy()
+                mean = mean - (x[..., MARKET].double() @ theta[MARKET]).cpu().numpy()
             parts[name] = mean - before
             before = mean
         return parts

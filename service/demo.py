@@ -46,7 +46,7 @@ class Season:
     Attributes:
         seed: of the split and the buyers. new: listings that were new.
         profit: per seller, an entry a day: `clairvoyant`, `bandit`, `cost-plus`, `fixed price`.
-        encoded, cached: texts that were embedded, and those found in the cache.
+        encoded, cached: listings whose text was new to the cache, and all others.
     """
 
     seed: int
@@ -99,7 +99,7 @@ def _season(
         shutil.rmtree(folder)
     settings = Settings(home=folder, embeddings=home / "embeddings", database_url=None)
     with Progress(console=console, transient=True) as progress:
-        encoded, cached = _register(known, buyers.unit_cost[others], settings, progress)
+        start = _register(known, buyers.unit_cost[others], settings, progress)
         markup = float(np.median((buyers.recorded_price / buyers.unit_cost)[others]))
         sellers = {
             "clairvoyant": buyers.clairvoyant()[mine],
@@ -111,7 +111,6 @@ def _season(
         requests = _requests(new, buyers.unit_cost[mine])
         task = progress.add_task(f"seed {seed}: days", total=days)
         with _serving(settings, folder / "server.log") as client:
-            before = encoded + cached
             for day in range(days):
                 visitors = buyers.impressions(first_day + day)
                 decided = _decide(client, requests, f"day {day}")
@@ -128,17 +127,18 @@ def _season(
                     requests = [{"listing_id": d["listing_id"]} for d in decided]
                 progress.advance(task)
     with _opened(settings) as bandit:
-        fresh = len(bandit.listing_texts) - before
-    return Season(seed, len(mine), profit, encoded + max(fresh, 0), cached)
+        encoded = len(bandit.listing_texts) - start
+    return Season(seed, len(mine), profit, encoded, history.listings.height - encoded)
 
 
 def _register(
     known: History, unit_cost: NDArray[np.float64], settings: Settings, progress: Progress
-) -> tuple[int, int]:
-    """Register known listings with their costs and recorded sales: texts (encoded, cached)."""
+) -> int:
+    """Register known listings with their costs and recorded sales; texts embedded before that."""
     items = read_items(LISTINGS, _documents(known, unit_cost))
     task = progress.add_task("embedding", total=len(items.rows))
     with _opened(settings) as bandit:
+        start = len(bandit.listing_texts)
         embedded = registering.embed_listings(
             bandit, items, lambda done, total: progress.update(task, completed=done, total=total)
         )
@@ -146,7 +146,7 @@ def _register(
         recorded = sales(known.sales, set(bandit.catalogue.row_of))
         bandit.carry_out(import_sales, [recorded])
     progress.remove_task(task)
-    return embedded.encoded, embedded.cached
+    return start
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class Fold:
 
 def rebuild(bandit: "Pricebandit", progress: Progress | None = None) -> tuple[Fold, int]:
     """A fold of the whole log from nothing, and the number of events in it."""
-    fold = Fold(Policy(bandit.settings.rules), bandit.fold.features_of)
+    fold = Fold(Policy(bandit.settings.rules, bandit.policy.device), bandit.fold.features_of)
     sold = bandit.catalogue.sold.copy()
     bandit.catalogue.sold[:] = 0.0
     events = fold.replay(bandit.log, bandit.catalogue, progress)

@@ -76,7 +76,7 @@ class Pricebandit:
         self.other_texts = EmbeddingCache(folder / "markets", self.encoder)
         self.catalogue = Catalogue()
         features_of = f"{VERSION}-{self.encoder.fingerprint[:12]}"
-        self.fold = learning.Fold(Policy(settings.rules), features_of)
+        self.fold = learning.Fold(Policy(settings.rules, settings.torch_device), features_of)
         self.guesses = Guesses()
         self._unlearned = 0  # outcomes since the population was learned last
         self._since_snapshot = 0
@@ -105,8 +105,7 @@ class Pricebandit:
 
     def _load(self, progress: Progress | None) -> None:
         self._load_listings(progress)
-        if not learning.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots):
-            self.fold = learning.Fold(Policy(self.settings.rules), self.fold.features_of)
+        learning.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         report = partial(progress, "replaying the log") if progress else None
         self._since_snapshot = self.fold.replay(self.log, self.catalogue, report)
         self._load_prices()

@@ -97,6 +97,13 @@ class Settings(BaseSettings):
         )
 
     @cached_property
+    def torch_device(self) -> str:
+        """The device that was set, else CUDA where there is one."""
+        import torch
+
+        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    @cached_property
     def rules(self) -> Rules:
         """The policy's share of the settings."""
         return Rules(

@@ -503,8 +503,8 @@ def test_thirty_days_come_near_the_clairvoyant(make):
 @pytest.mark.parametrize("off", [-0.4, 0.8])
 def test_prices_move_towards_what_buyers_value(make, off):
     # all guesses are 1.5 times too high, or 2.2 times too low; 40 listings, seeded; prices move
-    # by 0.2 log units or more, and end within 0.35 of the best, in 20 seeds of 20
-    shares, (before, after), policy = play(make, off, n=40, days=12)
+    # by 0.13 log units or more, towards the best, in 12 seeds of 12
+    shares, (before, after), policy = play(make, off, n=40, days=25)
     assert np.sign(before) == -np.sign(off)
     assert (after - before) * np.sign(off) > 0.1
     assert abs(after) < abs(before)

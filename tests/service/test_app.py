@@ -172,15 +172,19 @@ def _calls(decision_id):
 
 
 def _memory(shop):
+    """What a failed transaction may not have changed; as text, where NaN equals itself."""
     catalogue, fold = shop.bandit.catalogue, shop.bandit.fold
-    return (
-        len(catalogue),
-        sorted(catalogue.row_of),
-        catalogue.last_price[: len(catalogue)].tolist()[:1],
-        catalogue.anchor[: len(catalogue)].tolist()[:1],
-        fold.position.outcomes,
-        fold.policy.head.gram.sum().item(),
-        len(fold.policy.evidence),
+    columns = (catalogue.last_price, catalogue.anchor, catalogue.active)
+    return repr(
+        [
+            sorted(catalogue.row_of.items()),
+            [column[: len(catalogue)].tolist() for column in columns],
+            catalogue.family_prices,
+            catalogue.decided_until,
+            fold.position,
+            fold.policy.head.gram.sum().item(),
+            len(fold.policy.evidence),
+        ]
     )
 
 

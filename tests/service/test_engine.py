@@ -201,6 +201,7 @@ def test_closing_finishes_what_was_taken_in(bandit_on, drive):
     assert caught.value.status == 503
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_memory_behind_the_log_stops_the_engine_and_writes_no_snapshot(shop_at):
     with shop_at() as shop:
         shop.register(MUG)
@@ -231,7 +232,6 @@ def test_memory_behind_the_log_stops_the_engine_and_writes_no_snapshot(shop_at):
         assert shop.count("meta WHERE name = 'kept'") == 1
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_snapshot_that_cannot_be_written_fails_no_outcome(shop_at, monkeypatch):
     def refuse(*_):
         raise OSError("disk full")

@@ -52,7 +52,20 @@ def test_without_keys_loopback_is_served(shop_at, peer):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::1", "@", "a b"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "",
+        "[::1",
+        "@",
+        "a b",
+        "evil.example:",
+        "evil.example:99999",
+        "127.0.0.1:80:80",
+        "127.0.0.1@evil.example",
+    ],
 )
 def test_without_keys_a_foreign_host_header_is_refused(standing_shop, host):
     response = standing_shop.client.get("/v1/listings/mug", headers={"host": host})

@@ -1,0 +1,38 @@
+# Each target sets up what it needs in .venv. PYTHON: an interpreter of 3.11 or later.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: install demo test lint serve bench clean
+
+install: .venv/installed
+
+# torch first and alone: other packages would pull in a build that may not fit this machine
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/pricebandit demo
+
+serve: install
+	$(BIN)/pricebandit serve
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+bench: install
+	$(BIN)/python benchmarks/linucb.py
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/http.py
+
+clean:
+	rm -rf .venv build dist *.egg-info pricebandit-demo

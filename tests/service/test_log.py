@@ -1,0 +1,131 @@
+import subprocess
+import sys
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from service import log
+from service.log import Log, LogInUse
+from service.pricebandit import HomeInUse
+
+MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP"}
+
+
+@pytest.fixture
+def url(database_url, tmp_path):
+    """URL of an empty log as SQLAlchemy takes it."""
+    if database_url is None:
+        return f"sqlite:///{tmp_path / 'log.sqlite3'}"
+    return database_url.replace("postgresql://", "postgresql+psycopg://")
+
+
+def test_migrations_lead_to_the_schema_that_the_code_expects(url):
+    source = Log(url)
+    with source.engine.connect() as conn:
+        context = MigrationContext.configure(conn)
+        assert compare_metadata(context, log.metadata) == []
+        scripts = ScriptDirectory("service/migrations")
+        assert context.get_current_revision() == scripts.get_current_head()
+    source.close()
+
+
+def test_migrations_can_be_taken_back(url):
+    from alembic import command
+    from alembic.config import Config
+
+    source = Log(url)
+    config = Config()
+    config.set_main_option("script_location", "service/migrations")
+    with source.engine.begin() as conn:
+        config.attributes["connection"] = conn
+        command.downgrade(config, "base")
+        assert sa.inspect(conn).get_table_names() == ["alembic_version"]
+        command.upgrade(config, "head")
+        assert set(log.metadata.tables) <= set(sa.inspect(conn).get_table_names())
+    source.close()
+
+
+def test_a_log_keeps_its_name(url):
+    first = Log(url)
+    first.close()
+    again = Log(url)
+    assert again.id == first.id
+    again.close()
+
+
+def test_a_transaction_is_kept_whole_or_not_at_all(url):
+    source = Log(url)
+
+    def spoil():
+        with source.transaction() as conn:
+            conn.execute(log.meta.insert(), {"name": "a", "value": "1"})
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        spoil()
+    with source.engine.connect() as conn:
+        assert conn.scalar(sa.select(sa.func.count()).where(log.meta.c.name == "a")) == 0
+    source.close()
+
+
+def test_more_values_than_a_statement_takes_are_looked_up(url):
+    source = Log(url)
+    names = [f"n{i}" for i in range(45_000)]
+    with source.transaction() as conn:
+        conn.execute(log.meta.insert(), [{"name": n, "value": ""} for n in names[::9]])
+        found = log.select_in(conn, sa.select(log.meta.c.name), log.meta.c.name, names)
+    assert sorted(row.name for row in found) == sorted(names[::9])
+    source.close()
+
+
+def test_streams_come_in_parts(url):
+    source = Log(url)
+    with source.transaction() as conn:
+        conn.execute(log.meta.insert(), [{"name": f"n{i}", "value": ""} for i in range(99)])
+    parts = list(source.stream(sa.select(log.meta.c.name), 30))
+    assert [len(part) for part in parts] == [30, 30, 30, 10]  # with the log's own name
+    source.close()
+
+
+def test_a_home_is_opened_once(open_bandit):
+    first = open_bandit()
+    with pytest.raises(HomeInUse, match="is in use by another pricebandit"):
+        open_bandit()
+    first.close()
+    open_bandit()
+
+
+def test_a_home_held_by_another_process_is_refused(open_bandit, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    script = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, home / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(HomeInUse):
+        open_bandit()
+    holder.kill()
+    holder.communicate()
+    open_bandit()
+
+
+def test_a_postgresql_log_is_written_by_one_home_alone(open_bandit, postgresql, tmp_path):
+    url = postgresql()
+    first = open_bandit(database_url=url)
+    with pytest.raises(LogInUse, match="open in another process"):
+        open_bandit(database_url=url, home=tmp_path / "other")
+    first.close()
+    open_bandit(database_url=url, home=tmp_path / "third")
+
+
+def test_a_home_whose_path_has_odd_characters_is_opened(open_bandit, tmp_path, drive):
+    bandit = open_bandit(home=tmp_path / "50% öff & more")
+    drive.listings(bandit, MUG)
+    assert (tmp_path / "50% öff & more" / "log.sqlite3").stat().st_size > 0

@@ -1,0 +1,174 @@
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+
+from service import outcomes as outcomes_module
+
+MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "unit_cost": 2}
+NOWHERE = "00000000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def decision(shop_on):
+    shop_on.register({**MUG, "reference_price": 5})
+    return shop_on.decide({"listing_id": "mug"})[0]
+
+
+def _outcome(decision, outcome_id, impressions=100, units=3, **more):
+    return {
+        "decision_id": decision["decision_id"],
+        "outcome_id": outcome_id,
+        "impressions": impressions,
+        "units": units,
+        **more,
+    }
+
+
+def _totals(shop):
+    """Units, impressions, revenue and profit learned of the one listing."""
+    return shop.bandit.policy.evidence.totals[0].tolist()
+
+
+def test_parts_add_up_in_any_order(shop_on, decision):
+    price = decision["price"]
+    assert shop_on.report(_outcome(decision, "b", 60, 2), _outcome(decision, "a", 30, 0)) == {
+        "accepted": 2, "duplicates": 0, "errors": [],
+    }  # fmt: skip
+    shop_on.report(_outcome(decision, "c", 10, 1, occurred_at="2026-01-31T12:00:00+02:00"))
+    units, impressions, revenue, profit = _totals(shop_on)
+    assert (units, impressions) == (3.0, 100.0)
+    assert revenue == pytest.approx(3 * price)
+    assert profit == pytest.approx(3 * (price - 2))
+    came = shop_on.client.get(f"/v1/decisions/{decision['decision_id']}").json()["outcomes"]
+    assert [o["outcome_id"] for o in came] == ["b", "a", "c"]
+    assert came[2]["occurred_at"] == "2026-01-31T10:00:00Z"
+
+
+def test_an_outcome_may_come_much_later_and_after_newer_decisions(shop_on, decision):
+    shop_on.decide(*[{"listing_id": "mug"}] * 5)
+    shop_on.register({**MUG, "reference_price": 7, "unit_cost": 3})
+    assert shop_on.report(_outcome(decision, "1"))["accepted"] == 1
+    # with the price and cost of the time of the decision
+    assert _totals(shop_on)[3] == pytest.approx(3 * (decision["price"] - 2))
+
+
+def test_repeats_count_once_within_and_across_batches(shop_on, decision):
+    one = _outcome(decision, "1")
+    answer = shop_on.report(one, one, {**one, "units": 9}, _outcome(decision, "2"))
+    assert (answer["accepted"], answer["duplicates"]) == (2, 2)
+    answer = shop_on.report(one, _outcome(decision, "3"))
+    assert (answer["accepted"], answer["duplicates"]) == (1, 1)
+    spelled = {**one, "decision_id": one["decision_id"].upper()}
+    assert shop_on.report(spelled)["duplicates"] == 1
+    assert _totals(shop_on)[:2] == [9.0, 300.0]
+    assert shop_on.count("outcomes") == 3
+
+
+def test_one_outcome_id_may_serve_several_decisions(shop_on, decision):
+    other = shop_on.decide({"listing_id": "mug"})[0]
+    assert shop_on.report(_outcome(decision, "1"), _outcome(other, "1"))["accepted"] == 2
+
+
+def test_an_unknown_decision_is_kept_for_inspection_and_not_learned(shop_on, decision):
+    before = shop_on.client.get("/readyz").json()["model_version"]
+    sent = [
+        {"decision_id": name, "outcome_id": "1", "impressions": 9, "units": 1}
+        for name in (NOWHERE, "nonsense")
+    ]
+    answer = shop_on.report(*sent)
+    assert (answer["accepted"], answer["duplicates"]) == (0, 0)
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [
+        (0, "decision_id"), (1, "decision_id"),
+    ]  # fmt: skip
+    assert "kept for inspection" in answer["errors"][0]["message"]
+    kept = shop_on.rows("SELECT document FROM unmatched_outcomes ORDER BY seq")
+    assert [orjson.loads(row["document"]) for row in kept] == sent
+    assert shop_on.count("outcomes") == 0
+    assert len(shop_on.bandit.policy.evidence) == 0
+    assert shop_on.client.get("/readyz").json()["model_version"] == before
+
+
+def test_a_what_if_has_no_id_to_report_on(shop_on, decision):
+    assert "decision_id" not in shop_on.decide({"listing_id": "mug"}, record=False)[0]
+
+
+def test_returns_are_taken_off(shop_on, decision):
+    shop_on.report(_outcome(decision, "1", 100, 5))
+    shop_on.report(_outcome(decision, "2", 1, 0, returned_units=2))
+    units, impressions, revenue, _ = _totals(shop_on)
+    assert (units, impressions) == (3.0, 101.0)
+    assert revenue == pytest.approx(3 * decision["price"])
+    assert shop_on.rows("SELECT returned_units FROM outcomes ORDER BY seq")[1] == {
+        "returned_units": 2
+    }
+    assert len(shop_on.decide({"listing_id": "mug"})) == 1
+
+
+def test_more_returns_than_sales_do_no_harm(shop_on, decision):
+    shop_on.report(_outcome(decision, "1", 100, 0, returned_units=50))
+    assert shop_on.decide({"listing_id": "mug"})[0]["price"] > 0
+    assert shop_on.client.get("/v1/listings/mug/demand").json()["units"] == -50
+
+
+def test_units_above_impressions_are_refused_where_one_is_sold_at_a_time(shop_on, decision):
+    shop_on.register(
+        {"listing_id": "single", "title": "oak dining table", "currency": "GBP",
+         "one_unit_per_impression": True}
+    )  # fmt: skip
+    single = shop_on.decide({"listing_id": "single"})[0]
+    answer = shop_on.report(
+        _outcome(single, "1", 5, 6), _outcome(single, "2", 5, 5), _outcome(decision, "3", 5, 60)
+    )
+    assert answer["accepted"] == 2
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(0, "units")]
+    assert "units is 6, above 5 impressions" in answer["errors"][0]["message"]
+
+
+def test_times_to_come_are_refused(shop_on, decision):
+    def after(**span):
+        return (datetime.now(UTC) + timedelta(**span)).isoformat()
+
+    answer = shop_on.report(
+        _outcome(decision, "1", occurred_at=after(hours=2)),  # a clock may run ahead a little
+        _outcome(decision, "2", occurred_at=after(days=2)),
+        _outcome(decision, "3", occurred_at="1969-12-31T23:59:59Z"),
+        _outcome(decision, "4", occurred_at="1970-01-01T00:00:00Z"),
+    )
+    assert answer["accepted"] == 2
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [
+        (1, "occurred_at"), (2, "occurred_at"),
+    ]  # fmt: skip
+
+
+def test_a_time_to_come_does_not_make_the_model_forget(shop_at):
+    with shop_at(half_life_days=30) as shop:
+        shop.register({**MUG, "reference_price": 5})
+        decision = shop.decide({"listing_id": "mug"})[0]
+        shop.report(_outcome(decision, "1"))
+        before = shop.bandit.policy.head.gram.clone()
+        shop.report(_outcome(decision, "2", occurred_at="2999-01-01T00:00:00Z"))
+        assert shop.bandit.policy.head.gram.equal(before)
+
+
+def test_an_outcome_without_a_time_happened_when_it_came(shop_on, decision, monkeypatch):
+    monkeypatch.setattr(outcomes_module, "now_us", lambda: 1_800_000_000_000_000)
+    shop_on.report(_outcome(decision, "1"))
+    row = shop_on.rows("SELECT occurred_at, received_at FROM outcomes")[0]
+    assert set(row.values()) == {1_800_000_000_000_000}
+
+
+def test_outcomes_of_deleted_listings_are_learned(shop_on, decision):
+    assert shop_on.client.delete("/v1/listings/mug").status_code == 204
+    assert shop_on.report(_outcome(decision, "1"))["accepted"] == 1
+    assert _totals(shop_on)[:2] == [3.0, 100.0]
+
+
+def test_sales_move_the_estimate(shop_on, decision):
+    def estimate():
+        curve = shop_on.client.get("/v1/listings/mug/demand").json()["curve"]
+        return max(point["units_per_impression"]["estimate"] for point in curve)
+
+    before = estimate()
+    shop_on.report(_outcome(decision, "1", 10_000, 5_000))
+    assert estimate() > 3 * before
