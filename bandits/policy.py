@@ -18,7 +18,8 @@ from bandits.linucb import LinearUCB
 INTERVAL = 1.6448536269514722  # standard normal quantile: 5 % outside on either side
 
 RAREST = 1e-4
-"""Units per impression below which an outcome's weight in the head grows no further."""
+"""Units per impression below which an outcome's weight in the head grows no further: no sale
+where the curve expected next to none may outweigh all others."""
 
 CONSULTED = 1_000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
@@ -77,10 +78,16 @@ class Listings:
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """Demand at each arm, units per impression, float64 (n, k)."""
+    """Demand at each arm, units per impression, float64 (n, k).
+
+    Attributes:
+        mean: the estimate. sd: its standard deviation, of own curve and corrections together.
+        curve_sd: standard deviation of the own curve alone, before corrections.
+    """
 
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
+    curve_sd: NDArray[np.float64]
 
     def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """90 % interval, log-normal with the same mean and standard deviation."""
@@ -179,9 +186,10 @@ class Policy:
         head = self.head.score(x)
         # a correction may not turn demand negative, nor explode it where data are scarce
         mean = torch.minimum(torch.maximum(head.mean, 0.05 * curve), 20.0 * curve)
-        own = (curve_square - curve**2).clamp_min(0.0) * (mean / curve) ** 2
-        sd = torch.sqrt(own + head.width**2)
-        return Estimates(mean.double().cpu().numpy(), sd.double().cpu().numpy()), x
+        own = (curve_square - curve**2).clamp_min(0.0)
+        sd = torch.sqrt(own * (mean / curve) ** 2 + head.width**2)
+        estimates = (t.double().cpu().numpy() for t in (mean, sd, torch.sqrt(own)))
+        return Estimates(*estimates), x
 
     def _own_curve(
         self, listings: Listings, belief: Posterior, log_price: NDArray[np.float64]
@@ -265,13 +273,14 @@ class Policy:
         shown = outcomes.impressions > 0
         x = torch.as_tensor(outcomes.features[shown])
         impressions = torch.as_tensor(outcomes.impressions[shown])
-        # the variance of a Poisson rate is the rate over the impressions: weigh by its inverse,
-        # but let no sale where the curve expected next to none outweigh all others
         expected = x[:, 0].double().clamp_min(RAREST)
+        # the variance around the curve is Poisson's, plus what the curve itself did not know: what
+        # the listing's own evidence is about to explain must not be learned by all others
+        variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[shown]) ** 2
         self.head.update(
             x,
             torch.as_tensor(outcomes.units[shown]) / impressions,
-            impressions / expected,
+            1.0 / variance,
             at=torch.as_tensor(outcomes.at[shown].astype(np.float64)),
         )
         self.evidence.add(
@@ -351,6 +360,7 @@ class Outcomes:
     Attributes:
         listing: catalogue rows, int64 (m,). anchor: their log anchor prices, (m,).
         price: currency units, (m,). impressions, units (net of returns), profit: float64 (m,).
+        curve_sd: the own curve's standard deviation as decided, units per impression, (m,).
         features: as decided, float32 (m, DIM). at: microseconds since 1970 UTC, int64 (m,).
     """
 
@@ -360,5 +370,6 @@ class Outcomes:
     impressions: NDArray[np.float64]
     units: NDArray[np.float64]
     profit: NDArray[np.float64]
+    curve_sd: NDArray[np.float64]
     features: NDArray[np.float32]
     at: NDArray[np.int64]

@@ -65,7 +65,7 @@ class Catalogue:
         self.learned_price = np.empty(0)
         self.family_prices: dict[int, tuple[str, int, str]] = {}
         self.decided_until = ""
-        self._row_of_text = np.empty(0, np.int64)
+        self._row_of_text: dict[str, NDArray[np.int64]] = {}  # by currency
 
     def __len__(self) -> int:
         return len(self.listing_id)
@@ -127,17 +127,22 @@ class Catalogue:
             for d in documents
         ]
         self.text[rows] = text
-        self.claim(text, rows)
+        self.claim(text, rows, codes)
 
-    def claim(self, text: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-        """Say which row an embedding stands for; of rows with one text, the last."""
-        text, rows = text[text >= 0], rows[text >= 0]
-        highest = int(text.max(initial=-1)) + 1
-        if highest > len(self._row_of_text):
-            grown = np.full(max(highest, 2 * len(self._row_of_text), 1024), -1, np.int64)
-            grown[: len(self._row_of_text)] = self._row_of_text
-            self._row_of_text = grown
-        self._row_of_text[text] = rows
+    def claim(
+        self, text: NDArray[np.int64], rows: NDArray[np.int64], currency: Sequence[str]
+    ) -> None:
+        """Say which rows embeddings stand for, (n,) each; of one text and currency, the last."""
+        codes = np.asarray(currency, object)
+        for code in set(currency):
+            mine = (codes == code) & (text >= 0)
+            table = self._row_of_text.get(code, np.empty(0, np.int64))
+            highest = int(text[mine].max(initial=-1)) + 1
+            if highest > len(table):
+                grown = np.full(max(highest, 2 * len(table), 1024), -1, np.int64)
+                grown[: len(table)] = table
+                self._row_of_text[code] = table = grown
+            table[text[mine]] = rows[mine]
 
     def remove(self, row: int) -> None:
         """Take a listing out of service; its row is never given again."""
@@ -166,12 +171,12 @@ class Catalogue:
                 neighbours; their rows must be claimed. k: neighbours wanted.
         """
         n = len(own)
-        table = (
-            np.append(self._row_of_text, -1) if len(self._row_of_text) < 2 else self._row_of_text
-        )
-        inside = (text >= 0) & (text < len(table))
-        rows = np.where(inside, table[np.where(inside, text, 0)], -1)  # (n, k)
         codes = np.asarray(currency, object)
+        rows = np.full(text.shape, -1, np.int64)  # (n, k)
+        for code in set(currency) & self._row_of_text.keys():
+            table, mine = self._row_of_text[code], codes == code
+            inside = (text[mine] >= 0) & (text[mine] < len(table))
+            rows[mine] = np.where(inside, table[np.where(inside, text[mine], 0)], -1)
         good = (rows >= 0) & (rows != own[:, None])
         old = good & (rows < len(self))
         at = np.where(old, rows, 0)

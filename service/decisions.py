@@ -70,9 +70,9 @@ def write(
     unit_cost = subjects.number["unit_cost"]
     margin = price - np.nan_to_num(unit_cost)
     arm = (np.take_along_axis(allowed.cumsum(1), pick, 1)[:, 0] - 1).tolist()
-    ends = allowed.sum(1).cumsum()
-    starts = np.concatenate([[0], ends[:-1]]).tolist()
-    spans = [slice(start, end) for start, end in zip(starts, ends.tolist(), strict=True)]
+    arms = allowed.sum(1)
+    ends = arms.cumsum()
+    spans = [slice(*ends_of) for ends_of in zip((ends - arms).tolist(), ends.tolist(), strict=True)]
     ladder_minor = decisions.ladders.prices[allowed]
     ladder = (decisions.ladders.prices / subjects.per_major[:, None])[allowed].tolist()
     guardrails = _names(decisions.ladders.guardrails)
@@ -118,12 +118,13 @@ def write(
         _slices(decisions.propensities[allowed], spans),
         _slices(decisions.features.ravel(), _even(n, decisions.features.shape[1])),
     )
+    curve_sd = np.take_along_axis(decisions.estimates.curve_sd, pick, 1)[:, 0].tolist()
     leader = priced.listings.leader
     led = (leader != np.arange(n)).tolist()
     drawn_with = [texts[i] if follows else None for i, follows in zip(leader, led, strict=True)]
     columns = zip(
         texts, drawn_with, subjects.listing.tolist(), requests, families, answers,
-        price_minor.tolist(), unit_cost.tolist(), recorded.tolist(), *blobs, strict=True,
+        price_minor.tolist(), unit_cost.tolist(), recorded.tolist(), *blobs, curve_sd, strict=True,
     )  # fmt: skip
     rows = [
         {
@@ -139,6 +140,7 @@ def write(
             "model_version": version,
             "features_of": features_of,
             "features": features,
+            "curve_sd": curve,
             "currency": answer["currency"],
             "unit_cost": cost if cost == cost else None,
             "price": minor,
@@ -152,7 +154,7 @@ def write(
             "degraded": answer.get("reason"),
         }
         for text, other, listing, request, family, answer, minor, cost, record, ladder_bytes,
-            score_bytes, propensity_bytes, features in columns
+            score_bytes, propensity_bytes, features, curve in columns
         if record
     ]  # fmt: skip
     return Written(answers, rows)

@@ -163,6 +163,7 @@ OUTCOME_COLUMNS = (
     _d.listing,
     _d.price,
     _d.unit_cost,
+    _d.curve_sd,
     _d.features,
     _d.features_of,
 )
@@ -175,7 +176,9 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
     Features of another version count for nothing in the head: their row is all zeros.
     """
     columns = list(zip(*rows, strict=True))
-    impressions, units, returned, at, listing, price, cost, blobs, versions = columns[-9:]
+    impressions, units, returned, at, listing, price, cost, curve_sd, blobs, versions = columns[
+        -10:
+    ]
     where = np.array(listing, np.int64)
     other = np.array([version != features_of for version in versions])
     if other.any():
@@ -192,6 +195,7 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         np.array(impressions, np.float64),
         net,
         net * margin,
+        np.array(curve_sd, np.float64),
         features,
         np.array(at, np.int64),
     )

@@ -57,6 +57,7 @@ decisions = sa.Table(
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("features_of", sa.Text, nullable=False),  # version of the features below
     sa.Column("features", sa.LargeBinary, nullable=False),  # float32, of the arm drawn
+    sa.Column("curve_sd", sa.Double, nullable=False),  # units per impression, before corrections
     sa.Column("currency", sa.String(3), nullable=False),
     sa.Column("unit_cost", sa.Double),
     sa.Column("price", sa.BigInteger, nullable=False),

@@ -29,7 +29,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         row.id: row
         for row in log.select_in(
             conn,
-            sa.select(d.id, d.listing, d.price, d.unit_cost, d.features, d.features_of),
+            sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.features, d.features_of),
             d.id,
             asked,
         )
@@ -119,7 +119,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
                 (
                     row["impressions"], row["units"], row["returned_units"],
                     row["occurred_at"], decision.listing, decision.price,
-                    decision.unit_cost, decision.features, decision.features_of,
+                    decision.unit_cost, decision.curve_sd, decision.features, decision.features_of,
                 )
             )  # fmt: skip
         outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)

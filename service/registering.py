@@ -102,10 +102,9 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
         }
         for row, name, document in zip(rows.tolist(), names, documents, strict=True)
     ]
-    bandit.catalogue.claim(text, rows)
-    neighbours, cosines = bandit.catalogue.nearest(
-        rows, [d["currency"] for d in documents], similarity, similar, text
-    )
+    currencies = [document["currency"] for document in documents]
+    bandit.catalogue.claim(text, rows, currencies)
+    neighbours, cosines = bandit.catalogue.nearest(rows, currencies, similarity, similar, text)
     packed = np.stack([neighbours, cosines.view(np.int64)], axis=1)
     for entry, blob in zip(stored, packed, strict=True):
         entry["neighbours"] = blob.tobytes()

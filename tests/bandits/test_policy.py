@@ -23,6 +23,7 @@ def outcomes_of(listings, decisions, impressions, units, at=0):
         impressions=np.asarray(impressions, float),
         units=np.asarray(units, float),
         profit=units * (price - cost),
+        curve_sd=np.take_along_axis(decisions.estimates.curve_sd, decisions.arm[:, None], 1)[:, 0],
         features=decisions.features,
         at=np.full(len(price), at, np.int64),
     )
@@ -293,7 +294,7 @@ def test_a_family_of_one_decides_as_if_alone(make):
 @settings(deadline=None)
 @given(mean=st.floats(1e-9, 10.0), ratio=st.floats(0.0, 1e6))
 def test_the_interval_holds_the_mean(mean, ratio):
-    low, high = Estimates(np.array([[mean]]), np.array([[mean * ratio]])).interval()
+    low, high = Estimates(*np.array([[[mean]], [[mean * ratio]], [[0.0]]])).interval()
     slack = 1 + 1e-9
     assert 0 <= low[0, 0] <= mean * slack
     assert high[0, 0] >= mean / slack
@@ -304,7 +305,7 @@ def test_the_interval_holds_the_mean(mean, ratio):
 def test_the_interval_holds_nine_of_ten():
     # 200,000 draws of the log-normal it describes: 90 % ± 0.07 % (one standard error), seeded
     mean, sd = 0.04, 0.03
-    low, high = Estimates(np.array([[mean]]), np.array([[sd]])).interval()
+    low, high = Estimates(*np.array([[[mean]], [[sd]], [[0.0]]])).interval()
     sigma = np.sqrt(np.log1p((sd / mean) ** 2))
     sample = np.random.default_rng(0).lognormal(np.log(mean) - sigma**2 / 2, sigma, 200_000)
     assert sample.mean() == pytest.approx(mean, rel=0.01)
@@ -356,6 +357,21 @@ def test_contributions_add_up_to_the_estimate(make, train):
 
 
 # -- learning ------------------------------------------------------------------------------------
+
+
+def test_one_misjudged_listing_does_not_mislead_about_all_others(make):
+    # guessed at 10 and worth 80: hundreds of sales where the curve expected next to none
+    guess = np.full(12, 10.0)
+    policy = Policy()
+    listings = make.listings(guess, listing=np.arange(12))
+    fresh = make.listings(np.array([10.0]), listing=np.array([-1]))
+    prices = np.array([[6.0, 9.0, 12.0, 15.0, 20.0]])
+    before = policy.estimate(fresh, policy.posterior(fresh), prices)[0].mean
+    made = policy.decide(listings, make.random_ids(0, 12))
+    units = np.where(np.arange(12) == 0, 500, np.rint(1000 * 0.03))
+    policy.learn(outcomes_of(listings, made, np.full(12, 1000), units))
+    after = policy.estimate(fresh, policy.posterior(fresh), prices)[0].mean
+    assert (np.abs(np.log(after / before)) < 0.25).all()
 
 
 def test_nothing_learned_from_nothing(make):
@@ -493,7 +509,8 @@ def play(make, off=0.0, n=80, days=30, seed=0, shown=300):
 
 @pytest.mark.statistical
 def test_thirty_days_come_near_the_clairvoyant(make):
-    # 80 listings at 300 impressions a day, seeded; 0.96 to 0.98 after 0.90 to 0.93 in 20 seeds of 20
+    # 80 listings at 300 impressions a day, seeded; in 20 seeds of 20 the share rises from
+    # 0.90-0.93 to 0.96-0.98
     shares, _, _ = play(make)
     assert shares[-5:].mean() > 0.90
     assert shares[-5:].mean() > shares[0] + 0.02

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("model_version", sa.Text(), nullable=False),
         sa.Column("features_of", sa.Text(), nullable=False),
         sa.Column("features", sa.LargeBinary(), nullable=False),
+        sa.Column("curve_sd", sa.Double(), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("unit_cost", sa.Double(), nullable=True),
         sa.Column("price", sa.BigInteger(), nullable=False),

@@ -1,0 +1,316 @@
+"""The model is a fold over the log: any bookmark, and none, lead to the same statistics."""
+
+import numpy as np
+import pytest
+
+from service import learning
+from service.learning import Fold
+from service.sales import import_sales
+from service.tables import SalesTable
+
+
+@pytest.fixture
+def names(titles):
+    return [f"l{i}" for i in range(len(titles))]
+
+
+@pytest.fixture
+def lived(bandit_on, drive, titles, names):
+    """State with a past: decisions, outcomes and recorded sales, with a bookmark amidst them."""
+    bandit = bandit_on()
+    drive.listings(
+        bandit,
+        *(
+            {"listing_id": n, "title": t, "currency": c, "unit_cost": 2 + i, "family": c}
+            if i % 3 == 0
+            else {"listing_id": n, "title": t, "currency": c, "reference_price": 10 + i}
+            for i, (n, t, c) in enumerate(zip(names, titles, ["GBP", "JPY"] * 4, strict=True))
+        ),
+    )
+    drive.days(bandit, names, 3, seed=1)
+    _sell(bandit, names, 1)
+    bandit.snapshot()
+    drive.days(bandit, names[2:], 2, seed=2)
+    _sell(bandit, names, 2)
+    return bandit
+
+
+def _sell(bandit, names, seed):
+    rng = np.random.default_rng(seed)
+    n = 50
+    table = SalesTable(
+        [names[i] for i in rng.integers(0, len(names), n)],
+        np.arange(n) * 86_400_000_000,
+        np.round(rng.uniform(2, 20, n)),
+        rng.integers(1, 9, n),
+        np.where(rng.random(n) < 0.5, np.nan, rng.integers(10, 200, n)),
+        [],
+    )
+    return bandit.carry_out(import_sales, [table])[0]
+
+
+def _statistics(bandit):
+    evidence, n = bandit.policy.evidence, len(bandit.catalogue)
+    order = np.argsort(evidence.listing)
+    m = len(evidence)
+    return {
+        "gram": bandit.policy.head.gram.numpy().copy(),
+        "moment": bandit.policy.head.moment.numpy().copy(),
+        "listing": evidence.listing[order],
+        "evidence_anchor": evidence.anchor[order],
+        "exposure": evidence.exposure[:m].numpy()[order],
+        "powers": evidence.powers[:m].numpy()[order],
+        "totals": evidence.totals[:m].numpy()[order],
+        "sold": bandit.catalogue.sold[:n].copy(),
+        "anchor": bandit.catalogue.anchor[:n].copy(),
+        "last_price": bandit.catalogue.last_price[:n].copy(),
+    }
+
+
+def _alike(one, other):
+    for name, mine in one.items():
+        scale = np.nanmax(np.abs(mine), initial=1.0)
+        np.testing.assert_allclose(
+            other[name], mine, rtol=1e-9, atol=1e-9 * scale, equal_nan=True, err_msg=name
+        )
+
+
+def _killed(bandit):
+    """Closed as a kill would: without a last snapshot."""
+    bandit._since_snapshot = 0
+    bandit.close()
+
+
+@pytest.fixture
+def replayed_from(monkeypatch):
+    """Outcomes and sales that were known before each replay."""
+    seen = []
+    replay = Fold.replay
+
+    def spy(self, *args, **options):
+        seen.append((self.position.outcomes, self.position.sales))
+        return replay(self, *args, **options)
+
+    monkeypatch.setattr(Fold, "replay", spy)
+    return seen
+
+
+def test_snapshot_and_tail_equal_the_whole_log(lived, bandit_on, replayed_from):
+    before, families = _statistics(lived), dict(lived.catalogue.family_prices)
+    version = lived.fold.version
+    _killed(lived)
+    with_snapshot = bandit_on()
+    assert replayed_from[-1][0] > 0
+    _alike(before, _statistics(with_snapshot))
+    assert with_snapshot.fold.version == version
+    assert with_snapshot.catalogue.family_prices == families
+    for path in with_snapshot.snapshots.glob("*.snapshot"):
+        path.unlink()
+    _killed(with_snapshot)
+    without = bandit_on()
+    assert replayed_from[-1] == (0, 0)
+    _alike(before, _statistics(without))
+    assert without.fold.version == version
+    assert without.catalogue.family_prices == families
+
+
+def test_a_rebuilt_fold_is_the_same(lived):
+    fold, events = learning.rebuild(lived)
+    with lived.log.engine.connect() as conn:
+        import sqlalchemy as sa
+
+        n = sum(conn.scalar(sa.text(f"SELECT count(*) FROM {t}")) for t in ("outcomes", "sales"))
+    assert events == n
+    assert learning.difference(lived.fold, fold) < 1e-9
+    assert fold.version == lived.fold.version
+
+
+def test_closing_saves_what_was_learned(lived, bandit_on, replayed_from):
+    before, position = _statistics(lived), lived.fold.position
+    lived.close()
+    again = bandit_on()
+    assert replayed_from[-1] == (position.outcomes, position.sales)
+    _alike(before, _statistics(again))
+
+
+def _torn(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _corrupt(path):
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+def _foreign(path):
+    path.write_bytes(b"something else altogether" * 100)
+
+
+@pytest.mark.parametrize("spoil", [_torn, _empty, _corrupt, _foreign])
+def test_a_spoilt_snapshot_is_passed_over(open_bandit, drive, titles, names, spoil, replayed_from):
+    bandit = open_bandit()
+    drive.listings(
+        bandit,
+        *(
+            {"listing_id": n, "title": t, "currency": "GBP"}
+            for n, t in zip(names, titles, strict=True)
+        ),
+    )
+    drive.days(bandit, names, 2, seed=1)
+    older = bandit.snapshot()
+    outcomes = bandit.fold.position.outcomes
+    drive.days(bandit, names, 2, seed=2)
+    newer = bandit.snapshot()
+    before = _statistics(bandit)
+    _killed(bandit)
+    spoil(newer)
+    again = open_bandit()
+    assert replayed_from[-1] == (outcomes, 0)
+    _alike(before, _statistics(again))
+    _killed(again)
+    spoil(older)
+    again = open_bandit()
+    assert replayed_from[-1] == (0, 0)
+    _alike(before, _statistics(again))
+
+
+def test_a_snapshot_of_another_log_or_other_rules_is_passed_over(
+    open_bandit, drive, tmp_path, titles, names, replayed_from
+):
+    bandits = []
+    for home, seed in (("home", 1), ("other", 2)):
+        bandit = open_bandit(home=tmp_path / home)
+        drive.listings(
+            bandit,
+            *(
+                {"listing_id": n, "title": t, "currency": "GBP"}
+                for n, t in zip(names, titles, strict=True)
+            ),
+        )
+        drive.days(bandit, names, seed, seed)
+        bandits.append(bandit)
+    before = _statistics(bandits[0])
+    foreign = bandits[1].snapshot()
+    bandits[0].snapshots.mkdir()
+    (bandits[0].snapshots / foreign.name).write_bytes(foreign.read_bytes())
+    for bandit in bandits:
+        _killed(bandit)
+    again = open_bandit()
+    assert replayed_from[-1] == (0, 0)
+    _alike(before, _statistics(again))
+    again.snapshot()
+    _killed(again)
+    known = again.fold.position.outcomes
+    open_bandit(half_life_days=10).close()
+    assert replayed_from[-1] == (0, 0)
+    open_bandit()
+    assert replayed_from[-1] == (known, 0)
+
+
+def test_a_snapshot_from_after_the_log_was_put_back_is_passed_over(
+    open_bandit, drive, tmp_path, titles, names, replayed_from
+):
+    import shutil
+
+    bandit = open_bandit()
+    drive.listings(bandit, {"listing_id": "l0", "title": titles[0], "currency": "GBP"})
+    drive.days(bandit, ["l0"], 1, seed=1)
+    before = _statistics(bandit)
+    _killed(bandit)
+    shutil.copy(tmp_path / "home" / "log.sqlite3", tmp_path / "backup")
+    bandit = open_bandit()
+    drive.days(bandit, ["l0"], 3, seed=2)
+    bandit.close()
+    assert list(bandit.snapshots.glob("*.snapshot"))
+    for leftover in (tmp_path / "home").glob("log.sqlite3*"):
+        leftover.unlink()
+    shutil.copy(tmp_path / "backup", tmp_path / "home" / "log.sqlite3")
+    again = open_bandit()
+    assert replayed_from[-1] == (0, 0)
+    _alike(before, _statistics(again))
+
+
+def test_snapshots_are_written_as_outcomes_come_and_two_are_kept(open_bandit, drive, titles):
+    bandit = open_bandit(snapshot_every=2)
+    drive.listings(bandit, {"listing_id": "l0", "title": titles[0], "currency": "GBP"})
+    (bandit.home / "snapshots").mkdir()
+    (bandit.home / "snapshots" / "half.part").write_bytes(b"left by a kill")
+    seen = set()
+    for day in range(8):
+        drive.days(bandit, ["l0"], 1, seed=day)
+        seen |= {path.name for path in bandit.snapshots.glob("*")}
+    assert len(seen - {"half.part"}) == 4
+    assert len(list(bandit.snapshots.glob("*"))) == 2
+
+
+def test_a_restart_restores_prices_families_and_anchors(bandit_on, drive, titles, names):
+    bandit = bandit_on()
+    drive.listings(
+        bandit,
+        *(
+            {"listing_id": n, "title": t, "currency": "GBP", "reference_price": 10 + i}
+            | ({"family": "pair"} if i < 2 else {})
+            for i, (n, t) in enumerate(zip(names, titles, strict=True))
+        ),
+    )
+    # some many times in one batch: the last decision counts, before and after
+    drive.prices(bandit, *({"listing_id": n, "unit": "u"} for n in names[:6] * 5))
+    before = _statistics(bandit)
+    families = dict(bandit.catalogue.family_prices)
+    assert families
+    bandit.close()
+    again = bandit_on()
+    for name in ("anchor", "last_price"):
+        np.testing.assert_array_equal(_statistics(again)[name], before[name])
+    assert np.isnan(before["anchor"]).tolist() == [False] * 6 + [True] * 2
+    assert again.catalogue.family_prices == families
+    assert again.catalogue.decided_until == bandit.catalogue.decided_until
+    held = drive.prices(again, {"listing_id": "l0", "unit": "u"})[0]
+    assert held["price"] == before["last_price"][0]
+    drive.days(again, names, 1, seed=1)
+    again.close()
+    before = _statistics(again)
+    last = bandit_on()
+    _alike(before, _statistics(last))
+
+
+def test_prices_decided_while_the_clock_goes_back_are_restored(
+    open_bandit, drive, titles, monkeypatch
+):
+    from service import pricing
+
+    now = [1_800_000_000_000_000]
+    monkeypatch.setattr(pricing, "now_us", lambda: now[0])
+    bandit = open_bandit()
+    drive.listings(bandit, {"listing_id": "l0", "title": titles[0], "currency": "GBP"})
+    drive.days(bandit, ["l0"], 1, seed=1)
+    bandit.snapshot()
+    for _ in range(20):
+        now[0] -= 3_600_000_000
+        price = drive.prices(bandit, {"listing_id": "l0"})[0]["price"]
+    _killed(bandit)
+    assert open_bandit().catalogue.last_price[0] == price
+
+
+def test_sales_imported_twice_count_once(lived, names):
+    before = _statistics(lived)
+    assert _sell(lived, names, 2) == {"accepted": 0, "duplicates": 50}
+    _alike(before, _statistics(lived))
+    assert _sell(lived, names, 3)["accepted"] == 50
+
+
+def test_outcomes_with_features_of_another_version_teach_the_curves_and_not_the_head(
+    lived, bandit_on, monkeypatch
+):
+    before = _statistics(lived)
+    _killed(lived)
+    monkeypatch.setattr("service.pricebandit.VERSION", "next")
+    after = _statistics(bandit_on())
+    np.testing.assert_allclose(after["totals"], before["totals"], rtol=1e-9)
+    np.testing.assert_allclose(after["exposure"], before["exposure"], rtol=1e-9)
+    assert (after["gram"] == 0).all()

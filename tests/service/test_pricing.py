@@ -1,0 +1,503 @@
+import numpy as np
+import pytest
+
+from service import pricing
+
+MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
+
+
+def _sound(decision):
+    """What is true of every decision."""
+    ladder = decision["ladder"]
+    assert ladder == sorted(set(ladder))
+    assert decision["price"] == ladder[decision["arm"]]
+    assert 0 < decision["propensity"] <= 1
+    expected = decision["expected"]
+    assert expected["units_per_impression"] > 0
+    assert expected["low"] <= expected["profit_per_impression"] <= expected["high"]
+    assert decision["policy"] == "bandit"
+    assert len(decision["evidence"]) <= 3
+    assert None not in decision.values()
+    return decision
+
+
+def _priced(shop, listing, request=None, **flags):
+    """One sound decision on a listing that is registered first."""
+    assert shop.register(listing)["errors"] == []
+    return _sound(shop.decide({"listing_id": listing["listing_id"], **(request or {})}, **flags)[0])
+
+
+def _refusal(shop, listing, request=None):
+    shop.register(listing)
+    answer = shop.price({"listing_id": listing["listing_id"], **(request or {})})
+    assert answer["decisions"] == []
+    (error,) = answer["errors"]
+    return error["field"], error["message"]
+
+
+# -- money ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("currency", "digits"), [("JPY", 0), ("GBP", 2), ("KWD", 3)])
+def test_prices_are_rounded_to_the_minor_unit(shop, currency, digits):
+    shop.register({**MUG, "currency": currency, "reference_price": 12.3456789})
+    for decision in shop.decide(*[{"listing_id": "mug"}] * 20):
+        _sound(decision)
+        assert decision["currency"] == currency
+        for price in decision["ladder"]:
+            assert price == round(price, digits)
+        detail = shop.client.get(f"/v1/decisions/{decision['decision_id']}").json()
+        assert (detail["price"], detail["ladder"]) == (decision["price"], decision["ladder"])
+    minor = shop.rows("SELECT price FROM decisions")
+    assert all(isinstance(row["price"], int) for row in minor)
+
+
+@pytest.mark.parametrize(("currency", "ending"), [("GBP", 0.99), ("GBP", 0), ("KWD", 0.75)])
+def test_prices_end_as_asked(shop, currency, ending):
+    listing = {**MUG, "currency": currency, "reference_price": 40, "price_ending": ending}
+    decision = _priced(shop, listing)
+    assert len(decision["ladder"]) > 3
+    assert all(round(price % 1, 3) == ending for price in decision["ladder"])
+    assert "price_ending" in decision["guardrails"]
+
+
+def test_unknown_is_absent_and_never_0(shop):
+    shop.register({"listing_id": "bare", "title": "red ceramic mug", "currency": "GBP"})
+    listing = shop.client.get("/v1/listings/bare").json()
+    assert listing == {"listing_id": "bare", "title": "red ceramic mug", "currency": "GBP"}
+    decision = _sound(shop.decide({"listing_id": "bare"})[0])
+    assert "request_id" not in decision
+    assert "reason" not in decision
+    detail = shop.client.get(f"/v1/decisions/{decision['decision_id']}").json()
+    assert not {"unit_cost", "request_id", "unit", "family", "reason", "drawn_with"} & set(detail)
+    assert None not in detail.values()
+    shop.register({"listing_id": "other", "title": "blue ceramic mug", "currency": "GBP"})
+    (near,) = shop.client.get("/v1/listings/bare/similar").json()["similar"]
+    assert "price" not in near
+    assert near["listing_id"] == "other"
+    shop.register({"listing_id": "third", "title": "red ceramic mug", "currency": "GBP"})
+    evidence = shop.decide({"listing_id": "third"})[0]["evidence"]
+    assert [sorted(e) for e in evidence if e["listing_id"] == "other"] == [
+        ["listing_id", "similarity"]
+    ]
+
+
+def test_a_cost_of_nothing_is_known(shop):
+    _priced(shop, {**MUG, "unit_cost": 0})
+    assert shop.client.get("/v1/listings/mug").json()["unit_cost"] == 0
+    assert shop.client.get("/v1/listings/mug/demand").json()["objective"] == "profit"
+
+
+# -- limits ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "holds"),
+    [
+        ({"unit_cost": 6.5}, lambda p: p >= 6.5),
+        ({"min_price": 6.01}, lambda p: p >= 6.01),
+        ({"minimum_advertised_price": 5.55}, lambda p: p >= 5.55),
+        ({"max_price": 4.5}, lambda p: p <= 4.5),
+        ({"max_step": 0.1}, lambda p: 4.5 <= p <= 5.5),
+        ({"min_price": 19.99, "max_price": 19.99}, lambda p: p == 19.99),
+    ],
+)
+def test_limits_hold_and_are_named(shop, limit, holds):
+    decision = _priced(shop, {**MUG, **limit})
+    assert all(holds(price) for price in decision["ladder"])
+    name = {"unit_cost": "cost_floor"}.get(next(iter(limit)), next(iter(limit)))
+    assert name in decision["guardrails"]
+
+
+def test_max_step_counts_from_the_price_asked_about_then_decided_then_referred_to(shop):
+    listing = {**MUG, "max_step": 0.05}
+    first = _priced(shop, listing)
+    assert 4.75 <= first["price"] <= 5.25
+    for _ in range(5):
+        then = _sound(shop.decide({"listing_id": "mug"})[0])
+        assert first["price"] * 0.95 - 0.01 <= then["price"] <= first["price"] * 1.05 + 0.01
+        first = then
+    asked = _sound(shop.decide({"listing_id": "mug", "current_price": 20})[0])
+    assert 19 <= asked["price"] <= 21
+    assert "max_step" in asked["guardrails"]
+
+
+def test_limits_that_leave_no_price_are_item_errors(shop):
+    field, message = _refusal(shop, {**MUG, "max_step": 0.1, "max_price": 3})
+    assert field == "max_step"
+    assert "no allowed price: max_step asks for at least 4.5 and max_price for at most 3" in message
+    field, message = _refusal(
+        shop, {**MUG, "min_price": 5.1, "max_price": 5.3, "price_ending": 0.99}
+    )
+    assert field == "price_ending"
+    assert "no price between 5.1 and 5.3" in message
+    field, _ = _refusal(shop, {**MUG, "max_step": 0.01}, {"current_price": 0.005})
+    assert field == "max_step"
+    demand = shop.client.get("/v1/listings/mug/demand")
+    assert demand.status_code in (200, 409)
+
+
+def test_extreme_numbers_are_priced_or_refused_and_never_fail(shop):
+    tiny, huge = 5e-324, 1e12
+    listings = [
+        {**MUG, "listing_id": f"{c}{i}", "currency": c, **fields}
+        for c in ("JPY", "KWD")
+        for i, fields in enumerate(
+            [
+                {"reference_price": tiny}, {"reference_price": huge}, {"unit_cost": huge},
+                {"unit_cost": tiny}, {"max_price": tiny}, {"min_price": huge},
+                {"reference_price": huge, "max_step": 1000}, {"max_step": tiny},
+                {"price_ending": 0.9999999}, {"min_price": huge, "price_ending": 0.5},
+            ]
+        )
+    ]  # fmt: skip
+    shop.register(*listings)
+    answer = shop.price(*({"listing_id": i["listing_id"], "current_price": huge} for i in listings))
+    assert len(answer["decisions"]) + len(answer["errors"]) == len(listings)
+    for decision in answer["decisions"]:
+        _sound(decision)
+    for listing in listings:
+        response = shop.client.get(f"/v1/listings/{listing['listing_id']}/demand")
+        assert response.status_code in (200, 409)
+
+
+# -- choosing -------------------------------------------------------------------------------
+
+
+def test_without_exploration_the_best_estimate_is_chosen(shop):
+    shop.register({**MUG, "unit_cost": 2})
+    decisions = shop.decide(*[{"listing_id": "mug"}] * 10, explore=False)
+    assert {d["propensity"] for d in decisions} == {1.0}
+    assert len({d["price"] for d in decisions}) == 1
+    curve = shop.client.get("/v1/listings/mug/demand").json()["curve"]
+    best = max(curve, key=lambda point: point["profit_per_impression"]["estimate"])
+    assert best["price"] == pytest.approx(decisions[0]["price"], rel=0.01)
+    detail = shop.client.get(f"/v1/decisions/{decisions[0]['decision_id']}").json()
+    assert sorted(detail["propensities"])[-2:] == [0.0, 1.0]
+
+
+def test_exploration_draws_several_prices(shop):
+    shop.register(MUG)
+    decisions = shop.decide(*[{"listing_id": "mug"}] * 200)
+    assert len({d["price"] for d in decisions}) > 1
+    for decision in decisions:
+        assert _sound(decision)["propensity"] < 1
+
+
+def test_decisions_come_in_the_order_of_the_requests(shop, titles):
+    shop.register(
+        *({"listing_id": f"l{i}", "title": t, "currency": "GBP"} for i, t in enumerate(titles))
+    )
+    requests = [
+        {"listing": {**MUG, "listing_id": "inline"}, "request_id": f"r{i}"}
+        if i % 3 == 0
+        else {"listing_id": f"l{i % 8}", "request_id": f"r{i}"}
+        for i in range(30)
+    ]
+    for record in (True, False):
+        decisions = shop.decide(*requests, record=record)
+        assert [d["request_id"] for d in decisions] == [f"r{i}" for i in range(30)]
+        names = ["inline" if i % 3 == 0 else f"l{i % 8}" for i in range(30)]
+        assert [d["listing_id"] for d in decisions] == names
+
+
+def test_an_empty_catalogue_prices_what_comes_inline(shop):
+    request = {"listing": {"listing_id": "first", "title": "red ceramic mug", "currency": "GBP"}}
+    what_if = _sound(shop.decide(request, record=False)[0])
+    assert what_if["evidence"] == []
+    assert shop.price({"listing_id": "first"})["errors"][0]["field"] == "listing_id"
+    assert _sound(shop.decide(request)[0])["evidence"] == []
+    assert shop.client.get("/v1/listings/first/similar").json()["similar"] == []
+
+
+def test_a_batch_of_refusals_alone_is_answered(shop):
+    for record in (True, False):
+        answer = shop.price({"listing_id": "a"}, {"listing_id": "b"}, record=record)
+        assert answer["decisions"] == []
+        assert [e["index"] for e in answer["errors"]] == [0, 1]
+    shop.register({**MUG, "max_step": 0.1, "max_price": 3})
+    assert len(shop.price(*[{"listing_id": "mug"}] * 3)["errors"]) == 3
+    assert shop.count("decisions") == 0
+
+
+# -- what-ifs -------------------------------------------------------------------------------
+
+
+def _trace(shop):
+    catalogue = shop.bandit.catalogue
+    n = len(catalogue)
+    columns = (catalogue.anchor, catalogue.last_price, catalogue.family, catalogue.text)
+    tables = ("listings", "decisions", "outcomes", "answers")
+    return repr(
+        [
+            sorted(catalogue.row_of.items()),
+            catalogue.document,
+            [column[:n].tolist() for column in columns],
+            catalogue.family_code,
+            catalogue.family_prices,
+            catalogue.decided_until,
+            [shop.count(table) for table in tables],
+        ]
+    )
+
+
+def test_a_what_if_leaves_no_trace(shop):
+    shop.register({**MUG, "family": "mugs"}, {**MUG, "listing_id": "cup"})
+    shop.decide({"listing_id": "mug"})
+    before = _trace(shop)
+    decisions = shop.decide(
+        {"listing_id": "mug", "unit": "u"},
+        {"listing_id": "cup"},
+        {"listing": {**MUG, "max_price": 3}},
+        {"listing": {**MUG, "listing_id": "new", "family": "new family"}},
+        record=False,
+    )
+    assert all("decision_id" not in _sound(d) for d in decisions)
+    assert decisions[2]["price"] <= 3
+    assert _trace(shop) == before
+    assert shop.client.get("/v1/listings/new").status_code == 404
+
+
+def test_inline_listings_are_registered_where_recorded(shop):
+    first = shop.decide({"listing": MUG}, {"listing_id": "mug"})
+    assert [d["listing_id"] for d in first] == ["mug", "mug"]
+    assert shop.client.get("/v1/listings/mug").json() == MUG
+    shop.decide({"listing": {**MUG, "max_price": 4}})
+    assert shop.client.get("/v1/listings/mug").json()["max_price"] == 4
+    assert shop.count("listings") == 1
+
+
+def test_a_what_if_about_a_known_listing_keeps_its_own_sales(shop):
+    decision = _priced(shop, MUG)
+    shop.report(
+        {"decision_id": decision["decision_id"], "outcome_id": "1", "impressions": 9999, "units": 9}
+    )
+    what_if, known = (
+        shop.decide(request, record=False, explore=False)[0]
+        for request in ({"listing": MUG}, {"listing_id": "mug"})
+    )
+    assert what_if["expected"] == pytest.approx(known["expected"], rel=1e-6)
+    assert what_if["ladder"] == known["ladder"]
+
+
+def test_a_what_if_in_another_currency_is_refused_as_registering_it_would_be(shop):
+    shop.register(MUG, {**MUG, "listing_id": "cup"})
+    requests = [{"listing_id": "cup"}, {"listing": {**MUG, "currency": "JPY"}}]
+    for record in (False, True):
+        answer = shop.price(*requests, record=record)
+        assert [d["listing_id"] for d in answer["decisions"]] == ["cup"]
+        assert [(e["index"], e["field"]) for e in answer["errors"]] == [(1, "listing.currency")]
+        assert "delete the listing first" in answer["errors"][0]["message"]
+
+
+# -- families -------------------------------------------------------------------------------
+
+
+def _family(shop, n=4, **fields):
+    members = [{**MUG, "listing_id": f"m{i}", "family": "mugs", **fields} for i in range(n)]
+    assert shop.register(*members)["errors"] == []
+    return [{"listing_id": m["listing_id"]} for m in members]
+
+
+def test_a_family_has_one_price_within_a_batch(shop):
+    shop.register({**MUG, "listing_id": "alone"})
+    members = _family(shop)
+    decisions = shop.decide(members[0], {"listing_id": "alone"}, *members[1:])
+    family = [d for d in decisions if d["listing_id"] != "alone"]
+    assert len({d["price"] for d in family}) == 1
+    assert len({d["propensity"] for d in family}) == 1
+    assert all("family" in d["guardrails"] for d in family)
+    assert "family" not in decisions[1]["guardrails"]
+
+
+def test_a_family_keeps_its_price_in_one_unit_and_may_change_it_in_another(shop):
+    members = _family(shop)
+    prices = []
+    for i in range(30):
+        unit = {"unit": f"week {i}"}
+        first = shop.decide({**members[0], **unit})[0]
+        rest = shop.decide(*({**m, **unit} for m in members))
+        assert {d["price"] for d in rest} == {first["price"]}
+        assert all(d["propensity"] == 1.0 for d in rest)  # nothing was drawn any more
+        assert all("family" in d["guardrails"] for d in rest)
+        prices.append(first["price"])
+    assert len(set(prices)) > 1
+
+
+def test_without_a_unit_a_family_keeps_its_price_for_the_day(shop, monkeypatch):
+    members = _family(shop)
+    day = 86_400_000_000
+    now = [20_000 * day]
+    monkeypatch.setattr(pricing, "now_us", lambda: now[0])
+    seen = set()
+    for i in range(30):
+        now[0] = (20_000 + i) * day
+        first = {d["price"] for d in shop.decide(*members)}
+        now[0] += day - 1
+        assert {d["price"] for d in shop.decide(*members)} == first
+        assert len(first) == 1
+        seen |= first
+    assert len(seen) > 1
+
+
+def test_members_that_exclude_the_one_price_are_refused_and_hold_back_nobody(shop):
+    members = _family(shop)
+    shop.register({**MUG, "listing_id": "dear", "family": "mugs", "min_price": 900})
+    answer = shop.price({**members[0], "unit": "u"}, {"listing_id": "dear", "unit": "u"})
+    held = answer["decisions"][0]["price"]
+    # together they can agree on 900; a family already held cannot
+    assert [d["price"] for d in answer["decisions"]] == [held] * len(answer["decisions"])
+    shop.register({**MUG, "listing_id": "low", "family": "mugs", "max_price": 1})
+    answer = shop.price(*members, {"listing_id": "low"}, {"listing_id": "dear"})
+    assert [d["listing_id"] for d in answer["decisions"]] == ["m0", "m1", "m2", "m3", "low"]
+    assert {d["price"] for d in answer["decisions"]} == {answer["decisions"][0]["price"]}
+    (error,) = answer["errors"]
+    assert (error["index"], error["field"]) == (5, "family")
+    assert "exclude the one price of its family" in error["message"]
+    again = shop.price({"listing_id": "dear"}, members[2])
+    assert [e["index"] for e in again["errors"]] == [0]
+    assert again["decisions"][0]["price"] == answer["decisions"][0]["price"]
+
+
+def test_a_member_without_an_allowed_price_sinks_only_itself(shop):
+    members = _family(shop)
+    shop.register({**MUG, "listing_id": "stuck", "family": "mugs", "max_step": 0.1, "max_price": 3})
+    answer = shop.price({"listing_id": "stuck"}, *members)
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(0, "max_step")]
+    assert len(answer["decisions"]) == 4
+
+
+def test_members_unlike_their_family_are_refused(shop):
+    members = _family(shop)
+    shop.register(
+        {**MUG, "listing_id": "yen", "family": "mugs", "currency": "JPY"},
+        {**MUG, "listing_id": "ending", "family": "mugs", "price_ending": 0.99},
+    )
+    odd = [{"listing_id": "yen"}, {"listing_id": "ending"}]
+    answer = shop.price(*members, *odd)
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(4, "family"), (5, "family")]
+    assert len(answer["decisions"]) == 4
+    # nor may they take over the price that the family holds
+    later = shop.price(*odd)
+    refused = {e["index"] for e in later["errors"]}
+    assert 0 in refused
+    for decision in later["decisions"]:
+        assert decision["price"] % 1 == pytest.approx(0.99)
+
+
+def test_a_family_keeps_one_price_however_requests_share_a_transaction(open_bandit, drive):
+    bandit = open_bandit()
+    members = [{**MUG, "listing_id": f"m{i}", "family": "mugs"} for i in range(3)]
+    drive.listings(bandit, *members)
+    seen = set()
+    for i in range(20):
+        batches = [
+            drive.batch(bandit, {"listing_id": "m0", "unit": f"u{i}"}, explore=False),
+            drive.batch(bandit, {"listing_id": "m1", "unit": f"u{i}"}),
+            drive.batch(bandit, {"listing_id": "m2", "unit": f"u{i}"}, record=False),
+        ]
+        answers = bandit.carry_out(pricing.price, batches)
+        prices = {answer["decisions"][0]["price"] for answer in answers}
+        assert len(prices) == 1
+        seen |= prices
+    assert len(seen) > 1
+
+
+def test_what_ifs_move_no_other_price(open_bandit, drive):
+    bandit = open_bandit()
+    drive.listings(
+        bandit,
+        {**MUG, "listing_id": "m0", "family": "mugs", "max_price": 6},
+        {**MUG, "listing_id": "m1", "family": "mugs", "min_price": 7},
+    )
+    asked = [
+        drive.batch(bandit, {"listing_id": "m1"}, record=False),
+        drive.batch(bandit, {"listing_id": "m0"}, explore=False),
+    ]
+    what_if, recorded = bandit.carry_out(pricing.price, asked)
+    assert recorded["errors"] == []
+    assert recorded["decisions"][0]["price"] <= 6
+    # the family's price is decided by then, and the what-if cannot have it
+    assert what_if["errors"][0]["field"] == "family"
+
+
+def test_families_of_what_ifs_are_told_apart(shop):
+    members = _family(shop, 1)
+    held = shop.decide(*members)[0]["price"]
+
+    def inline(name, family):
+        return {"listing": {**MUG, "listing_id": name, "reference_price": 500, "family": family}}
+
+    one, two, other = shop.decide(
+        inline("a", "new"), inline("b", "new"), inline("c", "newer"), record=False
+    )
+    assert one["price"] == two["price"]
+    assert held not in (one["price"], other["price"])
+    assert shop.decide({"listing": {**MUG, "family": "mugs"}}, record=False)[0]["price"] == held
+
+
+# -- currencies -----------------------------------------------------------------------------
+
+
+def test_currencies_do_not_leak_into_each_other(shop, titles):
+    pounds = [
+        {"listing_id": f"p{i}", "title": t, "currency": "GBP", "reference_price": 5 + i}
+        for i, t in enumerate(titles)
+    ]
+    shop.register(*pounds)
+    cold = {"listing_id": "cold", "title": titles[0], "currency": "GBP"}
+    shop.register(cold)
+    before = shop.client.get("/v1/listings/cold/demand").json()["guess"]
+    shop.register(
+        *(
+            {**p, "listing_id": f"y{i}", "currency": "JPY", "reference_price": 2000.0 + i}
+            for i, p in enumerate(pounds)
+        )
+    )
+    shop.register({**cold, "listing_id": "cold yen", "currency": "JPY"})
+    assert shop.client.get("/v1/listings/cold/demand").json()["guess"] == before
+    yen = shop.client.get("/v1/listings/cold%20yen/demand").json()
+    assert 1000 < yen["guess"]["price"] < 4000
+    for name, others in (("cold", "p"), ("cold yen", "y")):
+        near = shop.client.get(f"/v1/listings/{name}/similar?k=100").json()["similar"]
+        assert near
+        assert all(n["listing_id"].startswith(others) for n in near)
+        evidence = shop.decide({"listing_id": name})[0]["evidence"]
+        assert all(e["listing_id"].startswith(others) for e in evidence)
+    first_of_its_currency = _priced(shop, {**cold, "listing_id": "dinar", "currency": "KWD"})
+    assert first_of_its_currency["evidence"] == []
+
+
+# -- markets --------------------------------------------------------------------------------
+
+
+def test_markets_are_kept_as_sent(shop):
+    market = {
+        "text": "a rainy bank holiday\nin Leeds", "season": "winter", "competitor_price": 4.5,
+        "traffic": 1200, "promotion": True, "humidity": 0.8, "channel": "app",
+    }  # fmt: skip
+    decision = _priced(shop, MUG, {"market": market, "unit": "u", "request_id": "r"})
+    detail = shop.client.get(f"/v1/decisions/{decision['decision_id']}").json()
+    assert detail["market"] == market
+    assert (detail["unit"], detail["request_id"]) == ("u", "r")
+    assert decision["degraded"] is False
+
+
+@pytest.mark.parametrize("promotion", [True, False, "sale", "", 0, 1, -3, 0.5, 1e15])
+def test_promotions_are_said_in_several_ways(standing_shop, promotion):
+    request = {"listing_id": "mug", "market": {"promotion": promotion}}
+    _sound(standing_shop.decide(request)[0])
+
+
+def test_passes_cover_every_row_once():
+    rng = np.random.default_rng(0)
+    family = rng.integers(-1, 3, 200)
+    explored, recorded = rng.random((2, 200)) < 0.5
+    number = np.sort(rng.integers(0, 9, 200))
+    passes = pricing._passes(family, explored, recorded, number)
+    np.testing.assert_array_equal(np.sort(np.concatenate(passes)), np.arange(200))
+    for rows in passes:
+        assert len(set(explored[rows])) == len(set(recorded[rows])) == 1
+        if not recorded[rows[0]] and (family[rows] >= 0).any():
+            assert len(set(number[rows])) == 1
+    assert [bool(recorded[rows[0]]) for rows in passes[:2]] == [True, True]

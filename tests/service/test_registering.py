@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+
+MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
+
+
+def _get(shop, listing_id="mug"):
+    return shop.client.get(f"/v1/listings/{listing_id}")
+
+
+def test_listings_are_kept_as_they_were_accepted(shop_on):
+    listing = {
+        **MUG, "description": "big\nand red", "category": "kitchen", "brand": "Clay & Söhne",
+        "attributes": {"colour": "red", "größe": "L"}, "unit_cost": 2.5, "min_price": 3.0,
+        "max_price": 9.0, "minimum_advertised_price": 4.0, "inventory": 7, "price_ending": 0.99,
+        "sell_by": "2030-01-31T12:00:00+02:00", "max_step": 0.5, "family": "mugs",
+        "one_unit_per_impression": True,
+    }  # fmt: skip
+    assert shop_on.register(listing)["errors"] == []
+    assert _get(shop_on).json() == listing
+
+
+def test_listings_outlive_a_restart(shop_at, database_url):
+    listing = {**MUG, "sell_by": "2030-01-31T12:00:00Z", "attributes": {"colour": "red"}}
+    with shop_at(database_url=database_url) as shop:
+        shop.register(listing)
+        before = _get(shop).content
+    with shop_at(database_url=database_url) as shop:
+        assert _get(shop).content == before
+
+
+def test_texts_are_encoded_once(shop):
+    fresh = {**MUG, "title": "a teapot that nobody has described before"}
+    both = shop.register(fresh, {**fresh, "listing_id": "pot"})
+    assert (both["accepted"], both["encoded"], both["cached"]) == (2, 1, 1)
+    again = shop.register({**fresh, "unit_cost": 3})
+    assert (again["accepted"], again["encoded"], again["cached"]) == (1, 0, 1)
+
+
+def test_a_listing_sent_again_is_replaced(shop_on):
+    shop_on.register(MUG)
+    shop_on.register({"listing_id": "mug", "title": "oak dining table", "currency": "GBP"})
+    assert _get(shop_on).json()["title"] == "oak dining table"
+    assert "reference_price" not in _get(shop_on).json()
+    assert shop_on.count("listings") == 1
+
+
+def test_of_an_id_twice_in_a_batch_the_last_counts(shop_on):
+    answer = shop_on.register(MUG, {**MUG, "reference_price": 6}, {**MUG, "reference_price": 7})
+    assert answer["accepted"] == 3
+    assert _get(shop_on).json()["reference_price"] == 7
+    assert shop_on.count("listings") == 1
+
+
+def test_a_currency_cannot_change(shop_on):
+    shop_on.register(MUG)
+    answer = shop_on.register({**MUG, "currency": "EUR"}, {**MUG, "listing_id": "cup"})
+    assert answer["accepted"] == 1
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(0, "currency")]
+    assert "currency is 'EUR', was 'GBP': delete the listing first" in str(answer["errors"])
+    assert _get(shop_on).json()["currency"] == "GBP"
+    assert shop_on.client.delete("/v1/listings/mug").status_code == 204
+    assert shop_on.register({**MUG, "currency": "EUR"})["errors"] == []
+
+
+def test_a_deleted_listing_is_gone_until_it_is_registered_anew(shop_on):
+    shop_on.register(MUG, {**MUG, "listing_id": "cup", "title": "blue ceramic mug"})
+    old = shop_on.decide({"listing_id": "mug"})[0]
+    assert shop_on.client.delete("/v1/listings/mug").status_code == 204
+    assert shop_on.client.delete("/v1/listings/mug").status_code == 404
+    assert _get(shop_on).status_code == 404
+    assert shop_on.price({"listing_id": "mug"})["errors"][0]["field"] == "listing_id"
+    assert shop_on.client.get("/v1/listings/cup/similar").json()["similar"] == []
+    detail = shop_on.client.get(f"/v1/decisions/{old['decision_id']}")
+    assert detail.json()["listing_id"] == "mug"
+    shop_on.register(MUG)
+    assert _get(shop_on).status_code == 200
+    (near,) = shop_on.client.get("/v1/listings/cup/similar").json()["similar"]
+    assert (near["listing_id"], near["impressions"], near["price"]) == ("mug", 0, 5.0)
+    assert shop_on.count("listings") == 3
+
+
+def test_listings_deleted_and_registered_anew_outlive_restarts(shop_at, database_url):
+    with shop_at(database_url=database_url) as shop:
+        for price in (5, 6, 7):
+            shop.register({**MUG, "reference_price": price}, {**MUG, "listing_id": "gone"})
+            shop.client.delete("/v1/listings/mug")
+            shop.client.delete("/v1/listings/gone")
+        shop.register({**MUG, "reference_price": 8})
+    with shop_at(database_url=database_url) as shop:
+        assert _get(shop).json()["reference_price"] == 8
+        assert _get(shop, "gone").status_code == 404
+        assert len(shop.decide({"listing_id": "mug"})) == 1
+
+
+@pytest.mark.parametrize("name", ["a/b", "a/b/", "50%", "ü 7", "similar", "a?b#c", "..", "x" * 900])
+def test_ids_may_have_any_characters(standing_shop, name):
+    from urllib.parse import quote
+
+    standing_shop.register({**MUG, "listing_id": name})
+    where = f"/v1/listings/{quote(name, safe='')}" if name != ".." else "/v1/listings/%2E%2E"
+    if name != "..":  # which clients take for a step back
+        assert standing_shop.client.get(where).json()["listing_id"] == name
+        assert standing_shop.client.get(f"{where}/similar").json()["listing_id"] == name
+        assert standing_shop.client.get(f"{where}/demand").json()["listing_id"] == name
+        assert standing_shop.client.delete(where).status_code == 204
+    assert standing_shop.client.get("/v1/listings/").status_code in (404, 405)
+
+
+def test_listings_of_one_batch_are_each_others_neighbours(shop, titles):
+    shop.register(
+        *({"listing_id": f"l{i}", "title": t, "currency": "GBP"} for i, t in enumerate(titles))
+    )
+    decision = shop.decide({"listing_id": "l0"})[0]
+    assert decision["evidence"][0]["listing_id"] == "l1"  # the other ceramic mug
+    assert len(decision["evidence"]) == 3
+    cosines = [e["similarity"] for e in decision["evidence"]]
+    assert cosines == sorted(cosines, reverse=True)
+
+
+def test_one_catalogue_in_several_currencies_has_neighbours_in_each(shop, titles):
+    codes = ("GBP", "EUR", "JPY")
+    for code in codes:
+        shop.register(
+            *(
+                {"listing_id": f"{code}{i}", "title": t, "currency": code}
+                for i, t in enumerate(titles)
+            )
+        )
+    for code in codes:
+        near = shop.client.get(f"/v1/listings/{code}0/similar?k=100").json()["similar"]
+        assert {n["listing_id"] for n in near} == {f"{code}{i}" for i in range(1, len(titles))}
+        assert {n["currency"] for n in near} == {code}
+
+
+def test_a_new_text_finds_new_neighbours(shop, titles):
+    shop.register(
+        *({"listing_id": f"l{i}", "title": t, "currency": "GBP"} for i, t in enumerate(titles))
+    )
+    shop.register({"listing_id": "l0", "title": "pine coffee table", "currency": "GBP"})
+    near = shop.client.get("/v1/listings/l0/similar?k=2").json()["similar"]
+    assert {n["listing_id"] for n in near} == {"l2", "l3"} or near[0]["listing_id"] == "l2"
+    of_the_other_mug = shop.client.get("/v1/listings/l1/similar?k=1").json()["similar"]
+    assert of_the_other_mug[0]["listing_id"] != "l0"
+
+
+def test_neighbours_outlive_a_restart(open_bandit, drive, titles):
+    bandit = open_bandit()
+    drive.listings(
+        bandit,
+        *({"listing_id": f"l{i}", "title": t, "currency": "GBP"} for i, t in enumerate(titles)),
+    )
+    n = len(titles)
+    before = bandit.catalogue.neighbours[:n].copy(), bandit.catalogue.similarity[:n].copy()
+    bandit.close()
+    again = open_bandit().catalogue
+    np.testing.assert_array_equal(again.neighbours[:n], before[0])
+    np.testing.assert_array_equal(again.similarity[:n], before[1])
