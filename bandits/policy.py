@@ -17,6 +17,9 @@ from bandits.linucb import LinearUCB
 
 INTERVAL = 1.6448536269514722  # standard normal quantile: 5 % outside on either side
 
+CORRECTED = 20.0
+"""The head may raise or lower the own curve by this factor at most."""
+
 RAREST = 1e-4
 """Units per impression below which an outcome's weight in the head grows no further: no sale
 where the curve expected next to none may outweigh all others."""
@@ -185,7 +188,7 @@ class Policy:
         x = features(listings.context, np.log(prices)).to(self.device) * curve[:, :, None]
         head = self.head.score(x)
         # a correction may not turn demand negative, nor explode it where data are scarce
-        mean = torch.minimum(torch.maximum(head.mean, 0.05 * curve), 20.0 * curve)
+        mean = torch.minimum(torch.maximum(head.mean, curve / CORRECTED), CORRECTED * curve)
         own = (curve_square - curve**2).clamp_min(0.0)
         sd = torch.sqrt(own * (mean / curve) ** 2 + head.width**2)
         estimates = (t.double().cpu().numpy() for t in (mean, sd, torch.sqrt(own)))
@@ -276,10 +279,14 @@ class Policy:
         expected = x[:, 0].double().clamp_min(RAREST)
         # the variance around the curve is Poisson's, plus what the curve itself did not know: what
         # the listing's own evidence is about to explain must not be learned by all others
+        units = torch.as_tensor(outcomes.units[shown])
+        # sales beyond any correction show a wrong guess, which is the listing's own affair; a few
+        # units pass whatever was expected, or outcomes told one impression at a time would not
+        units = torch.minimum(units, CORRECTED * expected * impressions + 5.0)
         variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[shown]) ** 2
         self.head.update(
             x,
-            torch.as_tensor(outcomes.units[shown]) / impressions,
+            units / impressions,
             1.0 / variance,
             at=torch.as_tensor(outcomes.at[shown].astype(np.float64)),
         )

@@ -363,7 +363,8 @@ def test_one_misjudged_listing_does_not_mislead_about_all_others(make):
     # guessed at 10 and worth 80: hundreds of sales where the curve expected next to none
     guess = np.full(12, 10.0)
     policy = Policy()
-    listings = make.listings(guess, listing=np.arange(12))
+    floor = np.where(np.arange(12) == 0, 40.0, np.nan)
+    listings = make.listings(guess, listing=np.arange(12), min_price=floor)
     fresh = make.listings(np.array([10.0]), listing=np.array([-1]))
     prices = np.array([[6.0, 9.0, 12.0, 15.0, 20.0]])
     before = policy.estimate(fresh, policy.posterior(fresh), prices)[0].mean

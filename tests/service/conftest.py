@@ -157,16 +157,35 @@ def shop_on(shop_at: OpenShop, database_url: str | None) -> Iterator[Shop]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def standing_shop(tmp_path_factory: pytest.TempPathFactory, embeddings: Path) -> Iterator[Shop]:
-    """A shop that the tests of a module share, with one listing, `mug`, and one decision on it."""
-    home = tmp_path_factory.mktemp("home")
-    with open_shop(Settings(home=home, embeddings=embeddings)) as opened:
+@contextmanager
+def _standing(**values: Any) -> Iterator[Shop]:
+    with open_shop(Settings(**values)) as opened:
         opened.register(
             {"listing_id": "mug", "title": TITLES[0], "currency": "GBP", "reference_price": 5}
         )
         opened.decision_id = opened.decide({"listing_id": "mug"})[0]["decision_id"]
         yield opened
+
+
+@pytest.fixture(scope="module")
+def standing_shop(tmp_path_factory: pytest.TempPathFactory, embeddings: Path) -> Iterator[Shop]:
+    """A shop that the tests of a module share, with one listing, `mug`, and one decision on it."""
+    with _standing(home=tmp_path_factory.mktemp("home"), embeddings=embeddings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def textless_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """As `standing_shop`, with random vectors, which cost no time: for texts without end."""
+
+    def encode(self: Encoder, texts: Sequence[str], progress: object = None) -> Any:
+        rows = np.random.default_rng(len(texts)).normal(size=(len(texts), self.dim))
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Encoder, "encode", encode)
+        with _standing(home=tmp_path_factory.mktemp("home")) as opened:
+            yield opened
 
 
 @pytest.fixture
