@@ -32,7 +32,7 @@ test: lint
 bench: install
 	$(BIN)/python benchmarks/linucb.py
 	$(BIN)/python benchmarks/encoding.py
-	$(BIN)/python benchmarks/http.py
+	$(BIN)/python benchmarks/serving.py
 
 clean:
 	rm -rf .venv build dist *.egg-info pricebandit-demo

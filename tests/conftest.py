@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -87,6 +88,6 @@ def postgresql() -> Iterator[Callable[[], str]]:
         yield make
     finally:
         admin.close()
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # without waiting for those still connected
         server.wait(30)
         shutil.rmtree(folder)

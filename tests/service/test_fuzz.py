@@ -68,7 +68,7 @@ ENVELOPE = st.fixed_dictionaries(
 )
 
 FUZZ = settings(
-    max_examples=100,
+    max_examples=70,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

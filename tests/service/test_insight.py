@@ -49,8 +49,8 @@ def _redrawn(detail):
     return int(draw(np.array([detail["propensities"]]), uniform)[0])
 
 
-def test_the_draw_can_be_recomputed(shop_on):
-    shop = shop_on
+def test_the_draw_can_be_recomputed(lively_shop):
+    shop = lively_shop
     shop.register({**MUG, "reference_price": 5})
     decisions = shop.decide(*[{"listing_id": "mug"}] * 40)
     decisions += shop.decide({"listing_id": "mug"}, explore=False)
@@ -59,8 +59,8 @@ def test_the_draw_can_be_recomputed(shop_on):
     assert len(set(arms)) > 1
 
 
-def test_the_draw_of_a_family_can_be_recomputed_by_each_member(shop_on):
-    shop = shop_on
+def test_the_draw_of_a_family_can_be_recomputed_by_each_member(lively_shop):
+    shop = lively_shop
     members = [
         {**MUG, "listing_id": f"m{i}", "family": "mugs", "reference_price": 5} for i in range(3)
     ]

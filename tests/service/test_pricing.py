@@ -176,9 +176,9 @@ def test_without_exploration_the_best_estimate_is_chosen(shop):
     assert sorted(detail["propensities"])[-2:] == [0.0, 1.0]
 
 
-def test_exploration_draws_several_prices(shop):
-    shop.register(MUG)
-    decisions = shop.decide(*[{"listing_id": "mug"}] * 200)
+def test_exploration_draws_several_prices(lively_shop):
+    lively_shop.register(MUG)
+    decisions = lively_shop.decide(*[{"listing_id": "mug"}] * 200)
     assert len({d["price"] for d in decisions}) > 1
     for decision in decisions:
         assert _sound(decision)["propensity"] < 1
@@ -310,13 +310,13 @@ def test_a_family_has_one_price_within_a_batch(shop):
     assert "family" not in decisions[1]["guardrails"]
 
 
-def test_a_family_keeps_its_price_in_one_unit_and_may_change_it_in_another(shop):
-    members = _family(shop)
+def test_a_family_keeps_its_price_in_one_unit_and_may_change_it_in_another(lively_shop):
+    members = _family(lively_shop)
     prices = []
     for i in range(30):
         unit = {"unit": f"week {i}"}
-        first = shop.decide({**members[0], **unit})[0]
-        rest = shop.decide(*({**m, **unit} for m in members))
+        first = lively_shop.decide({**members[0], **unit})[0]
+        rest = lively_shop.decide(*({**m, **unit} for m in members))
         assert {d["price"] for d in rest} == {first["price"]}
         assert all(d["propensity"] == 1.0 for d in rest)  # nothing was drawn any more
         assert all("family" in d["guardrails"] for d in rest)
@@ -324,17 +324,17 @@ def test_a_family_keeps_its_price_in_one_unit_and_may_change_it_in_another(shop)
     assert len(set(prices)) > 1
 
 
-def test_without_a_unit_a_family_keeps_its_price_for_the_day(shop, monkeypatch):
-    members = _family(shop)
+def test_without_a_unit_a_family_keeps_its_price_for_the_day(lively_shop, monkeypatch):
+    members = _family(lively_shop)
     day = 86_400_000_000
     now = [20_000 * day]
     monkeypatch.setattr(pricing, "now_us", lambda: now[0])
     seen = set()
     for i in range(30):
         now[0] = (20_000 + i) * day
-        first = {d["price"] for d in shop.decide(*members)}
+        first = {d["price"] for d in lively_shop.decide(*members)}
         now[0] += day - 1
-        assert {d["price"] for d in shop.decide(*members)} == first
+        assert {d["price"] for d in lively_shop.decide(*members)} == first
         assert len(first) == 1
         seen |= first
     assert len(seen) > 1
@@ -386,7 +386,7 @@ def test_members_unlike_their_family_are_refused(shop):
 
 
 def test_a_family_keeps_one_price_however_requests_share_a_transaction(open_bandit, drive):
-    bandit = open_bandit()
+    bandit = open_bandit(temperature=10.0)
     members = [{**MUG, "listing_id": f"m{i}", "family": "mugs"} for i in range(3)]
     drive.listings(bandit, *members)
     seen = set()

@@ -1,0 +1,72 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoders import EmbeddingCache, Encoder, listing_texts
+from finetune import embedding_probes, grouped_folds, lexical_probe
+from markets import read_online_retail
+
+RETAIL = Path(__file__).parents[3] / "shared" / "data" / "online_retail.parquet"
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=8, max_size=60), st.integers(0, 5))
+def test_folds_hold_every_row_out_once_and_never_split_a_group(groups, seed):
+    groups = [*groups, *"abc"]
+    masks = list(grouped_folds(groups, 3, seed))
+    assert (np.sum(masks, 0) == 1).all()
+    for mask in masks:
+        held, kept = set(np.array(groups)[mask]), set(np.array(groups)[~mask])
+        assert not held & kept
+
+
+def test_more_folds_than_groups_are_refused():
+    with pytest.raises(ValueError, match="folds is 3, groups are 2"):
+        list(grouped_folds(["a", "b"], 3, 0))
+
+
+def test_a_target_in_the_words_is_found_and_noise_is_not():
+    rng = np.random.default_rng(0)
+    large = rng.integers(0, 2, 300).astype(float)
+    texts = [f"{'large' if size else 'small'} box {i % 7}" for i, size in enumerate(large)]
+    groups = [str(i // 2) for i in range(300)]
+    assert lexical_probe(texts, large, groups).r2 > 0.95
+    assert lexical_probe(texts, rng.normal(size=300), groups).r2 < 0.05
+
+
+def test_a_target_in_the_vectors_is_found_by_ridge_and_neighbours():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(400, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    target = vectors[:, 0].astype(float)
+    ridge, neighbours = embedding_probes(vectors, target, [str(i) for i in range(400)])
+    assert ridge.r2 > 0.99
+    assert 0.5 < neighbours.r2 < 1
+
+
+@pytest.mark.slow
+def test_real_products_reach_the_figures_known_of_them(tmp_path_factory):
+    if not RETAIL.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{RETAIL} is missing")
+        pytest.skip(f"{RETAIL} is not here: real products are not checked")
+    history = read_online_retail(RETAIL)
+    known = (
+        history.sales.group_by("listing_id")
+        .agg(pl.col("price").median(), pl.len().alias("lines"))
+        .filter(pl.col("lines") >= 5)
+        .join(history.listings, on="listing_id")
+        .sort("listing_id")
+        .gather_every(5)  # the order of the figures, at a fifth of the time
+    )
+    target, groups = known["price"].log().to_numpy(), known["family_group"].to_list()
+    texts = listing_texts(known["title"].to_list())
+    cache = EmbeddingCache(tmp_path_factory.mktemp("embeddings"), Encoder())
+    ridge, neighbours = embedding_probes(cache.embed(texts).vectors, target, groups)
+    lexical = lexical_probe(texts, target, groups)
+    assert 0.2 < neighbours.r2 < lexical.r2 < 0.8
+    assert ridge.r2 < lexical.r2
