@@ -107,12 +107,10 @@ def cached(rows: int, rounds: int) -> None:
         lists = [seconds(lambda: cache.neighbours(queries, NEIGHBOURS)) for _ in range(rounds)]
         _, found = cache.neighbours(queries, NEIGHBOURS)
     recall = np.mean([np.isin(f, r).mean() for f, r in zip(found, right, strict=True)])
-    per_query = [1e3 / len(queries) * t for t in exact], [1e3 / len(queries) * t for t in lists]
+    slow, fast = ([1e3 / len(queries) * t for t in times] for times in (exact, lists))
     ratio = [e / f for e, f in zip(exact, lists, strict=True)]
-    print(f"  neighbours, exact    {middle(per_query[0], '.2f')} ms a query, 256 at once")
-    print(
-        f"  neighbours, lists    {middle(per_query[1], '.2f')} ms a query; {build:.1f} s to build"
-    )
+    print(f"  neighbours, exact    {middle(slow, '.2f')} ms a query, 256 at once")
+    print(f"  neighbours, lists    {middle(fast, '.2f')} ms a query; built in {build:.1f} s")
     print(f"  exact / lists        {middle(ratio, '.1f')}; recall@{NEIGHBOURS} {recall:.3f}")
 
 

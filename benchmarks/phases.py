@@ -6,6 +6,7 @@ Run by `serving.py --phases`, on the state that it leaves.
 import statistics
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -56,7 +57,7 @@ def phases(bandit: Pricebandit, body: bytes, inside: _Stopwatch) -> dict[str, fl
     at.append(time.perf_counter())
     orjson.dumps(pending.answers[0])
     at.append(time.perf_counter())
-    read, carried, commit, apply, answer = (b - a for a, b in zip(at, at[1:], strict=False))
+    read, carried, commit, apply, answer = (b - a for a, b in pairwise(at))
     return {
         "read": read,
         "decide": carried - inside.spent,

@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--home", type=Path, default=Path(".pricebandit-bench"),
-                        help="its embeddings are kept for the next run, its log is not")  # fmt: skip
+                        help="its embeddings are kept for the next run")  # fmt: skip
     parser.add_argument("--phases", action="store_true", help="also time the parts of a request")
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)

@@ -69,7 +69,11 @@ class Pricebandit:
             raise HomeInUse(
                 f"{self.home} is in use by another pricebandit: stop it, or give another --home"
             ) from None
-        self.log = log.Log(settings.url)
+        try:
+            self.log = log.Log(settings.url)
+        except BaseException:
+            self._lock.close()  # whoever asks again may find the log free
+            raise
         self.encoder = Encoder(settings.encoder, adapter=settings.adapter, device=settings.device)
         folder = settings.embeddings or self.home / "embeddings"
         self.listing_texts = EmbeddingCache(folder / "listings", self.encoder)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -122,7 +123,27 @@ def test_a_postgresql_log_is_written_by_one_home_alone(open_bandit, postgresql, 
     with pytest.raises(LogInUse, match="open in another process"):
         open_bandit(database_url=url, home=tmp_path / "other")
     first.close()
-    open_bandit(database_url=url, home=tmp_path / "third")
+    open_bandit(database_url=url, home=tmp_path / "other")
+
+
+def test_a_killed_writer_lets_go_of_a_postgresql_log(open_bandit, postgresql):
+    url = postgresql()
+    open_bandit(database_url=url).close()
+    script = (
+        "import psycopg, sys; c = psycopg.connect(sys.argv[1]); "
+        "c.execute('SELECT pg_advisory_lock(7072696365)'); print('held', flush=True); "
+        "sys.stdin.read()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", script, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert writer.stdout.readline() == b"held\n"
+    with pytest.raises(LogInUse):
+        open_bandit(database_url=url)
+    writer.kill()
+    writer.communicate()
+    time.sleep(0.5)  # the server is told by the closed connection
+    open_bandit(database_url=url)
 
 
 def test_a_home_whose_path_has_odd_characters_is_opened(open_bandit, tmp_path, drive):

@@ -22,12 +22,11 @@ uvicorn.run(create_app(Settings()), port=int(sys.argv[1]), log_level="warning")
 
 
 class Server:
-    def __init__(self, home, embeddings, database_url, port):
+    def __init__(self, home, embeddings, port):
         self.environment = {
             **os.environ,
             "PRICEBANDIT_HOME": str(home),
             "PRICEBANDIT_EMBEDDINGS": str(embeddings),
-            **({"PRICEBANDIT_DATABASE_URL": database_url} if database_url else {}),
         }
         self.home, self.port = home, port
         self.process = None
@@ -58,11 +57,11 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path, embeddings, database_url):
+def server(tmp_path, embeddings):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = Server(tmp_path / "home", embeddings, database_url, port).start()
+    server = Server(tmp_path / "home", embeddings, port).start()
     yield server
     server.client.close()
     if server.process.poll() is None:
