@@ -64,7 +64,8 @@ def _projection(source: int, target: int) -> NDArray[np.float32]:
 
 def reduce(embeddings: NDArray[np.float32], target: int) -> NDArray[np.float32]:
     """Project embeddings (n, d) to (n, target), d >= target."""
-    return np.asarray(embeddings @ _projection(embeddings.shape[1], target))
+    projection = torch.from_numpy(_projection(embeddings.shape[1], target))
+    return (torch.from_numpy(embeddings) @ projection).numpy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,17 @@
 Run by `serving.py --phases`, on the state that it leaves.
 """
 
+import gc
 import statistics
 import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import orjson
 import sqlalchemy as sa
+import torch
 
 from service import pricing, reading
 from service.pricebandit import Pricebandit
@@ -26,31 +29,37 @@ PHASES = {
 }
 
 
-class _Stopwatch:
-    """Time spent in the log's statements."""
+class _Timed:
+    """A connection that adds up the time of its statements."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self.spent = 0.0
-        sa.event.listen(engine, "before_execute", self._begin)
-        sa.event.listen(engine, "after_execute", self._end)
+    def __init__(self, conn: sa.Connection) -> None:
+        self._conn, self.spent = conn, 0.0
 
-    def _begin(self, *_: object) -> None:
-        self._since = time.perf_counter()
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._conn, name)
+        if name not in ("execute", "exec_driver_sql", "scalar"):
+            return found
 
-    def _end(self, *_: object) -> None:
-        self.spent += time.perf_counter() - self._since
+        def timed(*given: Any, **named: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return found(*given, **named)
+            finally:
+                self.spent += time.perf_counter() - start
+
+        return timed
 
 
-def phases(bandit: Pricebandit, body: bytes, inside: _Stopwatch) -> dict[str, float]:
+def phases(bandit: Pricebandit, body: bytes) -> dict[str, float]:
     """Seconds of each phase for one request."""
     at = [time.perf_counter()]
     asked = reading.price_requests(body)
     at.append(time.perf_counter())
     market = pricing.embed_markets(bandit, asked.items)
     batch = pricing.PriceBatch(asked.items, *market, asked.explore, asked.record, None)
-    inside.spent = 0.0
     with bandit.log.transaction() as conn:
-        pending = pricing.price(bandit, conn, [batch])
+        inside = _Timed(conn)
+        pending = pricing.price(bandit, cast(sa.Connection, inside), [batch])
         at.append(time.perf_counter())
     at.append(time.perf_counter())
     pending.apply()
@@ -70,13 +79,14 @@ def phases(bandit: Pricebandit, body: bytes, inside: _Stopwatch) -> dict[str, fl
 
 def report(state: Path, embeddings: Path, batch: int, rounds: int) -> None:
     """Time batches of the listings that the state has, and print the medians."""
+    gc.set_threshold(100_000, 50, 100)  # both as `serve` does
+    torch.set_num_threads(1)
     bandit = Pricebandit(Settings(home=state, embeddings=embeddings))
     try:
-        inside = _Stopwatch(bandit.log.engine)
         names = bandit.catalogue.listing_id
         bodies = [_body(names[i : i + batch]) for i in range(0, len(names), batch)]
-        phases(bandit, bodies[0], inside)
-        taken = [phases(bandit, body, inside) for _ in range(rounds) for body in bodies]
+        phases(bandit, bodies[0])
+        taken = [phases(bandit, body) for _ in range(rounds) for body in bodies]
     finally:
         bandit.close()
     median = {name: statistics.median(t[name] for t in taken) for name in PHASES}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
+import torch
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -42,9 +43,12 @@ class Service:
 
     def __init__(self, bandit: Pricebandit, gate: Gate) -> None:
         self.bandit, self.gate = bandit, gate
+        cores = torch.get_num_threads()  # before the engine asks for one alone
         self.engine = Engine(bandit)
         # the encoder keeps a thread of its own: a long text must not hold up parsing or reading
-        self._encoding = ThreadPoolExecutor(1, "pricebandit-encoder")
+        self._encoding = ThreadPoolExecutor(
+            1, "pricebandit-encoder", initializer=torch.set_num_threads, initargs=(cores,)
+        )
         self._reading = ThreadPoolExecutor(4, "pricebandit-reader")
 
     def close(self) -> None:

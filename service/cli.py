@@ -1,5 +1,6 @@
 """The command line. Heavy imports happen inside commands: `--help` must answer at once."""
 
+import gc
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,9 @@ def serve(
 
     from service.app import create_app
 
+    # each batch makes thousands of short-lived objects: at the usual thresholds the collector
+    # would walk through the whole catalogue several times a batch
+    gc.set_threshold(100_000, 50, 100)
     settings = _settings(home, host=host, port=port)
     failures: list[Exception] = []
 

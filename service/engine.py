@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
+import torch
 
 from service import log
 from service.pricebandit import Execute, Pending, Pricebandit, now_us
@@ -108,6 +109,9 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
+        # its products are small: sharing them between threads costs more than it gives, most of
+        # all beside a busy encoder
+        torch.set_num_threads(1)
         try:
             while (batch := self._next_batch()) is not None:
                 with self._counting:

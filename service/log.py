@@ -2,8 +2,10 @@
 
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,9 @@ listings = sa.Table(
 decisions = sa.Table(
     "decisions",
     metadata,
-    sa.Column("id", sa.Uuid(as_uuid=False), primary_key=True),
+    sa.Column("id", sa.String(36), primary_key=True),
     # the decision whose id the draw was derived from, where a family's first member drew for all
-    sa.Column("drawn_with", sa.Uuid(as_uuid=False)),
+    sa.Column("drawn_with", sa.String(36)),
     sa.Column("listing", sa.BigInteger, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("request_id", sa.Text),
@@ -72,14 +74,13 @@ decisions = sa.Table(
     sa.Column("high", sa.Double, nullable=False),
     sa.Column("guardrails", sa.Text, nullable=False),  # names, separated by spaces
     sa.Column("degraded", sa.Text),
-    sqlite_with_rowid=False,
 )
 
 outcomes = sa.Table(
     "outcomes",
     metadata,
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("decision_id", sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column("decision_id", sa.String(36), nullable=False),
     sa.Column("outcome_id", sa.Text, nullable=False),
     sa.Column("impressions", sa.BigInteger, nullable=False),
     sa.Column("units", sa.BigInteger, nullable=False),
@@ -121,6 +122,8 @@ answers = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False, index=True),
 )
+
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 
 _PARAMETERS = 20_000
 """Values in one IN list: below the 32,766 of SQLite and the 65,535 of PostgreSQL."""
@@ -187,6 +190,31 @@ class Log:
         """Rows of `query` in parts of at most `size`, without holding all of them."""
         with self.engine.connect().execution_options(stream_results=True) as conn:
             yield from conn.execute(query).partitions(size)
+
+
+def insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, all with the same columns, their values of types that the driver takes as is.
+
+    The statement is SQLAlchemy's; its work on each value of each row is left out, which for
+    thousands of wide rows costs more than the database does.
+    """
+    if not rows:
+        return
+    statement, order = _insert_statement(conn.dialect.name, table, tuple(rows[0]))
+    if order:
+        conn.exec_driver_sql(statement, list(map(itemgetter(*order), rows)))
+    else:
+        conn.exec_driver_sql(statement, list(rows))
+
+
+@cache
+def _insert_statement(
+    dialect: str, table: sa.Table, columns: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """SQL text of an insert and, where its parameters go by position, their order."""
+    kind = sa.create_mock_engine(f"{_DRIVERS[dialect]}://", lambda *_: None).dialect
+    compiled = table.insert().compile(dialect=kind, column_keys=list(columns))
+    return str(compiled), tuple(compiled.positiontup or ())
 
 
 def select_in(

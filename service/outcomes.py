@@ -67,8 +67,9 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
             kind.append("new")
     strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
     if strangers:
-        conn.execute(
-            log.unmatched.insert(),
+        log.insert(
+            conn,
+            log.unmatched,
             [
                 {"document": orjson.dumps(row, default=str).decode(), "received_at": at}
                 for row in strangers
@@ -89,7 +90,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     ]
     last = 0
     if fresh:
-        conn.execute(log.outcomes.insert(), fresh)
+        log.insert(conn, log.outcomes, fresh)
         last = conn.scalar(sa.select(sa.func.max(o.seq))) or 0
     answers = []
     start = 0

@@ -103,7 +103,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
             family_prices.update(bounds.prices_held(priced.subjects, priced.decisions.price, at))
     if stored:
         stored.sort(key=lambda row: row["id"])
-        conn.execute(log.decisions.insert(), stored)
+        log.insert(conn, log.decisions, stored)
         after.append(partial(_note_prices, catalogue, stored))
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
     out = []

@@ -110,7 +110,7 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
         entry["neighbours"] = blob.tobytes()
     fresh = [entry for entry, is_new in zip(stored, new, strict=True) if is_new]
     if fresh:
-        conn.execute(log.listings.insert(), fresh)
+        log.insert(conn, log.listings, fresh)
     changed = [
         {
             "b_row": entry["row"],

@@ -34,8 +34,7 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
     last = 0
     if len(rows):
         kept = [key for key, is_new in zip(keys, new, strict=True) if is_new]
-        conn.execute(
-            log.sales.insert(),
+        log.insert(conn, log.sales,
             [
                 {
                     "sale_id": key,

@@ -20,8 +20,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_answers_at"), "answers", ["at"], unique=False)
     op.create_table(
         "decisions",
-        sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column("drawn_with", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("id", sa.String(36), nullable=False),
+        sa.Column("drawn_with", sa.String(36), nullable=True),
         sa.Column("listing", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=True),
@@ -48,7 +48,6 @@ def upgrade() -> None:
         sa.Column("guardrails", sa.Text(), nullable=False),
         sa.Column("degraded", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "listings",
@@ -79,7 +78,7 @@ def upgrade() -> None:
     op.create_table(
         "outcomes",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("decision_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("decision_id", sa.String(36), nullable=False),
         sa.Column("outcome_id", sa.Text(), nullable=False),
         sa.Column("impressions", sa.BigInteger(), nullable=False),
         sa.Column("units", sa.BigInteger(), nullable=False),
