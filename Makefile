@@ -15,7 +15,7 @@ install: .venv/installed
 	touch $@
 
 demo: install
-	$(BIN)/pricebandit demo
+	$(BIN)/pricebandit demo --seeds 5
 
 serve: install
 	$(BIN)/pricebandit serve

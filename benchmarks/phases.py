@@ -21,6 +21,7 @@ from service.settings import Settings
 
 PHASES = {
     "read": "parse and validate the body",
+    "markets": "spell out market texts, embed those that there are",
     "decide": "gather, guess, choose, spell out",
     "write": "insert into the log",
     "commit": "until it is on the disk",
@@ -57,6 +58,7 @@ def phases(bandit: Pricebandit, body: bytes) -> dict[str, float]:
     at.append(time.perf_counter())
     market = pricing.embed_markets(bandit, asked.items)
     batch = pricing.PriceBatch(asked.items, *market, asked.explore, asked.record, None)
+    at.append(time.perf_counter())
     with bandit.log.transaction() as conn:
         inside = _Timed(conn)
         pending = pricing.price(bandit, cast(sa.Connection, inside), [batch])
@@ -66,9 +68,10 @@ def phases(bandit: Pricebandit, body: bytes) -> dict[str, float]:
     at.append(time.perf_counter())
     orjson.dumps(pending.answers[0])
     at.append(time.perf_counter())
-    read, carried, commit, apply, answer = (b - a for a, b in pairwise(at))
+    read, markets, carried, commit, apply, answer = (b - a for a, b in pairwise(at))
     return {
         "read": read,
+        "markets": markets,
         "decide": carried - inside.spent,
         "write": inside.spent,
         "commit": commit,
