@@ -84,7 +84,7 @@ class Population:
     shift: float = 0.0
     spread: float = 0.4
     level: float = 0.03
-    level_shape: float = 1.5
+    level_shape: float = 2.0
 
     @classmethod
     def default(cls, bank: CurveBank = DEFAULT_BANK) -> "Population":

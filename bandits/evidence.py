@@ -12,9 +12,9 @@ from bandits.curves import DEFAULT_BANK, CurveBank, Population, at_value, log_pr
 PSEUDO_LISTINGS = 20.0
 """How many listings' worth of trust the catalogue's defaults keep against what was observed."""
 
-ROUNDS = 4
-SPREADS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
-LEVEL_SHAPES = (0.75, 1.5, 3.0, 6.0)
+ROUNDS = 3
+SPREADS = (0.15, 0.25, 0.4, 0.6, 1.0)
+LEVEL_SHAPES = (1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ RAREST = 1e-4
 """Units per impression below which an outcome's weight in the head grows no further: no sale
 where the curve expected next to none may outweigh all others."""
 
-CONSULTED = 1_000
+CONSULTED = 500
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
 
@@ -207,10 +207,13 @@ class Policy:
         mean = torch.zeros_like(relative)
         square = torch.zeros_like(relative)
         for i, kappa in enumerate(bank.shapes):
-            steep = -bank.elasticity / kappa
-            curves = torch.exp(steep * (powers[:, :, i, None] * shrink[i] - 1.0))  # (n, k, l)
-            mean += torch.bmm(curves, first[:, i, :, None])[:, :, 0]
-            square += torch.bmm(curves.square_(), second[:, i, :, None])[:, :, 0]
+            steep = bank.elasticity / kappa
+            exponent = torch.mul(-steep * powers[:, :, i, None], shrink[i]).add_(steep)  # (n, k, l)
+            # below e⁻⁴⁰ nothing sells, and arguments that underflow take the exponential ten
+            # times as long
+            curves = exponent.clamp_min_(-40.0).exp_()
+            mean += (curves * first[:, i, None]).sum(2)
+            square += (curves.square_() * second[:, i, None]).sum(2)
         return mean.clamp_min(1e-9), square
 
     def decide(

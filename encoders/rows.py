@@ -107,7 +107,12 @@ class Rows:
 
 def load_faiss() -> Any:
     """FAISS, imported when first needed; untyped, for its stubs lack its Python wrappers."""
-    return import_module("faiss")
+    faiss: Any = import_module("faiss")
+    # exact search multiplies blocks of queries with blocks of rows; the defaults are blocks so
+    # small that most of the time goes elsewhere
+    faiss.cvar.distance_compute_blas_query_bs = 256
+    faiss.cvar.distance_compute_blas_database_bs = 8192
+    return faiss
 
 
 def bitmap_selector(chosen: NDArray[np.bool_]) -> Any:

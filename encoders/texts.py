@@ -21,6 +21,7 @@ __all__ = ["listing_texts", "market_texts"]
 _BETWEEN = " | "
 _MARKET_FIRST = ("season", "promotion")
 _MARKET_ELSEWHERE = frozenset({"competitor_price", "traffic"})
+_MARKET_KNOWN = {"text", *_MARKET_FIRST, *_MARKET_ELSEWHERE}
 
 Column = Sequence[str | None] | None
 
@@ -81,8 +82,9 @@ def market_texts(markets: Sequence[Mapping[str, object] | None]) -> list[str]:
 
 
 def _market_text(market: Mapping[str, object]) -> str:
-    known = {"text", *_MARKET_FIRST, *_MARKET_ELSEWHERE}
-    others = ((key, value) for key, value in market.items() if key not in known)
+    if market.keys() <= _MARKET_ELSEWHERE:
+        return ""
+    others = ((key, value) for key, value in market.items() if key not in _MARKET_KNOWN)
     return _joined(
         [
             _written(market.get("text")),

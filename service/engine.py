@@ -182,6 +182,7 @@ class Engine:
         finally:
             for work, answer in zip(batch, answers, strict=True):
                 work.future.set_result(answer)
+        self.bandit.settle()
 
     def _transact(self, batch: list[Work]) -> tuple[list[bytes], Pending]:
         answers: list[bytes | None] = [None] * len(batch)

@@ -103,6 +103,7 @@ class Pricebandit:
         with self.log.transaction() as conn:
             pending = execute(self, conn, payloads)
         pending.apply()
+        self.settle()
         return pending.answers
 
     # -- starting and stopping --------------------------------------------------------------
@@ -204,10 +205,16 @@ class Pricebandit:
         return rows, anchors
 
     def learned(self, rows: NDArray[np.int64]) -> None:
-        """Note that listings have new evidence; now and then, learn from all of it."""
+        """Note that listings have new evidence."""
         self._touched.append(rows)
         self._unlearned += len(rows)
         self._since_snapshot += len(rows)
+
+    def settle(self) -> None:
+        """Where enough is new: learn from the catalogue as a whole, write a snapshot.
+
+        Takes longer than a batch, so nobody should be waiting for an answer meanwhile.
+        """
         if self._unlearned >= max(256, len(self.policy.evidence) // 4):
             self.refresh()
         if self._since_snapshot >= self.settings.snapshot_every:
