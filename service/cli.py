@@ -205,7 +205,8 @@ def price(
                 f"{decision['expected']['units_per_impression']:.4f}",
                 "\n".join(similar) or "nothing known",
             )
-    Console().print(table)
+    if table.row_count:
+        Console().print(table)
     _report(items.errors)
 
 
