@@ -13,7 +13,7 @@ from service.items import numbers
 NEIGHBOURS = 10
 """Similar listings kept for each listing."""
 
-_MONEY = (
+NUMBERS = (
     "unit_cost",
     "reference_price",
     "min_price",
@@ -22,6 +22,7 @@ _MONEY = (
     "price_ending",
     "max_step",
 )
+"""Numeric fields of a listing that pricing reads."""
 
 
 class Catalogue:
@@ -50,7 +51,7 @@ class Catalogue:
         self.document: list[dict[str, Any]] = []
         self.family_code: dict[str, int] = {}
         self._room = 0
-        self.number: dict[str, NDArray[np.float64]] = {name: np.empty(0) for name in _MONEY}
+        self.number: dict[str, NDArray[np.float64]] = {name: np.empty(0) for name in NUMBERS}
         self.per_major = np.empty(0, np.int64)
         self.currency = np.empty(0, object)
         self.active = np.empty(0, np.bool_)

@@ -217,7 +217,7 @@ def replay(home: Home = None) -> None:
 
     with _open(home) as bandit:
         with _Bar("replaying", None) as bar:
-            rebuilt, events = rebuild(bandit, lambda done, total: bar.to(done, total))
+            rebuilt, events = rebuild(bandit.fold, bandit.log, bandit.catalogue, bar.to)
         apart = difference(bandit.fold, rebuilt)
         bandit.snapshot()
         version = bandit.fold.version

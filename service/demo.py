@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from rich.progress import Progress
 
 from markets import RECORD_DAYS, RECORD_SEED, Buyers, History, load_catalogue, read_online_retail
 from service import registering
-from service.demo_report import report
+from service.demo_report import Season, report
 from service.items import read_items
 from service.pricebandit import Pricebandit
 from service.sales import import_sales
@@ -37,23 +36,6 @@ _FIELDS = ("title", "description", "category", "brand")
 
 class DemoError(RuntimeError):
     """The demo could not be carried through."""
-
-
-@dataclass(frozen=True, slots=True)
-class Season:
-    """What one seed's days earned: expected profit at the visitors that came, currency units.
-
-    Attributes:
-        seed: of the split and the buyers. new: listings that were new.
-        profit: per seller, an entry a day: `clairvoyant`, `bandit`, `cost-plus`, `fixed price`.
-        encoded, cached: listings whose text was new to the cache, and all others.
-    """
-
-    seed: int
-    new: int
-    profit: dict[str, NDArray[np.float64]]
-    encoded: int
-    cached: int
 
 
 def run(data: Path | None, home: Path, days: int, seeds: list[int]) -> None:

@@ -1,8 +1,8 @@
 """What the demo shows at its end: a table, and a chart in the terminal and as a file."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -14,14 +14,28 @@ from rich.table import Table
 matplotlib.use("Agg")  # a file, no window
 from matplotlib import pyplot
 
-if TYPE_CHECKING:
-    from service.demo import Season
-
 SELLERS = ("bandit", "cost-plus", "fixed price")
 _DAYS_SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 45, 60, 90)
 
 
-def report(seasons: "Sequence[Season]", chart: Path, console: Console) -> None:
+@dataclass(frozen=True, slots=True)
+class Season:
+    """What one seed's days earned: expected profit at the visitors that came, currency units.
+
+    Attributes:
+        seed: of the split and the buyers. new: listings that were new.
+        profit: per seller, an entry a day: `clairvoyant`, `bandit`, `cost-plus`, `fixed price`.
+        encoded, cached: listings whose text was new to the cache, and all others.
+    """
+
+    seed: int
+    new: int
+    profit: dict[str, NDArray[np.float64]]
+    encoded: int
+    cached: int
+
+
+def report(seasons: Sequence[Season], chart: Path, console: Console) -> None:
     """Print shares of the clairvoyant's profit and save the chart."""
     shares = {name: _shares(seasons, name) for name in SELLERS}  # (seeds, days)
     console.print(_by_day(seasons, shares))
@@ -40,15 +54,15 @@ def report(seasons: "Sequence[Season]", chart: Path, console: Console) -> None:
     console.print(f"chart: {chart.resolve()}", soft_wrap=True)
 
 
-def _shares(seasons: "Sequence[Season]", name: str) -> NDArray[np.float64]:
+def _shares(seasons: Sequence[Season], name: str) -> NDArray[np.float64]:
     return np.array([s.profit[name] / s.profit["clairvoyant"] for s in seasons])
 
 
-def _total(season: "Season", name: str) -> float:
+def _total(season: Season, name: str) -> float:
     return float(season.profit[name].sum())
 
 
-def _by_day(seasons: "Sequence[Season]", shares: dict[str, NDArray[np.float64]]) -> Table:
+def _by_day(seasons: Sequence[Season], shares: dict[str, NDArray[np.float64]]) -> Table:
     table = Table("day", "clairvoyant", *SELLERS, title="profit per day, share of the clairvoyant")
     days = shares["bandit"].shape[1]
     best = np.mean([s.profit["clairvoyant"] for s in seasons], axis=0)
@@ -58,7 +72,7 @@ def _by_day(seasons: "Sequence[Season]", shares: dict[str, NDArray[np.float64]])
     return table
 
 
-def _by_seed(seasons: "Sequence[Season]") -> Table:
+def _by_seed(seasons: Sequence[Season]) -> Table:
     table = Table("seed", "clairvoyant", *SELLERS, title="profit over all days")
     for season in seasons:
         best = _total(season, "clairvoyant")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from bandits import DIM, Outcomes, Policy
 from service import log
 from service.catalogue import Catalogue
-
-if TYPE_CHECKING:
-    from service.pricebandit import Pricebandit
 
 KEPT_SNAPSHOTS = 2
 _MAGIC = b"pricebandit snapshot 2\n"
@@ -124,16 +121,21 @@ class Fold:
         return done
 
 
-def rebuild(bandit: "Pricebandit", progress: Progress | None = None) -> tuple[Fold, int]:
-    """A fold of the whole log from nothing, and the number of events in it."""
-    fold = Fold(Policy(bandit.settings.rules, bandit.policy.device), bandit.fold.features_of)
-    sold = bandit.catalogue.sold.copy()
-    bandit.catalogue.sold[:] = 0.0
-    events = fold.replay(bandit.log, bandit.catalogue, progress)
-    # price levels live in the catalogue: they are held against those that were there
-    if not np.allclose(sold, bandit.catalogue.sold, rtol=1e-9, atol=1e-9):
+def rebuild(
+    fold: Fold, source: log.Log, catalogue: Catalogue, progress: Progress | None = None
+) -> tuple[Fold, int]:
+    """A fold like `fold` of the whole log from nothing, and the number of events in it.
+
+    Raises:
+        ValueError: the catalogue's price levels are not those of the log.
+    """
+    anew = Fold(Policy(fold.policy.rules, fold.policy.device), fold.features_of)
+    sold = catalogue.sold.copy()
+    catalogue.sold[:] = 0.0
+    events = anew.replay(source, catalogue, progress)
+    if not np.allclose(sold, catalogue.sold, rtol=1e-9, atol=1e-9):
         raise ValueError("recorded price levels in memory are not those of the log")
-    return fold, events
+    return anew, events
 
 
 def difference(one: Fold, other: Fold) -> float:

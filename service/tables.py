@@ -10,17 +10,9 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
+from service.catalogue import NUMBERS
 from service.problems import ItemError
 
-_NUMBERS = (
-    "unit_cost",
-    "reference_price",
-    "min_price",
-    "max_price",
-    "minimum_advertised_price",
-    "price_ending",
-    "max_step",
-)
 _SALES = ("listing_id", "at", "price", "units")
 _OTHER_NAMES = {"listing": "listing_id", "time": "at", "date": "at"}
 
@@ -57,7 +49,7 @@ def listing_items(table: pl.DataFrame) -> list[Any]:
     Columns are named as the fields of a listing; `attributes` may be JSON text. Of numbers given
     as text, what is no number stays text, so that validation can say so.
     """
-    for name in set(_NUMBERS) & set(table.columns):
+    for name in set(NUMBERS) & set(table.columns):
         if table.schema[name] == pl.String:
             table = _parsed(table, name)
     if "listing_id" in table.columns:

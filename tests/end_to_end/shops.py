@@ -122,7 +122,7 @@ class Shop:
             # outcomes are numbered from 1 without gaps, and a snapshot is named by its last
             count = len(Logged.read(settings).outcomes)
             self.tails.append(count - int(snapshots[-1].name[:16]) if snapshots else count)
-            rebuilt, events = learning.rebuild(bandit)
+            rebuilt, events = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
             assert events == count
             assert learning.difference(bandit.fold, rebuilt) <= 1e-9
             return count

@@ -148,7 +148,7 @@ def test_an_import_that_was_killed_completes_when_run_again(
     try:
         with bandit.log.engine.connect() as conn:
             assert conn.scalar(sa.text("SELECT count(*) FROM sales")) == rows
-        rebuilt, events = learning.rebuild(bandit)
+        rebuilt, events = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
         assert events == rows
         assert learning.difference(bandit.fold, rebuilt) <= 1e-9
     finally:

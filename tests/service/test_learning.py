@@ -115,7 +115,7 @@ def test_snapshot_and_tail_equal_the_whole_log(lived, bandit_on, replayed_from):
 
 
 def test_a_rebuilt_fold_is_the_same(lived):
-    fold, events = learning.rebuild(lived)
+    fold, events = learning.rebuild(lived.fold, lived.log, lived.catalogue)
     with lived.log.engine.connect() as conn:
         import sqlalchemy as sa
 
