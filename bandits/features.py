@@ -40,6 +40,11 @@ DIM = len(NAMES)
 PRIOR_MEAN = np.eye(DIM)[0]
 """Before any evidence the head believes the own curve and corrects nothing."""
 
+SCALE = np.array([1.0] + [0.25] * 2 + [0.5] * (DIM - 3), np.float32)
+"""What the head sees of each feature. Ridge shrinks the effect of a halved feature four times as
+much: a wrong overall level is learned as one, not as an effect of what came with it, and least of
+all of price, which on the first days hardly varies around the guess."""
+
 TEXT = slice(3, 3 + TEXT_DIMENSIONS)
 MARKET = np.array(
     [i for i, name in enumerate(NAMES) if name.startswith(("market", "comp", "traf", "log_t"))]

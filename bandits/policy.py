@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bandits import choice
 from bandits.curves import Population, as_tensor
 from bandits.evidence import Evidence, Posterior
-from bandits.features import DIM, MARKET, PRIOR_MEAN, Context, features
+from bandits.features import DIM, MARKET, PRIOR_MEAN, SCALE, Context, features
 from bandits.ladders import Ladders, geometric_ladders
 from bandits.limits import GUARDRAILS, Limits
 from bandits.linucb import LinearUCB
@@ -53,7 +53,7 @@ class Rules:
     floor: float = 0.005
     ladder_sds: float = 2.0
     ladder_margin: float = 0.35
-    ridge: float = 100.0
+    ridge: float = 25.0
     half_life_days: float | None = None
 
 
@@ -185,7 +185,10 @@ class Policy:
     ) -> tuple[Estimates, torch.Tensor]:
         """Demand at `prices` (currency units, (n, k)), and the head's inputs, (n, k, DIM)."""
         curve, curve_square = self._own_curve(listings, belief, np.log(prices))
-        x = features(listings.context, np.log(prices)).to(self.device) * curve[:, :, None]
+        seen = (features(listings.context, np.log(prices)) * torch.from_numpy(SCALE)).to(
+            self.device
+        )
+        x = seen * curve[:, :, None]
         head = self.head.score(x)
         # a correction may not turn demand negative, nor explode it where data are scarce
         mean = torch.minimum(torch.maximum(head.mean, curve / CORRECTED), CORRECTED * curve)
