@@ -145,6 +145,11 @@ class Catalogue:
                 self._row_of_text[code] = table = grown
             table[text[mine]] = rows[mine]
 
+    def embeddings(self) -> NDArray[np.int64]:
+        """Embedding ids of the active listings, repeats included; for any thread."""
+        text = self.text[: len(self)]
+        return np.asarray(text[self.active[: len(text)] & (text >= 0)])
+
     def remove(self, row: int) -> None:
         """Take a listing out of service; its row is never given again."""
         self.active[row] = False

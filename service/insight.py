@@ -44,7 +44,7 @@ def similar(bandit: Pricebandit, listing_id: str, k: int) -> dict[str, Any]:
     if text[0] < 0:
         return {"listing_id": listing_id, "similar": []}
     vector = bandit.listing_texts.vectors(text)
-    cosines, found = bandit.listing_texts.neighbours(vector, 3 * k + 10)
+    cosines, found = bandit.listing_texts.neighbours(vector, 3 * k + 10, catalogue.embeddings())
     rows, similarity = catalogue.nearest(row, catalogue.currency[row].tolist(), cosines, found, k=k)
     rows, similarity = rows[0][rows[0] >= 0], similarity[0][rows[0] >= 0]
     totals = bandit.policy.evidence.gather(rows)[2].numpy()  # units, impressions, revenue, profit

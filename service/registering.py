@@ -47,7 +47,7 @@ def embed_listings(
         encoders.EncoderError: the model cannot be used.
     """
     found = bandit.listing_texts.embed(listing_texts_of(items.rows), progress)
-    similarity, similar = bandit.listing_texts.neighbours(found.vectors, SEARCHED)
+    similarity, similar = _nearest(bandit, found.vectors, found.ids)
     return Embedded(
         items, found.ids, similarity, similar, found.vectors, found.encoded, found.cached
     )
@@ -56,10 +56,21 @@ def embed_listings(
 def embed_what_ifs(bandit: Pricebandit, items: Items) -> Embedded:
     """As `embed_listings`, for listings that are not to be registered."""
     found = bandit.other_texts.embed(listing_texts_of(items.rows))
-    similarity, similar = bandit.listing_texts.neighbours(found.vectors, SEARCHED)
+    similarity, similar = _nearest(bandit, found.vectors, np.empty(0, np.int64))
     return Embedded(
         items, found.ids, similarity, similar, found.vectors, found.encoded, found.cached
     )
+
+
+def _nearest(
+    bandit: Pricebandit, vectors: NDArray[np.float32], own: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Nearest embeddings among those of active listings and `own`: cosines and ids, (n, 30).
+
+    The cache may hold far more: texts of before a change, of deleted listings, of other homes.
+    """
+    among = np.concatenate([bandit.catalogue.embeddings(), own])
+    return bandit.listing_texts.neighbours(vectors, SEARCHED, among)
 
 
 def unembedded(bandit: Pricebandit, items: Items) -> Embedded:
