@@ -59,21 +59,17 @@ def write(
         version: of the model. features_of: of its features.
     """
     subjects, decisions = priced.subjects, priced.decisions
-    n = len(subjects)
     pick = decisions.arm[:, None]
     allowed = decisions.ladders.allowed
     propensity = np.take_along_axis(decisions.propensities, pick, 1)[:, 0]
     units = np.take_along_axis(decisions.estimates.mean, pick, 1)[:, 0]
     low, high = (np.take_along_axis(e, pick, 1)[:, 0] for e in decisions.estimates.interval())
-    price_minor = decisions.price
-    price = price_minor / subjects.per_major
-    unit_cost = subjects.number["unit_cost"]
-    margin = price - np.nan_to_num(unit_cost)
+    price = decisions.price / subjects.per_major
+    margin = price - np.nan_to_num(subjects.number["unit_cost"])
     arm = (np.take_along_axis(allowed.cumsum(1), pick, 1)[:, 0] - 1).tolist()
     arms = allowed.sum(1)
     ends = arms.cumsum()
     spans = [slice(*ends_of) for ends_of in zip((ends - arms).tolist(), ends.tolist(), strict=True)]
-    ladder_minor = decisions.ladders.prices[allowed]
     ladder = (decisions.ladders.prices / subjects.per_major[:, None])[allowed].tolist()
     guardrails = _names(decisions.ladders.guardrails)
     texts = as_text(ids)
@@ -111,9 +107,31 @@ def write(
     ]  # fmt: skip
     if not recorded.any():
         return Written(answers, [])
+    rows = _rows(priced, catalogue, requests, texts, answers, spans)
+    shared = {"at": at_us, "model_version": version, "features_of": features_of}
+    kept = zip(rows, recorded.tolist(), strict=True)
+    return Written(answers, [{**row, **shared} for row, record in kept if record])
+
+
+def _rows(
+    priced: Priced,
+    catalogue: Catalogue,
+    requests: Sequence[dict[str, Any]],
+    texts: Sequence[str],
+    answers: Sequence[dict[str, Any]],
+    spans: Sequence[slice],
+) -> list[dict[str, Any]]:
+    """Decisions as the log keeps them, but for what all of a batch share.
+
+    Args:
+        texts: their ids. answers: as given. spans: of each row's arms among all allowed arms.
+    """
+    subjects, decisions = priced.subjects, priced.decisions
+    n, pick, allowed = len(subjects), decisions.arm[:, None], decisions.ladders.allowed
+    unit_cost = subjects.number["unit_cost"]
     families = np.array([*catalogue.family_code, None], object)[subjects.family].tolist()
     blobs = (
-        _slices(ladder_minor, spans),
+        _slices(decisions.ladders.prices[allowed], spans),
         _slices(decisions.scores[allowed], spans),
         _slices(decisions.propensities[allowed], spans),
         _slices(decisions.features.ravel(), _even(n, decisions.features.shape[1])),
@@ -124,21 +142,18 @@ def write(
     drawn_with = [texts[i] if follows else None for i, follows in zip(leader, led, strict=True)]
     columns = zip(
         texts, drawn_with, subjects.listing.tolist(), requests, families, answers,
-        price_minor.tolist(), unit_cost.tolist(), recorded.tolist(), *blobs, curve_sd, strict=True,
+        decisions.price.tolist(), unit_cost.tolist(), *blobs, curve_sd, strict=True,
     )  # fmt: skip
     rows = [
         {
             "id": text,
             "drawn_with": other,
             "listing": listing,
-            "at": at_us,
             "request_id": request.get("request_id"),
             "unit": request.get("unit"),
             "family": family,
             "market": orjson.dumps(request["market"]).decode() if "market" in request else None,
             "policy": POLICY,
-            "model_version": version,
-            "features_of": features_of,
             "features": features,
             "curve_sd": curve,
             "currency": answer["currency"],
@@ -153,11 +168,10 @@ def write(
             "guardrails": " ".join(answer["guardrails"]),
             "degraded": answer.get("reason"),
         }
-        for text, other, listing, request, family, answer, minor, cost, record, ladder_bytes,
+        for text, other, listing, request, family, answer, minor, cost, ladder_bytes,
             score_bytes, propensity_bytes, features, curve in columns
-        if record
     ]  # fmt: skip
-    return Written(answers, rows)
+    return rows
 
 
 def _reasons(subjects: Subjects) -> list[str | None]:

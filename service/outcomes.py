@@ -1,8 +1,8 @@
 """Outcomes come in: each counted once, learned from with the context of their decision."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 import sqlalchemy as sa
@@ -16,6 +16,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 AHEAD_US = 24 * 3600 * 1_000_000
 """How far a seller's clock may run ahead, time zones mistaken included."""
+
+
+Judgement = Literal["new", "duplicate"] | ItemError
 
 
 def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Items]) -> Pending:
@@ -41,30 +44,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         )
     }
     when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
-    kind: list[Literal["new", "duplicate"] | ItemError] = []
-    for key, row, happened in zip(keys, rows, when, strict=True):
-        outcome = (key, row["outcome_id"])
-        if key not in found:
-            shown = f"decision_id is {row['decision_id']!r:.80}"
-            kind.append(ItemError(0, "decision_id", f"{shown}: unknown, kept for inspection"))
-        elif outcome in seen:
-            kind.append("duplicate")
-        elif bandit.catalogue.single[found[key].listing] and row["units"] > row["impressions"]:
-            kind.append(
-                ItemError(
-                    0,
-                    "units",
-                    f"units is {row['units']}, above {row['impressions']} impressions: this "
-                    "listing sells one unit per impression",
-                )
-            )
-        elif not 0 <= happened <= at + AHEAD_US:
-            # forgetting counts from the latest time seen: one in the future would forget all
-            shown = f"occurred_at is {row['occurred_at'].isoformat()}"
-            kind.append(ItemError(0, "occurred_at", f"{shown}: give a time from 1970 to now"))
-        else:
-            seen.add(outcome)
-            kind.append("new")
+    kind = _judged(bandit, rows, keys, when, found, seen, at)
     strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
     if strangers:
         log.insert(
@@ -92,23 +72,6 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     if fresh:
         log.insert(conn, log.outcomes, fresh)
         last = conn.scalar(sa.select(sa.func.max(o.seq))) or 0
-    answers = []
-    start = 0
-    for batch in batches:
-        mine = kind[start : start + len(batch.rows)]
-        start += len(batch.rows)
-        errors = batch.errors + [
-            ItemError(int(batch.index[i]), what.field, what.message)
-            for i, what in enumerate(mine)
-            if isinstance(what, ItemError)
-        ]
-        answers.append(
-            {
-                "accepted": mine.count("new"),
-                "duplicates": mine.count("duplicate"),
-                "errors": [e.as_json() for e in sorted(errors, key=lambda e: e.index)],
-            }
-        )
 
     def apply() -> None:
         if not fresh:
@@ -127,7 +90,66 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         bandit.fold.add_outcomes(outcomes, last)
         bandit.learned(outcomes.listing)
 
-    return Pending(answers, apply)
+    return Pending(_answers(batches, kind), apply)
+
+
+def _judged(
+    bandit: Pricebandit,
+    rows: Sequence[dict[str, Any]],
+    keys: Sequence[str | None],
+    when: Sequence[int],
+    found: Mapping[Any, Any],
+    seen: set[tuple[str | None, str]],
+    at: int,
+) -> list[Judgement]:
+    """What each outcome is; `seen` takes up those that are new."""
+    kind: list[Judgement] = []
+    for key, row, happened in zip(keys, rows, when, strict=True):
+        outcome = (key, row["outcome_id"])
+        if key not in found:
+            shown = f"decision_id is {row['decision_id']!r:.80}"
+            kind.append(ItemError(0, "decision_id", f"{shown}: unknown, kept for inspection"))
+        elif outcome in seen:
+            kind.append("duplicate")
+        elif bandit.catalogue.single[found[key].listing] and row["units"] > row["impressions"]:
+            kind.append(
+                ItemError(
+                    0,
+                    "units",
+                    f"units is {row['units']}, above {row['impressions']} impressions: this "
+                    "listing sells one unit per impression",
+                )
+            )
+        elif not 0 <= happened <= at + AHEAD_US:
+            # forgetting counts from the latest time seen: one in the future would forget all
+            shown = f"occurred_at is {row['occurred_at'].isoformat()}"
+            kind.append(ItemError(0, "occurred_at", f"{shown}: give a time from 1970 to now"))
+        else:
+            seen.add(outcome)
+            kind.append("new")
+    return kind
+
+
+def _answers(batches: Sequence[Items], kind: Sequence[Judgement]) -> list[dict[str, Any]]:
+    """The answer to each batch, `kind` holding theirs one after the other."""
+    answers = []
+    start = 0
+    for batch in batches:
+        mine = kind[start : start + len(batch.rows)]
+        start += len(batch.rows)
+        errors = batch.errors + [
+            ItemError(int(batch.index[i]), what.field, what.message)
+            for i, what in enumerate(mine)
+            if isinstance(what, ItemError)
+        ]
+        answers.append(
+            {
+                "accepted": mine.count("new"),
+                "duplicates": mine.count("duplicate"),
+                "errors": [e.as_json() for e in sorted(errors, key=lambda e: e.index)],
+            }
+        )
+    return answers
 
 
 def _us(when: datetime) -> int:
