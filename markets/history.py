@@ -28,6 +28,14 @@ SALES_COLUMNS = pl.Schema(
         "impressions": pl.Int64(),
     }
 )
+# Columns of `sales` after those, each only where the source records it; cells may be null.
+SALES_EXTRAS = pl.Schema(
+    {
+        "unit_cost": pl.Float64(),
+        "promotion": pl.Boolean(),
+        "channel": pl.String(),
+    }
+)
 _MAY_BE_NULL = {"description", "category", "brand", "unit_cost", "impressions"}
 
 
@@ -42,8 +50,12 @@ class History:
             (currency units) or null.
         sales: one row per listing, period and price, columns as `SALES_COLUMNS`: `listing_id`,
             `at` (UTC, start of the period), `price` (currency units per unit), `units`,
-            `impressions` (times shown in that period) or null where nobody counted.
+            `impressions` (times shown in that period) or null where nobody counted. After them
+            those of `SALES_EXTRAS` that are recorded: `unit_cost` (currency units, in that
+            period), `promotion` (sold at a special offer), `channel` (shop, price list).
         dropped: reason in plain words -> rows of the source dropped for it.
+        notes: a sentence for each thing a reader of the source should know: for each reason that
+            occurred the rows, the first one's number and cell, and the fix; rows added up.
 
     Raises:
         ValueError: a column is missing, of another type or null where it may not be; an id occurs
@@ -53,10 +65,12 @@ class History:
     listings: pl.DataFrame
     sales: pl.DataFrame
     dropped: dict[str, int]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_columns("listings", self.listings, LISTING_COLUMNS)
-        _check_columns("sales", self.sales, SALES_COLUMNS)
+        extras = {name: kind for name, kind in SALES_EXTRAS.items() if name in self.sales.columns}
+        _check_columns("sales", self.sales, pl.Schema({**SALES_COLUMNS, **extras}))
         twice = self.listings.filter(pl.col("listing_id").is_duplicated())
         if twice.height:
             raise ValueError(f"listings: listing_id {twice['listing_id'][0]!r} occurs twice")
@@ -75,8 +89,8 @@ class History:
             seed: the same seed and the same families give the same parts.
 
         Returns:
-            Two histories, rows in their old order. `dropped` belongs to the source as a whole and
-            is repeated in both.
+            Two histories, rows in their old order. `dropped` and `notes` belong to the source as
+            a whole and are repeated in both.
 
         Raises:
             ValueError: `share` is not in (0, 1), or there are fewer than two families.
@@ -94,12 +108,12 @@ class History:
     def _part(self, chosen: pl.Expr) -> History:
         listings = self.listings.filter(chosen)
         sales = self.sales.join(listings, on="listing_id", how="semi", maintain_order="left")
-        return History(listings, sales, dict(self.dropped))
+        return History(listings, sales, dict(self.dropped), self.notes)
 
 
 def _check_columns(name: str, frame: pl.DataFrame, expected: pl.Schema) -> None:
     if frame.schema != expected:
         raise ValueError(f"{name}: expected columns {dict(expected)}, found {dict(frame.schema)}")
-    for column in expected.keys() - _MAY_BE_NULL:
+    for column in expected.keys() - _MAY_BE_NULL - SALES_EXTRAS.keys():
         if frame[column].null_count():
             raise ValueError(f"{name}: column {column!r} holds nulls")

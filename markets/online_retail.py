@@ -5,15 +5,15 @@ What is dropped, and why, is in `docs/markets.md`; the order of the rules is the
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import polars as pl
 
+from markets.checks import Rule, Sifted, number_fix, sift, to_numbers, to_text
 from markets.history import LISTING_COLUMNS, SALES_COLUMNS, History
+from markets.tables import find_columns, read_table
 
-# Our name -> names it has in Online Retail, Online Retail II and renamed copies, compared in lower
-# case without spaces, underscores or a byte-order mark.
+# Our name -> names it has in Online Retail and Online Retail II.
 _NAMES = {
     "invoice": ("InvoiceNo", "Invoice"),
     "stock_code": ("StockCode",),
@@ -33,131 +33,101 @@ _DATE_FORMATS = (
     "%d/%m/%Y %H:%M",
     "%d/%m/%y %H:%M",
 )
-# A row is counted under the first rule that it breaks. Each expression is true for rows to drop.
-_RULES = {
-    "cancellation (invoice number begins with C)": pl.col("invoice").str.contains(r"^[Cc]"),
-    "adjustment (invoice number does not begin with a digit)": ~pl.col("invoice").str.contains(
-        r"^\d"
+_CANCELLED = pl.col("invoice").str.contains(r"^[Cc]")
+_LEAVE = "nothing to do: it is no sale"
+# A row is counted under the first rule that it breaks. Junk is what no edition of the set holds.
+_RULES = (
+    Rule("cancellation (invoice number begins with C)", "invoice", _CANCELLED, _LEAVE, junk=False),
+    Rule(
+        "adjustment (invoice number does not begin with a digit)",
+        "invoice",
+        ~pl.col("invoice").str.contains(r"^\d"),
+        _LEAVE,
+        junk=False,
     ),
-    "stock code does not begin with five digits (postage, fees, samples, vouchers)": ~pl.col(
-        "stock_code"
-    ).str.contains(r"^\d{5}"),
-    "quantity, price or date cannot be read": pl.any_horizontal(
-        pl.col("quantity", "unit_price", "invoice_date").is_null()
+    Rule(
+        "stock code does not begin with five digits (postage, fees, samples, vouchers)",
+        "stock_code",
+        ~pl.col("stock_code").str.contains(r"^\d{5}"),
+        _LEAVE,
+        junk=False,
     ),
-    "quantity is not above zero": pl.col("quantity") <= 0,
-    "price is not above zero": pl.col("unit_price") <= 0,
-}
+    Rule("quantity cannot be read", "quantity", pl.col("quantity").is_null(), number_fix),
+    Rule("price cannot be read", "unit_price", pl.col("unit_price").is_null(), number_fix),
+    Rule(
+        "date cannot be read",
+        "invoice_date",
+        pl.col("invoice_date").is_null(),
+        "write all dates as 2010-12-01 08:26, or all as 12/1/2010 8:26",
+    ),
+    Rule(
+        "quantity is not above zero",
+        "quantity",
+        pl.col("quantity") <= 0,
+        "nothing to do: stock was written off",
+        junk=False,
+    ),
+    Rule(
+        "price is not above zero",
+        "unit_price",
+        pl.col("unit_price") <= 0,
+        "nothing to do: goods were given away or found",
+        junk=False,
+    ),
+)
 # A product keeps only the lines of the best tier it has.
 _TIERS = {
     1: "consumer price list (no customer id) where trade prices are known",
     2: "sale taken back in full by a later cancellation",
 }
+# Lines of more than so many times a product's median quantity, below its usual price.
+_LARGE = 5.0
+TRADE, LARGE_TRADE, CONSUMER = "trade", "trade, large quantity", "consumer"
 _UNRECORDED = ("description", "category", "brand", "unit_cost")
 
 
-def read_online_retail(path: str | Path) -> History:
+def read_online_retail(path: str | Path, *, tolerance: float = 0.02) -> History:
     """Read sales in the format of UCI's Online Retail or Online Retail II.
 
     Args:
-        path: `.xlsx` (every sheet is read), `.csv` (commas; dates as ISO or `12/1/2010 8:26`) or
-            `.parquet`, with the columns InvoiceNo, StockCode, Description, Quantity, InvoiceDate,
-            UnitPrice, CustomerID, under the names of either edition or in snake case.
+        path: `.xlsx` (every sheet is read), `.csv` (commas; dates as ISO or `12/1/2010 8:26`),
+            `.parquet` or JSON lines, with the columns InvoiceNo, StockCode, Description, Quantity,
+            InvoiceDate, UnitPrice, CustomerID, under the names of either edition or in snake case.
+        tolerance: share of rows whose quantity, price or date may be unreadable; they are dropped
+            and reported. What else is dropped belongs to the set and has no limit.
 
     Returns:
         A history in GBP with one listing per stock code that has a valid sales line. `title` is
         the most frequent description, `family_group` the first five characters of the stock code
         (the letter after them is a colour), `sales` one row per listing, calendar day (the shop's,
-        written as midnight UTC) and price. Descriptions, categories, brands, costs and impressions
-        are not recorded and null.
+        written as midnight UTC) and price, with the `channel` it was sold in: `TRADE`,
+        `LARGE_TRADE` (a discount for quantity) or `CONSUMER`. Descriptions, categories, brands,
+        costs and impressions are not recorded and null.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ModuleNotFoundError: `.xlsx` without `fastexcel`, which reads it.
-        ValueError: the file cannot be read, lacks a column, or has no valid sales line; the message
-            says what is missing, what was found and what to do.
+        TableError: the file cannot be read, lacks a column, has more junk than tolerated or no
+            valid sales line; the message names column, row (from 1 below the header) and fix.
     """
     path = Path(path)
-    lines = _typed(_named(_read(path), path))
-    kept, dropped = _sort_out(lines)
-    if kept.is_empty():
-        raise ValueError(f"{path.name}: none of {lines.height} rows is a valid sale: {dropped}")
+    table = read_table(path)
+    called = find_columns(table, _NAMES, path.name)
+    raw = table.select(pl.col(theirs).alias(ours) for ours, theirs in called.items())
+    read = _typed(raw)
+    sifted = sift(raw, read, _RULES, path.name, tolerance, called)
+    kept, dropped = _best_tiers(sifted, _taken_back(read, sifted.rows))
     kept = kept.rename({"stock_code": "listing_id"})
-    return History(_listings(kept), _sales(kept), dropped)
+    return History(_listings(kept), _sales(kept), dropped, (*sifted.notes, _large_note(kept)))
 
 
-def _read(path: Path) -> pl.DataFrame:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        match path.suffix.lower():
-            case ".parquet":
-                return pl.read_parquet(path)
-            case ".csv":
-                return _read_csv(path)
-            case ".xlsx":
-                return _read_xlsx(path)
-    except (pl.exceptions.PolarsError, UnicodeError) as error:
-        raise ValueError(f"{path.name} cannot be read as {path.suffix}: {error}") from error
-    raise ValueError(f"{path.name}: expected .xlsx, .csv or .parquet, found {path.suffix!r}")
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.ComputeError:
-        # The copies in circulation are Latin-1: the pound sign in a few descriptions is one byte.
-        return pl.read_csv(path, infer_schema=False, encoding="iso-8859-1")
-
-
-def _read_xlsx(path: Path) -> pl.DataFrame:
-    try:
-        import fastexcel
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{path.name}: reading .xlsx needs fastexcel; pip install 'pricebandit[demo]'"
-        ) from error
-    try:
-        book = fastexcel.read_excel(path)
-        # Everything as text: stock codes are numbers in some cells and words in others, and a type
-        # guessed from the first rows would turn the others into nulls.
-        sheets: list[pl.DataFrame] = [
-            book.load_sheet(name, dtypes="string").to_polars() for name in book.sheet_names
-        ]
-    except fastexcel.FastExcelError as error:
-        raise ValueError(f"{path.name} cannot be read as .xlsx: {error}") from error
-    return pl.concat([sheet for sheet in sheets if sheet.width], how="diagonal")
-
-
-def _named(table: pl.DataFrame, path: Path) -> pl.DataFrame:
-    found = {re.sub(r"[\W_]", "", name).lower(): name for name in table.columns}
-    chosen = {
-        ours: next((found[name.lower()] for name in names if name.lower() in found), None)
-        for ours, names in _NAMES.items()
-    }
-    missing = [" or ".join(_NAMES[ours]) for ours, name in chosen.items() if name is None]
-    if missing:
-        raise ValueError(
-            f"{path.name} is not in Online Retail's format: no column {', '.join(missing)}. "
-            f"Found: {', '.join(table.columns) or 'no columns'}. Rename the columns as UCI "
-            "publishes them, in a comma-separated file with a header row."
-        )
-    return table.select(pl.col(name).alias(ours) for ours, name in chosen.items() if name)
-
-
-def _typed(table: pl.DataFrame) -> pl.DataFrame:
-    """Columns of `_NAMES` -> the same columns typed; what cannot be read becomes null."""
-    text = pl.col("invoice", "stock_code", "description", "customer_id").cast(pl.String)
-    number = pl.col("quantity", "unit_price").cast(pl.Float64, strict=False)
-    table = table.with_columns(
-        # Spreadsheets turn codes into numbers: 85123 comes back as 85123.0.
-        text.str.strip_chars().str.replace(r"^(\d+)\.0$", "${1}").replace("", None),
-        pl.when(number.is_finite()).then(number),
-    )
-    return table.with_columns(
+def _typed(raw: pl.DataFrame) -> pl.DataFrame:
+    """Columns of `_NAMES` typed; what cannot be read is null, in codes of stock and invoices ""."""
+    numbers = pl.DataFrame([to_numbers(raw[name]) for name in ("quantity", "unit_price")])
+    texts = ("invoice", "stock_code", "description", "customer_id")
+    return pl.DataFrame(
+        [*(to_text(raw[name]) for name in texts), _dates(raw["invoice_date"]), *numbers]
+    ).with_columns(
         pl.col("invoice", "stock_code").fill_null(""),
-        pl.col("quantity").cast(pl.Int64, strict=False),
-        _dates(table["invoice_date"]),
+        pl.when(pl.col("quantity") % 1 == 0).then(pl.col("quantity").cast(pl.Int64, strict=False)),
     )
 
 
@@ -171,50 +141,40 @@ def _dates(column: pl.Series) -> pl.Series:
     return max(readings, key=pl.Series.count)
 
 
-def _sort_out(lines: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """All lines -> lines that count as sales, and reason -> number of lines dropped."""
-    broken = pl.coalesce(
-        pl.when(rule).then(pl.lit(reason, pl.String)) for reason, rule in _RULES.items()
-    )
-    lines = lines.with_row_index("line").with_columns(broken.alias("reason"))
-    valid = lines.filter(pl.col("reason").is_null())
+def _best_tiers(sifted: Sifted, taken_back: pl.Series) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Lines of the best tier of each product, and reason -> number of lines dropped."""
     tier = (
-        pl.when(pl.col("line").is_in(_taken_back(lines).implode()))
+        pl.when(pl.col("row").is_in(taken_back.implode()))
         .then(2)
         .when(pl.col("customer_id").is_null())
         .then(1)
         .otherwise(0)
     )
-    valid = valid.with_columns(tier.alias("tier"))
+    valid = sifted.rows.with_columns(tier.alias("tier"))
     in_best = pl.col("tier") == pl.col("tier").min().over("stock_code")
-    reasons = pl.concat(
-        [
-            lines["reason"].drop_nulls(),
-            valid.filter(~in_best)["tier"].replace_strict(_TIERS, return_dtype=pl.String),
-        ]
-    )
-    counts = dict(reasons.value_counts().iter_rows())
-    order = [*_RULES, *_TIERS.values()]
-    return valid.filter(in_best), {reason: counts.get(reason, 0) for reason in order}
+    others = valid.filter(~in_best)["tier"]
+    counts = {reason: int((others == number).sum()) for number, reason in _TIERS.items()}
+    return valid.filter(in_best), {**sifted.dropped, **counts}
 
 
-def _taken_back(lines: pl.DataFrame) -> pl.Series:
-    """Numbers of the sales lines whose whole quantity the same customer later cancelled.
+def _taken_back(read: pl.DataFrame, sold: pl.DataFrame) -> pl.Series:
+    """Numbers of the sold rows whose whole quantity the same customer later cancelled.
 
     A cancellation takes back the last earlier line of that customer with its stock code, price and
     quantity. Without this, an order of 74,215 jars cancelled within minutes is a bestseller.
     """
     key = ["customer_id", "stock_code", "unit_price", "quantity"]
-    lines = lines.filter(pl.col("customer_id").is_not_null()).sort("invoice_date")
-    sales = lines.filter(pl.col("reason").is_null()).select("line", "invoice_date", *key)
-    cancelled = lines.filter(pl.col("reason") == next(iter(_RULES))).select(
-        "invoice_date", *key[:-1], -pl.col("quantity")
+    identified = pl.col("customer_id").is_not_null() & pl.col("invoice_date").is_not_null()
+    sales = sold.filter(identified).sort("invoice_date").select("row", "invoice_date", *key)
+    cancelled = (
+        read.filter(_CANCELLED & identified)
+        .sort("invoice_date")
+        .select("invoice_date", *key[:-1], -pl.col("quantity"))
     )
-    cancelled = cancelled.filter(pl.col("invoice_date").is_not_null())
     matched = cancelled.join_asof(
         sales, on="invoice_date", by=key, strategy="backward", check_sortedness=False
     )
-    return matched["line"].drop_nulls().unique()
+    return matched["row"].drop_nulls().unique()
 
 
 def _listings(kept: pl.DataFrame) -> pl.DataFrame:
@@ -248,10 +208,44 @@ def _listings(kept: pl.DataFrame) -> pl.DataFrame:
 
 def _sales(kept: pl.DataFrame) -> pl.DataFrame:
     day = pl.col("invoice_date").dt.truncate("1d").dt.replace_time_zone("UTC")
+    channel = (
+        pl.when(pl.col("customer_id").is_null().all())
+        .then(pl.lit(CONSUMER))
+        .when(pl.col("large").all())
+        .then(pl.lit(LARGE_TRADE))
+        .otherwise(pl.lit(TRADE))
+    )
     return (
-        kept.group_by("listing_id", day.alias("at"), pl.col("unit_price").alias("price"))
-        .agg(pl.col("quantity").sum().alias("units"))
+        kept.with_columns(_is_large().alias("large"))
+        .group_by("listing_id", day.alias("at"), pl.col("unit_price").alias("price"))
+        .agg(pl.col("quantity").sum().alias("units"), channel.alias("channel"))
         .with_columns(pl.lit(None, pl.Int64).alias("impressions"))
-        .select(SALES_COLUMNS.names())
+        .select(*SALES_COLUMNS.names(), "channel")
         .sort("listing_id", "at", "price")
+    )
+
+
+def _is_large() -> pl.Expr:
+    """Lines sold at a discount for quantity, among the lines of their product."""
+    large = pl.col("quantity") > _LARGE * pl.col("quantity").median().over("listing_id")
+    usual = pl.col("unit_price").filter(~large).median().over("listing_id")
+    return large & (pl.col("unit_price") < usual) & pl.col("customer_id").is_not_null()
+
+
+def _large_note(kept: pl.DataFrame) -> str:
+    large = pl.col("large")
+    count, lines, units = (
+        kept.select("quantity", _is_large().alias("large"))
+        .select(
+            large.sum(),
+            large.mean().alias("lines"),
+            (pl.col("quantity").filter(large).sum() / pl.col("quantity").sum()).alias("units"),
+        )
+        .row(0)
+    )
+    return (
+        f"{count} lines ({lines:.1%} of those kept, {units:.0%} of units) are of more than "
+        f"{_LARGE:.0f} times the product's median quantity and below its usual price: a discount "
+        f"for quantity. They are kept, with channel {LARGE_TRADE!r}; leave them out for the price "
+        "of an ordinary order."
     )

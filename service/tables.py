@@ -1,8 +1,7 @@
-"""Tables from disk as the items that calls take: catalogues and recorded sales."""
+"""Tables as the items that calls take: catalogues and recorded sales."""
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,37 +9,15 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
+from markets.checks import to_times
+from markets.tables import TableError, read_table
 from service.catalogue import NUMBERS
 from service.problems import ItemError
 
+__all__ = ["SalesTable", "TableError", "listing_items", "read_table", "sales"]
+
 _SALES = ("listing_id", "at", "price", "units")
 _OTHER_NAMES = {"listing": "listing_id", "time": "at", "date": "at"}
-
-
-class TableError(ValueError):
-    """A file that cannot be read as the table it should be."""
-
-
-def read_table(path: Path) -> pl.DataFrame:
-    """A CSV, Parquet or JSON-lines file; columns of CSV files are text.
-
-    Raises:
-        TableError: no such file, another kind of file, or not what its ending says.
-    """
-    readers = {
-        ".csv": lambda: pl.read_csv(path, infer_schema=False),
-        ".parquet": lambda: pl.read_parquet(path),
-        ".jsonl": lambda: pl.read_ndjson(path),
-        ".ndjson": lambda: pl.read_ndjson(path),
-    }
-    if not path.is_file():
-        raise TableError(f"{path}: no such file")
-    if path.suffix.lower() not in readers:
-        raise TableError(f"{path}: give a file that ends in {', '.join(readers)}")
-    try:
-        return readers[path.suffix.lower()]()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise TableError(f"{path}: cannot be read: {error}") from None
 
 
 def listing_items(table: pl.DataFrame) -> list[Any]:
@@ -132,7 +109,7 @@ def sales(table: pl.DataFrame, known: set[str]) -> SalesTable:
     raw = table.select(*_SALES, "impressions")
     read = raw.select(
         pl.col("listing_id").cast(pl.String),
-        _time(raw.schema["at"]).alias("at"),
+        to_times(raw["at"]),
         *(
             pl.col(name).cast(pl.Float64, strict=False)
             for name in ("price", "units", "impressions")
@@ -173,16 +150,3 @@ def sales(table: pl.DataFrame, known: set[str]) -> SalesTable:
         good["impressions"].fill_null(float("nan")).to_numpy(),
         sorted(errors, key=lambda error: error.index),
     )
-
-
-def _time(kind: pl.DataType) -> pl.Expr:
-    """Column `at` as a UTC time; what is no time becomes null."""
-    at = pl.col("at")
-    if kind == pl.String:
-        with_zone = at.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-        day = at.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us", "UTC"))
-        plain = at.str.to_datetime(time_unit="us", strict=False).dt.replace_time_zone("UTC")
-        return pl.coalesce(day, plain, with_zone)
-    if isinstance(kind, pl.Datetime) and kind.time_zone:
-        return at.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-    return at.cast(pl.Datetime("us"), strict=False).dt.replace_time_zone("UTC")

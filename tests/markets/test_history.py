@@ -63,3 +63,19 @@ def test_it_refuses_wrong_columns_nulls_doubles_and_strangers() -> None:
         history_of([TWO[0], TWO[0]], [])
     with pytest.raises(ValueError, match="'z' is not among the listings"):
         history_of(TWO, [("z", 1, 1.0, 1, None)])
+
+
+def test_extras_are_there_where_recorded_and_may_be_null() -> None:
+    good = history_of(TWO, SALES)
+    sales = good.sales.with_columns(
+        pl.Series("promotion", [True, None, False]), pl.Series("channel", ["web", None, "shop"])
+    )
+    history = History(good.listings, sales, {}, ("as said",))
+    first, _ = history.split(0.5, 0)
+    assert first.sales.columns == sales.columns
+    assert first.notes == ("as said",)
+    wrong = sales.with_columns(pl.lit("yes").alias("promotion"))
+    with pytest.raises(ValueError, match="sales: expected columns"):
+        History(good.listings, wrong, {})
+    with pytest.raises(ValueError, match="sales: expected columns"):
+        History(good.listings, sales.with_columns(pl.lit(1).alias("stock")), {})

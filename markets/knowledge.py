@@ -1,0 +1,133 @@
+"""What a seller knows of each listing before it has sold, in three regimes, and its ladder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits import GuessModel, Sources, geometric_ladders, limits, minor_per_major
+from markets.buyers import Buyers
+from markets.demand import Floats
+from markets.history import History
+from markets.texts import nearest
+
+Regime = Literal["reference", "cost", "text"]
+REGIMES: tuple[Regime, ...] = ("reference", "cost", "text")
+
+_NEIGHBOURS = 10
+# Ends of the ladders as multiples of the guessed price. Without costs revenue is the objective,
+# whose best price lies lower; without a reference price the guess may be far off.
+_ENDS: dict[Regime, tuple[float, float]] = {
+    "reference": (0.5, 2.0),
+    "cost": (0.4, 3.2),
+    "text": (0.15, 3.2),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """What is known, one row per listing.
+
+    Attributes:
+        regime: "reference": what the listing has been sold for, and its cost; "cost": its cost;
+            "text": its text alone, and then revenue is the objective.
+        reference: currency units, (n,), NaN where unknown. Listings that are not new have one in
+            every regime.
+        unit_cost: currency units, (n,), NaN where unknown.
+        vectors: of the texts, float32 (n, d).
+        neighbours: most similar listings with a past, of another product family, int64 (n, 10).
+        similarity: their cosines, (n, 10), NaN where there are fewer.
+        guess: log price guessed, currency units, (n,). guess_sd: its standard deviation, (n,).
+        ladders: prices to choose from, currency units, rising, (n, arms).
+    """
+
+    regime: Regime
+    reference: Floats
+    unit_cost: Floats
+    vectors: npt.NDArray[np.float32]
+    neighbours: npt.NDArray[np.int64]
+    similarity: Floats
+    guess: Floats
+    guess_sd: Floats
+    ladders: Floats
+
+    @classmethod
+    def of(
+        cls,
+        history: History,
+        buyers: Buyers,
+        regime: Regime,
+        vectors: npt.NDArray[np.float32],
+        past: npt.NDArray[np.bool_],
+        new: npt.NDArray[np.bool_],
+        arms: int = 16,
+    ) -> Knowledge:
+        """What a seller of `history.listings` knows.
+
+        Args:
+            vectors: of unit length, float32 (n, d).
+            past: listings whose recorded price others can be guessed from, bool (n,).
+            new: listings that are guessed as if they had none, bool (n,). Of a listing in both,
+                the others know the price and it does not: every listing in its turn is the new one.
+
+        Raises:
+            ValueError: an unknown regime, arrays of another length, or fewer than two arms.
+        """
+        n = len(buyers)
+        if regime not in REGIMES:
+            raise ValueError(f"regime must be one of {', '.join(REGIMES)}, not {regime!r}")
+        if not len(vectors) == past.size == new.size == n or arms < 2:
+            raise ValueError(
+                f"expected vectors, past and new of {n} rows and two arms or more, "
+                f"not {len(vectors)}, {past.size}, {new.size} and {arms}"
+            )
+        charged = np.where(past, buyers.recorded_price, np.nan)
+        cost = buyers.unit_cost if regime != "text" else np.full(n, np.nan)
+        family = history.listings["family_group"].to_numpy()
+        neighbours, similarity = nearest(vectors, past, _NEIGHBOURS, family)
+        unlike = np.isnan(similarity)
+        near_price = np.where(unlike, np.nan, np.log(charged)[neighbours])
+        near_cost = np.where(unlike, np.nan, np.log(cost)[neighbours])
+        near = (np.log(cost), near_price, near_cost, similarity)
+        model = GuessModel.fit(Sources(np.log(charged), *near))
+        told = buyers.recorded_price if regime == "reference" else np.full(n, np.nan)
+        reference = np.where(new, told, charged)
+        guess, sd = model.guess(Sources(np.log(reference), *near))
+        return cls(
+            regime,
+            reference,
+            cost,
+            vectors,
+            neighbours,
+            similarity,
+            guess,
+            sd,
+            _ladders(history, np.exp(guess), cost, regime, arms),
+        )
+
+
+def _ladders(history: History, guess: Floats, cost: Floats, regime: Regime, arms: int) -> Floats:
+    """Prices in equal ratios around the guess, floored at cost and rounded to minor units."""
+    n = guess.size
+    per_major = minor_per_major(history.listings["currency"].to_list())
+    nothing = np.full(n, np.nan)
+    bounds = limits(
+        per_major,
+        unit_cost=cost,
+        min_price=nothing,
+        max_price=nothing,
+        minimum_advertised_price=nothing,
+        current_price=nothing,
+        max_step=nothing,
+        price_ending=nothing,
+    )
+    low, high = (guess * per_major * end for end in _ENDS[regime])
+    # a cost far above the guess says that the guess was wrong
+    ladder = geometric_ladders(
+        low, np.maximum(high, 2.0 * np.nan_to_num(cost) * per_major), bounds, arms
+    )
+    prices: Floats = ladder.prices / per_major[:, None]
+    return prices

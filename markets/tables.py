@@ -1,0 +1,173 @@
+"""Tables from disk: one way to read them and to find their columns; `markets.checks` has the rest.
+
+Rows are counted from 1 below the header, in Excel files through all sheets.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class TableError(ValueError):
+    """A file that cannot be read as the table it should be; the message says what to do."""
+
+
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Read `.csv`, `.parquet`, `.xlsx` (every sheet, one below the other), `.jsonl` or `.ndjson`.
+
+    Args:
+        path: CSV files have commas and a header row, in UTF-8 (with or without a byte-order mark)
+            or Latin-1. Columns of CSV and Excel files come as text: a type guessed from the first
+            rows would turn the rest into nulls.
+
+    Raises:
+        TableError: no such file, another kind of file, not what its ending says, other separators
+            than commas, a row with more cells than the header, or `.xlsx` without `fastexcel`.
+    """
+    path = Path(path)
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        ".csv": _read_csv,
+        ".parquet": pl.read_parquet,
+        ".xlsx": _read_xlsx,
+        ".jsonl": _read_json_lines,
+        ".ndjson": _read_json_lines,
+    }
+    ending = path.suffix.lower()
+    if not path.is_file():
+        raise TableError(f"{path}: no such file")
+    if ending not in readers:
+        raise TableError(f"{path}: give a file that ends in {', '.join(readers)}, not {ending!r}")
+    try:
+        return readers[ending](path)
+    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
+        raise TableError(f"{path.name} cannot be read as {ending}: {error}") from error
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    with path.open("rb") as file:
+        first = file.readline()
+    if not first.strip():
+        raise TableError(f"{path.name} cannot be read as .csv: row of column names is empty")
+    if b"\x00" in first:
+        raise TableError(f"{path.name} cannot be read as .csv: save it in UTF-8, not UTF-16")
+    header = first.decode("iso-8859-1")
+    for separator, word in _SEPARATORS.items():
+        if separator in header and "," not in header:
+            raise TableError(
+                f"{path.name}: the header row {header.strip():.80} is separated by {word}: "
+                "save the file with commas, and numbers with a decimal point"
+            )
+    try:
+        return pl.read_csv(path, infer_schema=False)
+    except pl.exceptions.ComputeError:
+        if (ragged := _first_longer_row(path)) is not None:
+            raise TableError(
+                f"{path.name}: row {ragged} has more cells than the header: put cells that hold "
+                'a comma in double quotes ("2,50"), numbers with a decimal point (2.50)'
+            ) from None
+        # Older spreadsheets save Latin-1: a pound sign is one byte.
+        return pl.read_csv(path, infer_schema=False, encoding="iso-8859-1")
+
+
+def _first_longer_row(path: Path) -> int | None:
+    with path.open(newline="", encoding="iso-8859-1") as file:
+        rows = csv.reader(file)
+        width = len(next(rows))
+        return next((i for i, row in enumerate(rows, start=1) if len(row) > width), None)
+
+
+def _read_json_lines(path: Path) -> pl.DataFrame:
+    if path.stat().st_size == 0:
+        raise TableError(f"{path.name} cannot be read as {path.suffix}: the file is empty")
+    return pl.read_ndjson(path, infer_schema_length=None)
+
+
+def _read_xlsx(path: Path) -> pl.DataFrame:
+    try:
+        import fastexcel
+    except ModuleNotFoundError as error:
+        raise TableError(
+            f"{path.name}: reading .xlsx needs fastexcel; pip install 'pricebandit[demo]'"
+        ) from error
+    try:
+        book = fastexcel.read_excel(path)
+        sheets: list[pl.DataFrame] = [
+            book.load_sheet(name, dtypes="string").to_polars() for name in book.sheet_names
+        ]
+    except fastexcel.FastExcelError as error:
+        raise TableError(f"{path.name} cannot be read as .xlsx: {error}") from error
+    sheets = [sheet for sheet in sheets if sheet.width]
+    if not sheets:
+        raise TableError(f"{path.name} cannot be read as .xlsx: no sheet has a header row")
+    return pl.concat(sheets, how="diagonal")
+
+
+def choose_columns(
+    table: pl.DataFrame,
+    names: Mapping[str, Sequence[str]],
+    source: str,
+    optional: Collection[str] = (),
+) -> pl.DataFrame:
+    """The columns that a loader wants, under its own names; arguments as `find_columns`."""
+    found = find_columns(table, names, source, optional)
+    return table.select(pl.col(theirs).alias(ours) for ours, theirs in found.items())
+
+
+def find_columns(
+    table: pl.DataFrame,
+    names: Mapping[str, Sequence[str]],
+    source: str,
+    optional: Collection[str] = (),
+) -> dict[str, str]:
+    """Our name -> the table's name, of the columns that a loader wants, in its order.
+
+    Args:
+        table: as read.
+        names: our name -> names accepted besides, best first; compared in lower case without
+            spaces and punctuation.
+        source: what messages call the table: the file's name.
+        optional: those of our names that may be absent; they are then absent from the answer.
+
+    Raises:
+        TableError: a column is missing (with what was found and what looks like it), or there is
+            no row.
+    """
+    found = {_plain(name): name for name in reversed(table.columns)}
+    chosen = {
+        ours: next((found[_plain(name)] for name in (ours, *others) if _plain(name) in found), None)
+        for ours, others in names.items()
+    }
+    missing = [ours for ours, name in chosen.items() if name is None and ours not in optional]
+    if missing:
+        accepted = {ours: " or ".join(names[ours]) or ours for ours in missing}
+        raise TableError(
+            f"{source}: no column {', '.join(accepted.values())}. "
+            f"Found: {', '.join(table.columns) or 'no columns'}."
+            f"{_suggestion(missing, names, found)} Rename or add the column; the file needs a "
+            "header row."
+        )
+    if table.is_empty():
+        raise TableError(f"{source} has a header and no rows: add row 1 below the header")
+    return {ours: name for ours, name in chosen.items() if name is not None}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _suggestion(
+    missing: Iterable[str], names: Mapping[str, Sequence[str]], found: Mapping[str, str]
+) -> str:
+    for ours in missing:
+        for name in (ours, *names[ours]):
+            if alike := difflib.get_close_matches(_plain(name), found, 1):
+                return f" Is {found[alike[0]]!r} meant as {name!r}?"
+    return ""
