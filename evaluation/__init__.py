@@ -1,0 +1,1 @@
+"""Judging policies: off-policy estimators, A/B tests, and the benchmark."""

@@ -1,0 +1,262 @@
+"""A/B tests of pricing policies: from a table of units to a verdict in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from evaluation import sample_ratio
+from evaluation.assignment import check_shares
+from evaluation.planning import covariate_part
+from evaluation.sequential import TIGHTEST_AT, interval, log_evidence
+
+COLUMNS = ("unit", "period", "arm", "profit", "impressions")
+"""What `compare` needs to know of every listing or family in every period."""
+
+MISMATCH_ALPHA = 0.001
+"""Rate of false alarms of the sample-ratio test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Fixed-horizon answer: right for one look at a moment fixed beforehand, and for no other.
+
+    Args:
+        difference: profit per impression, treatment − control, currency units.
+        low, high: ends of the interval. p_value: two-sided.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What an A/B test says so far; it may be asked after every unit.
+
+    Args:
+        control, treatment: names of the arms.
+        units: arm -> units and periods counted.
+        profit_per_impression: arm -> total profit over total impressions, currency units.
+        difference: profit per impression that the treatment adds, currency units; adjusted for time
+            and covariate, so not exactly the difference of the two figures above. nan while nothing
+            can be said.
+        low, high: confidence sequence of the difference now, ±inf while nothing is excluded.
+        decided_at: units of both arms after which zero was first excluded, or None.
+        p_value: anytime-valid, of "no effect": 1 / largest evidence so far.
+        alpha: accepted rate of false alarms over all looks together.
+        once: the fixed-horizon answer, for comparison.
+        variance_saved: share of the variance of the difference that the covariate takes out.
+        mismatch_p_value: anytime-valid, of "units arrived in the shares drawn".
+    """
+
+    control: str
+    treatment: str
+    units: dict[str, int]
+    profit_per_impression: dict[str, float]
+    difference: float
+    low: float
+    high: float
+    decided_at: int | None
+    p_value: float
+    alpha: float
+    once: Once
+    variance_saved: float
+    mismatch_p_value: float
+
+    @property
+    def verdict(self) -> str:
+        """The finding in one or two plain sentences."""
+        if self.mismatch_p_value < MISMATCH_ALPHA:
+            return (
+                "Do not use this result: the arms do not have the shares that were drawn "
+                f"(p = {self.mismatch_p_value:.2g}). Find out which units are missing or doubled."
+            )
+        if not math.isfinite(self.high - self.low):
+            return "Too early to say anything: let the test run on."
+        sure = (
+            f"{self.low:.4g} to {self.high:.4g} per impression at {1 - self.alpha:.0%} confidence"
+        )
+        if self.decided_at is None:
+            return (
+                f"No difference shown yet between {self.treatment} and {self.control}: "
+                f"{sure}. Stop if that is close enough to zero, or let the test run on."
+            )
+        sign = "more" if self.difference > 0 else "less"
+        now = "" if self.low > 0 or self.high < 0 else " Zero has come back into it since."
+        return (
+            f"{self.treatment} earns {sign} per impression than {self.control}, decided after "
+            f"{self.decided_at} units: {sure}.{now}"
+        )
+
+
+def compare(
+    table: pl.DataFrame,
+    control: str,
+    treatment: str,
+    shares: Mapping[str, float],
+    *,
+    covariate: str | None = None,
+    alpha: float = 0.05,
+    tightest_at: int = TIGHTEST_AT,
+) -> Comparison:
+    """Profit per impression of two arms, anytime-valid (method and references in `sequential`).
+
+    Args:
+        table: one row per unit (as it was assigned: listing or family) and period that is over,
+            columns `COLUMNS`: `unit`, `period` (sorts by time), `arm`, `profit` (currency units),
+            `impressions`. Rows in any order; those of one period are ordered by unit.
+        control, treatment: the two arms; rows of others count for the sample ratio only.
+        shares: as given to `assign`.
+        covariate: column with the unit's profit per impression before the experiment, or None.
+        alpha: accepted rate of false alarms over all looks.
+        tightest_at: units at which the interval shall be narrowest, `Plan.units_sequential`.
+
+    Raises:
+        ValueError: bad shares or arms, a missing column, a value that is no number, negative
+            impressions, an unknown arm, a unit twice in one period, an arm without units or
+            impressions.
+    """
+    check_shares(shares)
+    for field, arm in (("control", control), ("treatment", treatment)):
+        if arm not in shares:
+            raise ValueError(f"{field} is {arm!r}: give one of {sorted(shares)}")
+    if control == treatment:
+        raise ValueError(f"treatment is {treatment!r}, the control too: give two arms")
+    if tightest_at < 1:
+        raise ValueError(f"tightest_at is {tightest_at}: give a number of units from 1 upwards")
+    _check(table, shares, covariate)
+    table = table.sort("period", "unit")
+    pair = table.filter(pl.col("arm").is_in([control, treatment]))
+    treated = (pair["arm"] == treatment).to_numpy()
+    profit, impressions = _numbers(pair, "profit"), _numbers(pair, "impressions")
+    sides = {control: ~treated, treatment: treated}
+    for arm, side in sides.items():
+        if not impressions[side].sum() > 0:
+            raise ValueError(
+                f"column 'arm': {arm!r} has {side.sum()} units and no impressions: wait for some, "
+                "or correct the name"
+            )
+    before = None if covariate is None else _numbers(pair, covariate)
+    share = shares[treatment] / (shares[control] + shares[treatment])
+    evidence = log_evidence(
+        profit, impressions, treated, share,
+        covariate=before, alpha=alpha, tightest_at=tightest_at,
+    )  # fmt: skip
+    difference, low, high = interval(
+        profit, impressions, treated, share,
+        covariate=before, alpha=alpha, tightest_at=tightest_at,
+    )  # fmt: skip
+    crossed = evidence >= math.log(1 / alpha)
+    single = once(profit, impressions, treated, covariate=before, alpha=alpha)
+    plain = single if before is None else once(profit, impressions, treated, alpha=alpha)
+    return Comparison(
+        control=control,
+        treatment=treatment,
+        units={arm: int(side.sum()) for arm, side in sides.items()},
+        profit_per_impression={
+            arm: float(profit[side].sum() / impressions[side].sum()) for arm, side in sides.items()
+        },
+        difference=difference,
+        low=low,
+        high=high,
+        decided_at=int(crossed.argmax()) + 1 if crossed.any() else None,
+        p_value=float(np.exp(-max(float(evidence.max()), 0.0))),
+        alpha=alpha,
+        once=single,
+        variance_saved=_saved(single, plain),
+        mismatch_p_value=_mismatch(table["arm"], shares),
+    )
+
+
+def once(
+    profit: NDArray[np.float64],
+    impressions: NDArray[np.float64],
+    treated: NDArray[np.bool_],
+    *,
+    covariate: NDArray[np.float64] | None = None,
+    alpha: float = 0.05,
+) -> Once:
+    """Difference of profit per impression by the delta method, for one look only.
+
+    Formula: R = ΣY / ΣI in each arm, Var R = Σ (Y − R I)² / (n (n − 1) Ī²) (Deng, Knoblich & Lu
+    2018, "Applying the delta method in metric analytics"), Y less the covariate's part.
+
+    Args:
+        profit, impressions, treated, covariate: of each unit, (n,), checked by the caller.
+    """
+    if covariate is not None:
+        profit = profit - covariate_part(profit, impressions, covariate)
+    ratios, variance = [], 0.0
+    for side in (treated, ~treated):
+        y, shown = profit[side], impressions[side]
+        ratios.append(y.sum() / shown.sum())
+        rest = y - ratios[-1] * shown
+        n = len(y)
+        variance += float(rest @ rest) * n / (n - 1) / shown.sum() ** 2 if n > 1 else math.inf
+    difference, error = float(ratios[0] - ratios[1]), math.sqrt(variance)
+    margin = float(norm.ppf(1 - alpha / 2)) * error
+    p_value = 2 * float(norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
+    return Once(difference, difference - margin, difference + margin, p_value)
+
+
+def _saved(adjusted: Once, plain: Once) -> float:
+    widths = (adjusted.high - adjusted.low, plain.high - plain.low)
+    return 1 - (widths[0] / widths[1]) ** 2 if 0 < widths[1] < math.inf else 0.0
+
+
+def _mismatch(arms: pl.Series, shares: Mapping[str, float]) -> float:
+    """Smallest p-value of the sample-ratio test over all looks; arms in the order of time."""
+    names = list(shares)
+    counts = np.stack([(arms == name).to_numpy().cumsum() for name in names], -1)  # (n, arms)
+    evidence = sample_ratio.log_evidence(counts, np.array([shares[name] for name in names]))
+    return float(np.exp(-max(float(evidence.max()), 0.0)))
+
+
+def _numbers(table: pl.DataFrame, column: str) -> NDArray[np.float64]:
+    return table[column].cast(pl.Float64).to_numpy()
+
+
+def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | None) -> None:
+    wanted = COLUMNS if covariate is None else (*COLUMNS, covariate)
+    for column in wanted:
+        if column not in table.columns:
+            raise ValueError(f"column {column!r} is missing: found {table.columns}")
+    if not table.height:
+        raise ValueError("table has no rows: give one for each unit and period that is over")
+    for column in ("unit", "period", "arm"):
+        _refuse(table, column, table[column].is_null(), "give every row one")
+    for column in wanted[3:]:
+        values = table[column]
+        if not values.dtype.is_numeric():
+            raise ValueError(f"column {column!r} is {values.dtype}: give numbers")
+        bad = ~values.cast(pl.Float64).is_finite().fill_null(False)
+        fix = "give a number known before the test, such as the category's mean"
+        fix = fix if column == covariate else "give a number, or leave the row out"
+        _refuse(table, column, bad, fix)
+    negative = table["impressions"] < 0
+    _refuse(table, "impressions", negative, "give 0 or more")
+    strange = ~table["arm"].cast(pl.String).is_in(list(shares))
+    _refuse(table, "arm", strange, f"give one of {sorted(shares)}")
+    again = ~pl.struct("unit", "period").is_first_distinct()
+    twice = table.select(again.alias("twice"))["twice"]
+    _refuse(table, "unit", twice, "sum profit and impressions over each unit and period")
+
+
+def _refuse(table: pl.DataFrame, column: str, bad: pl.Series, fix: str) -> None:
+    if bad.any():
+        row = int(bad.arg_true()[0])
+        again = f" a second time in period {table['period'][row]!r}" if column == "unit" else ""
+        again = "" if table[column][row] is None else again
+        raise ValueError(
+            f"column {column!r}, row {row} is {table[column][row]!r}{again} "
+            f"({int(bad.sum())} such rows): {fix}"
+        )
