@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ Objective = Literal["profit", "revenue"]
 _RIVAL_MOVES, _RIVAL_SPREAD = 0.1, 0.15
 _PROMOTION_DAYS, _PROMOTION_LIFT = 3, 1.5
 _SMOOTHING, _LOSS = 0.8, 2.0
+_FELT_MOST = 700.0  # e to the power of more is no number
 _CONVERSION_MOST = 0.9
 _SWEEPS = 6
 
@@ -62,7 +63,8 @@ class Season:
             remembered: prices remembered, (n,), NaN before the first day.
 
     Raises:
-        ValueError: listings cannot be divided into groups of substitutes, or dates are missing.
+        ValueError: listings cannot be divided into groups of substitutes, dates are missing, or an
+            unknown objective.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Season:
         n = len(buyers)
         if n % conditions.group:
             raise ValueError(f"{n} listings cannot be divided into groups of {conditions.group}")
+        if objective not in get_args(Objective):
+            raise ValueError(f"objective must be profit or revenue, not {objective!r}")
         if calendar is not None and (first_date is None or first_date.shape != (n,)):
             raise ValueError(f"a calendar needs first_date, one for each of {n} listings")
         self.buyers, self.conditions, self.objective = buyers, conditions, objective
@@ -115,7 +119,7 @@ class Season:
         if self.conditions.memory and self.day:
             gap = (_column(self.remembered, prices) - prices) / _column(self.today.value, prices)
             felt = self.conditions.memory * np.where(gap < 0.0, _LOSS * gap, gap)
-            demand = np.minimum(demand * np.exp(felt), 1.0)
+            demand = np.minimum(demand * np.exp(np.minimum(felt, _FELT_MOST)), 1.0)
         return demand if self.conditions.group == 1 else self._shared(demand)
 
     def gain(self, prices: Floats) -> Floats:
@@ -123,17 +127,22 @@ class Season:
         gain: Floats = (prices - _column(self.cost, prices)) * self.demand(prices)
         return gain
 
-    def impressions(self) -> Ints:
-        """Impressions of the day, int64 (n,), whatever is charged."""
-        mean = self.buyers.mean_impressions
+    def mean_impressions(self, day: int) -> Floats:
+        """Expected impressions of a day, (n,), whatever is charged."""
+        mean, group = self.buyers.mean_impressions, self.conditions.group
         if self._calendar is not None:
             assert self._first_date is not None
-            mean = mean * self._calendar.factor(self._first_date + self.day)
-        keys, group = self._keys, self.conditions.group
+            mean = mean * self._calendar.factor(self._first_date + day)
         if group > 1:  # substitutes are seen together
-            keys = np.repeat(keys[::group], group)
             mean = np.repeat(mean.reshape(-1, group).mean(axis=1), group)
-        return chance.poisson(chance.uniform(keys, IMPRESSIONS, self.day), mean)
+        return mean
+
+    def impressions(self) -> Ints:
+        """Impressions of today, int64 (n,), whatever is charged."""
+        group = self.conditions.group
+        u = chance.uniform(self._keys[::group], IMPRESSIONS, self.day)
+        shown = chance.poisson(u, self.mean_impressions(self.day)[::group])
+        return np.repeat(shown, group) if group > 1 else shown
 
     def step(self, prices: npt.ArrayLike) -> Day:
         """Sell for a day.
@@ -147,11 +156,11 @@ class Season:
         """
         if self.done:
             raise RuntimeError(f"the season is over after {self.conditions.days} days")
-        p = np.asarray(prices, np.float64)
+        p = np.array(prices, np.float64)  # its own: a day's prices are looked up later
         if p.shape != (len(self.buyers),) or not (np.isfinite(p) & (p >= 0.0)).all():
             raise ValueError(f"expected {len(self.buyers)} finite prices of at least 0, not {p}")
         demand, shown = self.demand(p), self.impressions()
-        units = chance.binomial(chance.uniform(self._keys, VISITORS, self.day), shown, demand)
+        units = self._sold(shown, demand)
         if self.stock is not None:
             units = np.minimum(units, self.stock)
             self.stock = self.stock - units
@@ -169,7 +178,10 @@ class Season:
 
     def price_on(self, day: Ints, row: Ints) -> Floats:
         """What was charged, (m,), for rows on days gone."""
-        charged: Floats = np.stack(self._prices)[day, row]
+        charged = np.empty(row.size)
+        for one in np.unique(day).tolist():
+            of_day = day == one
+            charged[of_day] = self._prices[one][row[of_day]]
         return charged
 
     def best_prices(self) -> Floats:
@@ -204,15 +216,34 @@ class Season:
         """Nested logit among the substitutes of a group; columns are price lists.
 
         With odds o = d / (1 - d) of each alone, weights w = o^(1 / nest) and their sum W, a
-        visitor buys with odds W^nest, and then offer i with probability w_i / W.
+        visitor buys with odds W^nest, and then offer i with probability w_i / W. Here weights are
+        divided by the largest, which no power takes beyond what a number can hold.
         """
         nest = self.conditions.nest
         odds = demand / np.maximum(1.0 - demand, 1e-12)
-        weights = odds.reshape(-1, self.conditions.group, *demand.shape[1:]) ** (1.0 / nest)
+        odds = odds.reshape(-1, self.conditions.group, *demand.shape[1:])
+        top = odds.max(axis=1, keepdims=True)
+        weights = (odds / np.where(top > 0.0, top, 1.0)) ** (1.0 / nest)
         total = weights.sum(axis=1, keepdims=True)
-        buys = total**nest / (1.0 + total**nest)
+        any_odds = top * total**nest
+        buys = any_odds / (1.0 + any_odds)
         shares: Floats = weights / np.where(total > 0.0, total, 1.0) * buys
         return shares.reshape(demand.shape)
+
+    def _sold(self, shown: Ints, demand: Floats) -> Ints:
+        """Units wanted, int64 (n,); of substitutes a visitor takes one at most."""
+        u, group = chance.uniform(self._keys, VISITORS, self.day), self.conditions.group
+        if group == 1:
+            return chance.binomial(u, shown, demand)
+        units = np.empty_like(shown)
+        left, rest = shown[::group].copy(), np.ones(shown.size // group)
+        # a multinomial draw: each offer from the visitors whom the offers before it left
+        for member in range(group):
+            rows = slice(member, None, group)
+            share = np.clip(demand[rows] / np.maximum(rest, 1e-300), 0.0, 1.0)
+            units[rows] = chance.binomial(u[rows], left, share)
+            left, rest = left - units[rows], rest - demand[rows]
+        return units
 
     def _dawn(self) -> None:
         """What the day brings, before prices are set."""

@@ -1,0 +1,88 @@
+"""This project's own policy: demand curves from own sales and text, a linear-UCB head on top."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits import Context, Listings, Outcomes, Policy, Rules, limits
+from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost
+from markets import Knowledge
+
+_MINOR = 100
+_DAY_US = 86_400_000_000
+
+
+class PriceBandit:
+    """`bandits.Policy`, with prices in hundredths of a currency unit."""
+
+    def __init__(self, knowledge: Knowledge, seed: int, rules: Rules | None = None) -> None:
+        self._knowledge, self._policy = knowledge, Policy(rules)
+        self._stream = np.random.default_rng(seed)
+        self._cost = counted_cost(knowledge)
+        self._waiting: dict[int, tuple[Ints, Floats, npt.NDArray[np.float32], Ints]] = {}
+
+    def price(self, today: Today) -> Floats:
+        """Draw prices; what was decided is kept until its sales are reported."""
+        listings = self._listings(today)
+        ids = self._stream.integers(0, 1 << 64, (today.rows.size, 2), np.uint64)
+        decided = self._policy.decide(listings, ids)
+        curve_sd = decided.estimates.curve_sd[np.arange(ids.shape[0]), decided.arm]
+        at = listings.context.at
+        self._waiting[today.day] = (today.rows, curve_sd, decided.features, at)
+        prices: Floats = decided.price / _MINOR
+        return prices
+
+    def learn(self, sales: Sales) -> None:
+        """Fold the sales in, and learn the catalogue's parameters anew."""
+        policy = self._policy
+        for day in np.unique(sales.day).tolist():
+            rows, curve_sd, features, at = self._waiting[day]
+            of_day = np.flatnonzero(sales.day == day)
+            sold = sales.rows[of_day]
+            order = np.argsort(rows)
+            place = order[np.searchsorted(rows, sold, sorter=order)]
+            units = sales.units[of_day].astype(np.float64)
+            price = sales.price[of_day]
+            outcomes = Outcomes(
+                sold,
+                self._knowledge.guess[sold],
+                price,
+                sales.impressions[of_day].astype(np.float64),
+                units,
+                units * (price - self._cost[sold]),
+                curve_sd[place],
+                features[place],
+                at[place],
+            )
+            policy.learn(outcomes)
+        asked = policy.consulted()
+        policy.learn_population(asked, np.zeros(asked.size), self._knowledge.guess_sd[asked])
+
+    def _listings(self, today: Today) -> Listings:
+        known, rows = self._knowledge, today.rows
+        n = rows.size
+        nan, per_major = np.full(n, np.nan), np.full(n, _MINOR)
+        bounds = limits(
+            per_major,
+            unit_cost=known.unit_cost[rows],
+            min_price=nan,
+            max_price=nan,
+            minimum_advertised_price=nan,
+            current_price=nan,
+            max_step=nan,
+            price_ending=nan,
+        )
+        context = Context(
+            known.vectors[rows],
+            np.zeros((n, known.vectors.shape[1]), np.float32),
+            known.similarity[rows, 0],
+            known.guess[rows],
+            known.guess_sd[rows],
+            known.unit_cost[rows],
+            today.rival,
+            nan,
+            today.promotion.astype(np.float64),
+            today.date * _DAY_US,
+        )
+        return Listings(rows, known.guess[rows], per_major, bounds, np.arange(n), context)

@@ -1,0 +1,87 @@
+"""Where a trial is held: known listings and new ones, their hidden buyers, what is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.sellers.protocol import Ints
+from markets import FAMILIES, Buyers, Calendar, Conditions, History, Knowledge, Regime, Season
+
+_ARMS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What a trial is held on.
+
+    Attributes:
+        regime: what a seller knows of new listings. families: demand families, drawn evenly.
+        conditions: of the new listings' season. text_share: as `Buyers.from_history`.
+        known: listings priced before, at most; new: listings evaluated, at most.
+        known_share: share of the product families that is known. warm_days: days the known
+            listings are priced for before the new ones arrive.
+    """
+
+    regime: Regime
+    families: tuple[str, ...] = FAMILIES[:3]
+    conditions: Conditions = field(default_factory=Conditions)
+    text_share: float = 0.5
+    known: int = 1500
+    new: int = 400
+    known_share: float = 0.8
+    warm_days: int = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """A market drawn from one seed: the same for every seller.
+
+    Attributes:
+        buyers, knowledge: of all listings, known and new. known, new: their rows, int64.
+        calendar: seasonality and arrivals.
+    """
+
+    market: Market
+    seed: int
+    buyers: Buyers
+    knowledge: Knowledge
+    calendar: Calendar
+    known: Ints
+    new: Ints
+
+    def season(self, rows: Ints, conditions: Conditions) -> Season:
+        """A season of some of the listings, each from its recorded day of arrival on."""
+        return Season(
+            self.buyers.take(rows),
+            conditions,
+            calendar=self.calendar,
+            first_date=self.calendar.arrival[rows],
+            objective="revenue" if self.market.regime == "text" else "profit",
+        )
+
+
+def stage(history: History, vectors: npt.NDArray[np.float32], market: Market, seed: int) -> Stage:
+    """Draw buyers and split listings by product family; everything follows from the seed.
+
+    Args:
+        vectors: embeddings of `history.listings`, of unit length, float32 (n, d).
+
+    Raises:
+        ValueError: as `Buyers.from_history`, `History.split` and `Knowledge.of`.
+    """
+    buyers = Buyers.from_history(
+        history, seed, families=market.families, text_share=market.text_share
+    )
+    past, coming = history.split(market.known_share, seed)
+    place = {name: row for row, name in enumerate(history.listings["listing_id"].to_list())}
+    stream = np.random.default_rng((seed, 1))
+    known, new = (
+        np.sort(stream.permutation([place[name] for name in part.listings["listing_id"]])[:most])
+        for part, most in ((past, market.known), (coming, market.new))
+    )
+    is_known, is_new = (np.isin(np.arange(len(buyers)), rows) for rows in (known, new))
+    knowledge = Knowledge.of(history, buyers, market.regime, vectors, is_known, is_new, _ARMS)
+    return Stage(market, seed, buyers, knowledge, Calendar.from_history(history), known, new)

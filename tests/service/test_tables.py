@@ -1,0 +1,72 @@
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+
+import markets
+from service.tables import TableError, listing_items, sales
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NOON_US = int(NOON.timestamp() * 1_000_000)
+
+
+def test_there_is_one_class_of_errors_and_one_way_to_read() -> None:
+    import service.tables
+
+    assert service.tables.TableError is markets.TableError
+    assert service.tables.read_table is markets.read_table
+
+
+def test_rows_become_listings_with_numbers_where_they_are_numbers() -> None:
+    table = pl.DataFrame(
+        {
+            "listing_id": [17, 18],
+            "title": ["mug", "bowl"],
+            "unit_cost": [" 2.5 ", "cheap"],
+            "attributes": ['{"colour": "red"}', "no json"],
+            "brand": ["", None],
+        }
+    )
+    assert listing_items(table) == [
+        {"listing_id": "17", "title": "mug", "unit_cost": 2.5, "attributes": {"colour": "red"}},
+        {"listing_id": "18", "title": "bowl", "unit_cost": "cheap", "attributes": "no json"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        NOON,
+        NOON.replace(tzinfo=None),
+        "2026-01-31T12:00:00Z",
+        "2026-01-31 12:00",
+        "2026-01-31T12:00",
+    ],
+)
+def test_times_are_utc_in_every_shape(at: object) -> None:
+    table = pl.DataFrame({"listing_id": ["a"], "at": [at], "price": [5.0], "units": [1]})
+    found = sales(table, {"a"})
+    assert found.errors == []
+    assert found.at_us.tolist() == [NOON_US]
+
+
+def test_days_are_midnight_and_the_rest_is_named() -> None:
+    table = pl.DataFrame(
+        {
+            "listing": ["a", "z"],
+            "date": [date(1970, 1, 2)] * 2,
+            "price": ["5", "5"],
+            "units": [1, 1],
+        }
+    )
+    found = sales(table, {"a"})
+    assert found.at_us.tolist() == [86_400_000_000]
+    assert [(e.index, e.field) for e in found.errors] == [(1, "listing_id")]
+    with pytest.raises(TableError, match="no column units among listing_id, at, price"):
+        sales(table.drop("units"), {"a"})
+
+
+def test_extra_columns_of_a_history_are_passed_over() -> None:
+    history = markets.load_catalogue()
+    table = history.sales.head(3).with_columns(pl.lit("web").alias("channel"))
+    assert len(sales(table, set(history.listings["listing_id"])).listing_id) == 3
