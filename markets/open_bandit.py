@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from markets.checks import Rule, number_fix, sift, time_fix, to_numbers, to_text, to_times
+from markets.checks import Rule, number_fix, sift, to_numbers, to_text, to_times
 from markets.tables import choose_columns, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -99,7 +99,8 @@ def read_open_bandit(path: str | Path, *, tolerance: float = 0.02) -> OpenBandit
 def _rules() -> list[Rule]:
     item, position = pl.col("item_id"), pl.col("position")
     chance = pl.col("propensity_score")
-    rules = [Rule("timestamp cannot be read", "timestamp", pl.col("timestamp").is_null(), time_fix)]
+    unread, advice = pl.col("timestamp").is_null(), "write all dates as 2026-01-31T12:00:00Z"
+    rules = [Rule("timestamp cannot be read", "timestamp", unread, advice)]
     rules += [
         Rule(f"{name} cannot be read", name, pl.col(name).is_null(), number_fix)
         for name in _NUMBERS

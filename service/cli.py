@@ -228,6 +228,40 @@ def replay(home: Home = None) -> None:
         _fail("the snapshot and the log disagree: delete the home's snapshots folder")
 
 
+@app.command()
+def evaluate(
+    policy: Annotated[str, typer.Option(help="Target policy, such as greedy; see docs.")],
+    log: Annotated[
+        str | None,
+        typer.Option(help="SQLAlchemy URL of the log. Default: the one that the home uses."),
+    ] = None,
+    home: Home = None,
+    currency: Annotated[
+        str | None, typer.Option(help="ISO 4217 code; needed if the log has several.")
+    ] = None,
+    markup: Annotated[float, typer.Option(help="Price over unit cost, of cost-plus.")] = 2.0,
+    bca: Annotated[bool, typer.Option("--bca", help="Bootstrap intervals: slow.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+) -> None:
+    """Estimate from the log what another policy would have earned; the service may be running."""
+    import json
+
+    from evaluation.logged import Unanswerable
+    from service.evaluate import report
+    from service.evaluation_report import show
+
+    url = _settings(home, database_url=log).url
+    try:
+        found = report(url, policy, currency, markup, "bca" if bca else "student")
+    except Unanswerable as refusal:
+        if as_json:
+            typer.echo(json.dumps({"policy": policy, "refused": refusal.reasons}, indent=1))
+        _fail("\n".join(f"cannot be answered: {reason}" for reason in refusal.reasons))
+    except ValueError as error:
+        _fail(str(error))
+    typer.echo(json.dumps(found, indent=1)) if as_json else show(found)
+
+
 def _settings(home: Path | None, **given: object) -> Any:
     from pydantic import ValidationError
 

@@ -1,0 +1,44 @@
+"""An evaluation as a table in the terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print what `service.evaluate.report` found."""
+    console, weights = Console(), found["weights"]
+    console.print(
+        f"{found['policy']} on {found['decisions']} decisions, {found['impressions']} impressions; "
+        f"{found['currency']} of profit per 1,000 impressions, intervals of {found['level']:.0%}"
+    )
+    for reason, count in found["left_out"].items():
+        if count:
+            console.print(f"left out: {count} {reason}")
+    table = Table("estimator", "earns", "interval", "gain", "interval")
+    logged = found["logged"]
+    table.add_row("(the log)", _money(logged["value"]), _range(logged), "", "")
+    for name, estimate in found["estimates"].items():
+        value, gain = estimate["value"], estimate["gain"]
+        mark = "*" if estimate["left_out"] else ""
+        table.add_row(
+            name + mark, _money(value["value"]), _range(value), _money(gain["value"]), _range(gain)
+        )
+    console.print(table)
+    for name, estimate in found["estimates"].items():
+        if estimate["left_out"]:
+            console.print(f"* {name}: the interval leaves out {estimate['left_out']}")
+    console.print(
+        f"effective sample size {weights['effective']:.0f} of {weights['groups']} draws; weights: "
+        f"mean {weights['mean']:.3f} ± {weights['mean_se']:.3f}, largest {weights['largest']:.1f}; "
+        f"the heaviest draw has {weights['largest_share']:.1%} of their sum"
+    )
+
+
+def _money(value: float) -> str:
+    return f"{1000 * value:.2f}"
+
+
+def _range(interval: dict[str, float]) -> str:
+    return f"{_money(interval['low'])} … {_money(interval['high'])}"

@@ -1,0 +1,259 @@
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from evaluation.estimators import ESTIMATORS
+from evaluation.logged import Unanswerable
+from evaluation.targets import TARGETS
+from service.app import create_app
+from service.cli import app
+from service.evaluate import NO_CHOICE, NO_OUTCOME, LogUnreadable, read_draws, report
+from service.log import Log
+from service.settings import Settings
+
+REFERENCES = {"item 0": 6.0, "item 1": 300.0, "item 2": 20.0}
+TITLES = ("red ceramic mug", "oak dining table", "wool winter scarf")
+LISTINGS = [
+    {
+        "listing_id": listing_id,
+        "title": title,
+        "currency": "GBP",
+        "reference_price": reference,
+        "unit_cost": reference / 2,
+    }
+    for (listing_id, reference), title in zip(REFERENCES.items(), TITLES, strict=True)
+]
+
+
+@dataclass
+class Traded:
+    """A service that drew 600 prices almost evenly and knows what 540 of them sold."""
+
+    settings: Settings
+    decisions: list[dict[str, Any]]
+    client: TestClient
+
+
+def post(client: TestClient, path: str, **body: Any) -> Any:
+    response = client.post(path, json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def outcome(decision: dict[str, Any]) -> dict[str, Any]:
+    """A thousand impressions; demand falls by a factor e with each reference price paid."""
+    share = 0.5 * np.exp(-decision["price"] / REFERENCES[decision["listing_id"]])
+    return {
+        "decision_id": decision["decision_id"],
+        "outcome_id": "1",
+        "impressions": 1000,
+        "units": int(1000 * share),
+    }
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory: pytest.TempPathFactory, embeddings: Path) -> Iterator[Traded]:
+    settings = Settings(
+        home=tmp_path_factory.mktemp("home"), embeddings=embeddings, temperature=10.0, arms=6
+    )
+    here = "http://127.0.0.1"
+    with TestClient(create_app(settings), here, client=("127.0.0.1", 1)) as client:
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.01)
+        post(client, "/v1/listings", listings=LISTINGS)
+        requests = [{"listing_id": name} for name in REFERENCES] * 200
+        decisions = post(client, "/v1/prices", requests=requests)["decisions"]
+        post(client, "/v1/outcomes", outcomes=[outcome(d) for d in decisions[:540]])
+        yield Traded(settings, decisions, client)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'log.sqlite3'}"
+    Log(url).close()
+    return url
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, ["evaluate", *words])
+
+
+def test_the_logged_policy_is_worth_what_it_earned(traded):
+    found = report(traded.settings.url, "logged")
+    known = traded.decisions[:540]
+    profit = sum(
+        outcome(d)["units"] * (d["price"] - REFERENCES[d["listing_id"]] / 2) for d in known
+    )
+    assert found["decisions"] == 540
+    assert found["impressions"] == 540_000
+    assert found["left_out"][NO_OUTCOME] == 60
+    assert found["logged"]["value"] == pytest.approx(profit / 540_000)
+    for name in ("ips", "snips"):
+        assert found["estimates"][name]["value"]["value"] == pytest.approx(profit / 540_000)
+        assert found["estimates"][name]["gain"]["se"] < 1e-9
+    for name in ("dr", "sndr"):
+        gain = found["estimates"][name]["gain"]
+        # the model's share of the estimate depends on the draws; off by 4 once in 16,000 runs
+        assert abs(gain["value"]) < 4 * gain["se"]
+    assert found["weights"]["effective"] == pytest.approx(540)
+
+
+@pytest.mark.statistical
+def test_estimates_agree_with_what_a_policy_would_have_earned(traded):
+    """Demand is as in `outcome`, so the truth is known. Wrong once in 5,000 runs."""
+    for name, arm in (("middle", lambda d: (len(d["ladder"]) - 1) // 2), ("dearest", lambda d: -1)):
+        found = report(traded.settings.url, name)
+        earned = []
+        for d in traded.decisions[:540]:
+            price = d["ladder"][arm(d)]
+            units = outcome({**d, "price": price})["units"]
+            earned.append(units * (price - REFERENCES[d["listing_id"]] / 2) / 1000)
+        for estimator in ("snips", "dr"):
+            value = found["estimates"][estimator]["value"]
+            assert abs(value["value"] - np.mean(earned)) < 4.5 * value["se"]
+
+
+@pytest.mark.parametrize("policy", TARGETS)
+def test_every_policy_prices_the_logged_ladders(traded, policy):
+    draws = read_draws(traded.settings.url)
+    target = TARGETS[policy](draws.menus, 1.6)
+    draws.logged.check_target(target)
+    assert (target[~draws.menus.there] == 0).all()
+
+
+def test_a_family_is_one_draw_and_what_tells_nothing_is_left_out(traded):
+    client = traded.client
+    family = [{**LISTINGS[0], "listing_id": f"twin {i}", "family": "twins"} for i in range(3)]
+    post(client, "/v1/listings", listings=family)
+    before = read_draws(traded.settings.url)
+    requests = [{"listing_id": f"twin {i}", "unit": "a"} for i in range(3)]
+    twins = post(client, "/v1/prices", requests=requests)["decisions"]
+    still = post(client, "/v1/prices", requests=[{"listing_id": "item 0"}], explore=False)
+    told = [
+        {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 10, "units": 0}
+        for d in [*twins, *still["decisions"]]
+    ]
+    post(client, "/v1/outcomes", outcomes=told)
+    after = read_draws(traded.settings.url)
+    assert len(after.logged) - len(before.logged) == 3
+    assert after.logged.groups.max() - before.logged.groups.max() == 1
+    # one score for all members: a family's price is chosen by what all of them expect
+    assert (np.diff(after.menus.score[-3:], axis=0) == 0).all()
+    assert after.left_out[NO_CHOICE] - before.left_out[NO_CHOICE] == 1
+
+
+def test_the_command_prints_every_estimator_while_the_service_runs(traded):
+    result = run("--policy", "uniform", "--home", str(traded.settings.home))
+    assert result.exit_code == 0, result.output
+    for name in ESTIMATORS:
+        assert name in result.output
+    assert "effective sample size" in result.output
+    assert f"{NO_OUTCOME}" in result.output
+
+
+def test_the_command_prints_json(traded):
+    result = run("--policy", "uniform", "--bca", "--json", "--log", traded.settings.url)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["estimates"].keys() == ESTIMATORS.keys()
+    assert found["currency"] == "GBP"
+
+
+def test_the_log_is_only_read(traded):
+    path = Path(traded.settings.home / "log.sqlite3")
+    with sqlite3.connect(path) as conn:
+        before = conn.execute("PRAGMA data_version").fetchone()
+        report(traded.settings.url, "uniform")
+        assert conn.execute("PRAGMA data_version").fetchone() == before
+
+
+def test_an_unknown_policy_is_refused_with_those_known(traded):
+    result = run("--policy", "optimal", "--log", traded.settings.url)
+    assert result.exit_code == 1
+    assert "policy is 'optimal': give one of logged, greedy" in result.stderr
+
+
+def test_a_markup_below_zero_is_refused(traded):
+    with pytest.raises(ValueError, match="markup is -1"):
+        report(traded.settings.url, "cost-plus", markup=-1)
+
+
+def test_a_missing_log_is_named(tmp_path):
+    result = run("--policy", "greedy", "--home", str(tmp_path / "nowhere"))
+    assert result.exit_code == 1
+    assert "nowhere" in result.stderr
+    assert "no log there" in result.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_another_database_is_no_log(tmp_path):
+    sqlite3.connect(tmp_path / "other.db").close()
+    (tmp_path / "other.db").write_bytes(b"not a database, but long enough to look like a file" * 9)
+    with pytest.raises(LogUnreadable, match="cannot be read as this service's log"):
+        report(f"sqlite:///{tmp_path / 'other.db'}", "greedy")
+
+
+@pytest.mark.parametrize("url", ["log.sqlite3", "nosuch://host/db"])
+def test_what_is_no_url_is_refused_with_examples(url):
+    with pytest.raises(LogUnreadable, match=r"--log is no URL .* give one such as sqlite:////"):
+        report(url, "greedy")
+
+
+def test_an_empty_log_is_refused(empty):
+    with pytest.raises(Unanswerable, match="holds no decision"):
+        report(empty, "greedy")
+
+
+def test_few_decisions_without_outcomes_are_refused_in_words_and_json(shop):
+    shop.register(*LISTINGS)
+    decided = shop.decide(*({"listing_id": name} for name in REFERENCES))
+    with pytest.raises(Unanswerable, match="none of 3 decisions has an outcome"):
+        report(shop.settings.url, "greedy")
+    shop.report(*(outcome(d) for d in decided))
+    result = run("--policy", "uniform", "--json", "--log", shop.settings.url)
+    assert result.exit_code == 1
+    assert "of 3 draws, below 30" in json.loads(result.stdout)["refused"][0]
+    assert "cannot be answered: the effective sample size" in result.stderr
+
+
+def test_several_currencies_are_not_summed(shop):
+    yen = {**LISTINGS[1], "listing_id": "yen", "currency": "JPY"}
+    costless = {k: v for k, v in LISTINGS[2].items() if k != "unit_cost"}
+    shop.register(LISTINGS[0], yen, costless)
+    decided = shop.decide({"listing_id": "item 0"}, {"listing_id": "yen"}, {"listing_id": "item 2"})
+    shop.report(
+        *(
+            {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 9, "units": 3}
+            for d in decided
+        )
+    )
+    with pytest.raises(Unanswerable, match=r"GBP \(2 decisions\), JPY \(1 decisions\)"):
+        read_draws(shop.settings.url)
+    with pytest.raises(Unanswerable, match="no decision in 'EUR' has an outcome"):
+        read_draws(shop.settings.url, "EUR")
+    draws = read_draws(shop.settings.url, "JPY")
+    # minor units of the yen are yen; 3 of 9 bought at price less cost
+    assert draws.logged.reward[0] == pytest.approx((decided[1]["price"] - 150) / 3)
+    revenue = read_draws(shop.settings.url, "GBP")
+    assert decided[2]["price"] / 3 in revenue.logged.reward
+    with pytest.raises(Unanswerable, match="1 of 2 decisions have no unit cost"):
+        report(shop.settings.url, "cost-plus", "GBP")
+
+
+def test_a_log_in_postgresql_is_read(shop_at, postgresql):
+    with shop_at(database_url=postgresql(), temperature=10.0) as shop:
+        shop.register(*LISTINGS)
+        decided = shop.decide(*({"listing_id": name} for name in list(REFERENCES) * 20))
+        shop.report(*(outcome(d) for d in decided))
+        found = report(shop.settings.url, "logged")
+    assert found["decisions"] == 60
+    assert found["estimates"]["ips"]["value"]["value"] == pytest.approx(found["logged"]["value"])
