@@ -11,10 +11,19 @@ from typing import Any
 
 import polars as pl
 import pytest
+from test_open_bandit import small as impressions
 from test_orange_juice import small
+from test_price_experiment import small as offers
 
 import markets
-from markets import TableError, read_online_retail, read_orange_juice, read_sales_table
+from markets import (
+    TableError,
+    read_online_retail,
+    read_open_bandit,
+    read_orange_juice,
+    read_price_experiment,
+    read_sales_table,
+)
 
 ROWS = 200
 
@@ -97,9 +106,22 @@ LOADERS = {
         date=None,
         key=("store", "brand", "week"),
     ),
+    "read_open_bandit": Loader(
+        read_open_bandit,
+        impressions(ROWS).cast(pl.String),
+        number="click",
+        price="propensity_score",
+        date="timestamp",
+    ),
+    "read_price_experiment": Loader(
+        read_price_experiment,
+        offers(ROWS).cast(pl.String),
+        number="wave",
+        price="offered_monthly_rate",
+        date=None,
+        key=("row",),
+    ),
 }
-# Loaders whose entry is still to be written.
-LATER = {"read_open_bandit", "read_price_experiment"}
 each_loader = pytest.mark.parametrize("loader", LOADERS.values(), ids=LOADERS.keys())
 
 
@@ -112,7 +134,7 @@ def names(message: str, column: str, row: int, cell: str) -> None:
 
 def test_every_loader_is_here() -> None:
     public = {name for name in markets.__all__ if name.startswith("read_")}
-    assert public - LATER - {"read_table"} == LOADERS.keys()
+    assert public - {"read_table"} == LOADERS.keys()
 
 
 @each_loader
@@ -230,6 +252,9 @@ def test_rows_that_occur_twice_are_reported_or_counted_twice(
             loader.read(tmp_path / "b.csv")
     else:
         once = loader.read(loader.write(tmp_path / "once.csv"))
+        if not hasattr(read, "sales"):  # a row an event: twice is two
+            assert len(read) == len(once) + 2
+            return
         more = loader.sound[loader.number][:2].cast(pl.Int64).sum()
         assert read.sales["units"].sum() == once.sales["units"].sum() + more
         assert read.sales.height == once.sales.height
