@@ -99,10 +99,12 @@ class Buyers:
             text_share: share of the spread of elasticities that texts explain, in [0, 1].
 
         Raises:
-            ValueError: a listing has no sales row, so that its price level is unknown; an unknown
-                family; a share outside [0, 1].
+            ValueError: no listings, or one without a sales row, so that its price level is
+                unknown; an unknown family; a share outside [0, 1].
         """
         numbers = _numbers(families)
+        if not history.listings.height:
+            raise ValueError("the history has no listings")
         record = levels(history)
         n = record.height
         of_value, of_elasticity, of_family, of_conversion, of_margin, of_cluster, of_choke = (

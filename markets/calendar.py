@@ -22,9 +22,10 @@ class Calendar:
     """Seasonality and arrivals as recorded.
 
     Attributes:
-        weekday: share of a week's units on Monday ... Sunday, times seven, float64 (7,).
-        month: units a day in January ... December against their mean, float64 (12,); 1 where the
-            record has no such month.
+        weekday: units a day on Monday ... Sunday against their mean, float64 (7,); all 1 where a
+            record knows one weekday only, as one by weeks does.
+        month: units a day in January ... December against the mean of the months on record,
+            float64 (12,); 1 where the record has no such month.
         arrival: first recorded sale of each listing, days since 1970, int64 (n,).
     """
 
@@ -34,7 +35,7 @@ class Calendar:
 
     @classmethod
     def from_history(cls, history: History) -> Calendar:
-        """Read off a record. Factors are held within [0.2, 3] and have a mean of 1."""
+        """Read off a record. Factors are held within [0.2, 3], then scaled to a mean of 1."""
         days = (
             history.sales.group_by(pl.col("at").dt.date().alias("date"))
             .agg(pl.col("units").sum())
@@ -69,13 +70,15 @@ class Calendar:
 def _factors(days: pl.DataFrame, column: str, count: int, absent: float | None) -> Floats:
     """Mean units a day of each value of `column`, 1 ... count, over the mean of these."""
     means = days.group_by(column).agg(pl.col("units").mean())
+    if means.height < 2:
+        return np.ones(count)
     factors = np.full(count, np.nan)
     factors[means[column].to_numpy().astype(np.int64) - 1] = means["units"].to_numpy()
     if absent is not None:
         factors = np.nan_to_num(factors, nan=absent)
-    mean = np.nanmean(factors) if not np.isnan(factors).all() else 0.0
+    mean = np.nanmean(factors)
     if not mean > 0.0:
         return np.ones(count)
-    held = np.clip(np.nan_to_num(factors / mean, nan=1.0), _LEAST, _MOST)
-    normed: Floats = held / held.mean()
+    held = np.clip(factors / mean, _LEAST, _MOST)
+    normed: Floats = np.nan_to_num(held / np.nanmean(held), nan=1.0)
     return normed

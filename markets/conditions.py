@@ -14,12 +14,13 @@ class Conditions:
     Attributes:
         days: length of the season; unsold stock is worth nothing after it.
         competitors: weight of a rival's price in what buyers think right, in [0, 1): value
-            becomes value^(1 - w) rival^w. A rival starts within 15 % of the value and draws a new
-            price on one day in ten.
+            becomes value^(1 - w) rival^w. A rival's price is the value of its day times
+            lognormal(0, 0.15); a new one is drawn on one day in ten.
         promotions: probability that a promotion begins on a day; for three days conversion is
-            half as high again. Sellers see that it is on.
-        shocks: standard deviation of the log of a day's conversion.
-        drift: standard deviation of a day's step of the log of the value, a random walk.
+            half as high again, up to 0.9. Sellers see that it is on.
+        shocks: standard deviation of the log of a day's conversion, which is cut at 0.9.
+        drift: standard deviation of a day's step of the log of the value, a random walk whose first
+            step is taken before the first day.
         turn: factor on the elasticity, from `turn_day` on, of a share `turn_share` of listings.
         turn_day: day of the turn; None for none.
         turn_share: share of the listings that turn, in [0, 1].
@@ -29,7 +30,8 @@ class Conditions:
             2 (losses weigh more; m is smoothed with weight 0.8 on the past).
         stock: fewest and most units a listing starts with, drawn evenly; None for no end.
         prompt: share of a day's units reported that day.
-        delay: mean days until the rest is reported, at least 1.
+        delay: mean days until the rest of a day, all at once, is reported, at least 1; geometric.
+            What comes after the season is never seen.
         lost: share of listing-days whose rest is never reported.
         group: listings that are substitutes: consecutive rows. 1 for none.
         nest: independence of substitutes, in (0, 1]: 1 leaves them to compete only with not
@@ -37,7 +39,7 @@ class Conditions:
             with simulation", 2009, equations 4.4 and 4.5.
 
     Raises:
-        ValueError: a value outside its range.
+        ValueError: a value outside its range, or a count that is not whole.
     """
 
     days: int = 30
@@ -61,8 +63,18 @@ class Conditions:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} must lie in [{low}, {high}], not {value}")
-        if self.stock is not None and not 0 <= self.stock[0] <= self.stock[1]:
-            raise ValueError(f"stock must be (fewest, most), 0 <= fewest <= most, not {self.stock}")
+        for name in ("days", "group", "turn_day", "stock"):
+            value = getattr(self, name)
+            for count in value if isinstance(value, tuple) else (value,):
+                if count is not None and not float(count).is_integer():
+                    raise ValueError(f"{name} must be whole, not {value}")
+        if self.stock is not None and not (
+            len(self.stock) == 2 and 0 <= self.stock[0] <= self.stock[1] <= _STOCK_MOST
+        ):
+            raise ValueError(
+                "stock must be (fewest, most), "
+                f"0 <= fewest <= most <= {_STOCK_MOST}, not {self.stock}"
+            )
         if self.turn_day is not None and self.turn_day < 0:
             raise ValueError(f"turn_day must be at least 0, not {self.turn_day}")
 
@@ -77,6 +89,7 @@ class Conditions:
         return f"{self.days} days" + "".join(f", {text}" for text in changed)
 
 
+_STOCK_MOST = 100_000_000
 _RANGES = (
     ("days", 1, 10_000),
     ("competitors", 0.0, 0.99),

@@ -47,7 +47,7 @@ def units_per_impression(
             lambda: conversion * (1.0 - e * x),
             lambda: np.where(ratio <= choke, conversion * np.power(ratio, -e), 0.0),
         )
-        present = [number for number in range(len(curves)) if (family == number).any()]
+        present = [number for number in range(len(curves)) if (family == number).any()] or [0]
         demand: Floats = np.select(
             [family == number for number in present], [curves[number]() for number in present]
         )
@@ -55,22 +55,26 @@ def units_per_impression(
     return cut
 
 
-def highest(gain: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
+def highest(
+    gain: Callable[[Floats], Floats], low: Floats, high: Floats, steps: int = _GOLDEN_STEPS
+) -> Floats:
     """Where in [low, high] a function with one peak is highest, (n,): a grid, then golden sections.
 
     Args:
-        gain: of arrays (n,) and (n, k), row by row. Beyond its peak it may fall off a cliff.
-        low, high: (n,).
+        gain: of arrays (n, k), row by row. Beyond its peak it may fall off a cliff.
+        low, high: (n,). steps: golden sections; what is left is 0.62^steps of a thirty-second of
+            the interval.
     """
     reach = high - low
     grid = low[:, None] + reach[:, None] * np.linspace(0.0, 1.0, _GRID)  # (n, _GRID)
     best = gain(grid).argmax(axis=1)
     left_end = low + reach * (np.maximum(best - 1, 0) / (_GRID - 1))
     right_end = low + reach * (np.minimum(best + 1, _GRID - 1) / (_GRID - 1))
-    for _ in range(_GOLDEN_STEPS):
+    for _ in range(steps):
         span = _GOLDEN * (right_end - left_end)
         left, right = right_end - span, left_end + span
-        rises = gain(left) < gain(right)
+        both = gain(np.stack([left, right], axis=1))  # (n, 2)
+        rises = both[:, 0] < both[:, 1]
         left_end, right_end = np.where(rises, left, left_end), np.where(rises, right_end, right)
     # the left end: at a cliff the right one lies beyond it
     return np.asarray(left_end)

@@ -54,7 +54,8 @@ class ListingEnv(gym.Env[Array, Any]):
     ## Action Space
     `Discrete(16)`, a rung of the ladder, cheapest first; `MultiDiscrete([16] * group)` where
     substitutes are priced together. The ladder reaches from 0.5 to 2 (`reference`), 0.4 to 3.2
-    (`cost`) or 0.15 to 3.2 (`text`) times the guessed price, not below cost.
+    (`cost`) or 0.15 to 3.2 (`text`) times the guessed price, not below cost and at least to twice
+    the cost.
 
     ## Observation Space
     `Box(-20, 20, (20 + d,), float32)`, or `(group, 20 + d)`; entries beyond are cut.
@@ -74,20 +75,30 @@ class ListingEnv(gym.Env[Array, Any]):
     | 20… | text | vector of the title |
 
     ## Rewards
-    Profit in currency units on the units reported that day (revenue in the `text` regime).
+    Profit in currency units on the units reported that day (revenue in the `text` regime), at the
+    prices of the days they were sold on; the sum over a group of substitutes.
 
     ## Starting State
-    The first day of a product drawn by the seed; no price yet, no sales yet.
+    The first day of a product drawn by the seed; no price yet, no sales yet. `reset` without a seed
+    goes on to the next product of the last seed, or begins with a seed of its own. Seeds are
+    integers of at least 0, and the same modulo 2^64 are the same.
 
     ## Episode End
     `terminated` after the last day where there is stock to be sold by then, `truncated` otherwise.
+    A season whose stock is sold out goes on to its last day.
+
+    ## Info
+    `reset`: `listing`, ids of the products. `step`, arrays (group,): `price`, `impressions`,
+    `units` (sold, reported or not), `expected` (expected gain given the impressions), and `best`
+    with `oracle`.
 
     ## Arguments
     - `regime`: "reference", "cost" or "text".
     - `conditions`: `markets.Conditions`; by default a season of 30 days without events.
     - `world`: a `markets.World` of the same regime; by default that of the shipped catalogue.
     - `families`: demand families of the default world.
-    - `oracle`: whether `info` tells `best`, the expected gain of the day's best price.
+    - `oracle`: whether `info` tells `best`, the expected gain, given the impressions, of the day's
+      best price; it looks neither at stock nor at days to come.
 
     ## References
     den Boer, "Dynamic pricing and learning", Surveys in Operations Research and Management Science
@@ -112,6 +123,7 @@ class ListingEnv(gym.Env[Array, Any]):
         self.observation_space, self.action_space = _spaces(self._course)
         self.render_mode, self._oracle = render_mode, oracle
         self._seed: int | None = None
+        self._episodes: Episodes | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -119,39 +131,32 @@ class ListingEnv(gym.Env[Array, Any]):
         """Begin the next episode of the seed, or the first of another."""
         super().reset(seed=seed)
         if seed is not None or self._seed is None:
-            self._seed = int(self.np_random.integers(_SEEDS)) if seed is None else seed
+            self._seed = int(self.np_random.integers(_SEEDS)) if seed is None else _seed(seed)
             self._number = -1
         self._number += 1
         self._episodes = Episodes(self._course, np.array([self._seed], np.uint64), self._number)
-        return self._seen(), {"listing": self._listing()}
+        names = self._course.world.history.listings["listing_id"]
+        return self._seen(), {"listing": [names[row] for row in self._episodes.rows.tolist()]}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Sell for a day."""
-        best = _best(self._episodes) if self._oracle else None
-        arms = np.asarray(action, np.int64).reshape(1, self._course.conditions.group)
-        reward, happened = self._episodes.step(arms)
+        reward, happened = _sold(self._episodes, action, 1, self._oracle)
         info = {name: values[0] for name, values in happened.items()}
-        if best is not None:
-            info["best"] = best[0] * info["impressions"]
-        over = self._episodes.season.done
-        by_date = self._episodes.season.stock is not None
+        season = _begun(self._episodes).season
+        over, by_date = season.done, season.stock is not None
         return self._seen(), float(reward[0]), over and by_date, over and not by_date, info
 
     def _seen(self) -> Array:
-        return self._episodes.observe().reshape(self.observation_space.shape or ())
-
-    def _listing(self) -> list[str]:
-        names = self._course.world.history.listings["listing_id"]
-        return [names[row] for row in self._episodes.rows.tolist()]
+        return _begun(self._episodes).observe().reshape(self.observation_space.shape or ())
 
 
 class ListingVectorEnv(VectorEnv[Array, Array, Array]):
     """`ListingEnv` for thousands of listings a step; see there.
 
-    Sub-environment i of `reset(seed=s)` is `ListingEnv` with seed s + i, to the last bit. All
-    episodes end on the same day and begin again at the next step, whose actions count for nothing
-    (`AutoresetMode.NEXT_STEP`). `info` has arrays (num_envs, group), and `listing` rows of the
-    catalogue.
+    Sub-environment i of `reset(seed=s)` is `ListingEnv` with seed s + i, to the last bit; a list
+    has a seed for each, None for one that goes on with its own. All episodes end on the same day
+    and begin again at the next step, whose actions count for nothing (`AutoresetMode.NEXT_STEP`).
+    `info` has arrays (num_envs, group), and `listing` rows of the catalogue.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
@@ -166,6 +171,8 @@ class ListingVectorEnv(VectorEnv[Array, Array, Array]):
         oracle: bool = False,
         render_mode: str | None = None,
     ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
         self.num_envs = num_envs
         self._course = _course(regime, conditions, world, families)
         self.single_observation_space, self.single_action_space = _spaces(self._course)
@@ -173,6 +180,7 @@ class ListingVectorEnv(VectorEnv[Array, Array, Array]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.render_mode, self._oracle = render_mode, oracle
         self._seeds: npt.NDArray[np.uint64] | None = None
+        self._episodes: Episodes | None = None
 
     def reset(
         self,
@@ -181,52 +189,79 @@ class ListingVectorEnv(VectorEnv[Array, Array, Array]):
         options: dict[str, Any] | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """Begin the next episodes of the seeds, or the first of others."""
-        if seed is not None or self._seeds is None:
-            self._seeds, self._number = self._drawn(seed), -1
+        if options and "reset_mask" in options:
+            raise ValueError("all episodes begin together: reset_mask is not supported")
+        given = self._given(seed)
+        super().reset(seed=None if isinstance(seed, Sequence) or seed is None else int(seed))
+        if self._seeds is None:
+            drawn = self.np_random.integers(_SEEDS, size=self.num_envs)
+            self._seeds = drawn.astype(np.uint64)
+            self._numbers = np.zeros(self.num_envs, np.uint64)
+        else:
+            self._numbers = self._numbers + np.uint64(1)
+        for row, own in enumerate(given):
+            if own is not None:
+                self._seeds[row], self._numbers[row] = own, 0
         return self._begin()
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Sell for a day, or begin again where the season is over."""
-        nothing = np.zeros(self.num_envs, np.bool_)
-        if self._episodes.season.done:
+        season = _begun(self._episodes).season
+        if season.done:
+            self._numbers = self._numbers + np.uint64(1)
             seen, info = self._begin()
+            nothing = np.zeros(self.num_envs, np.bool_)
             return seen, np.zeros(self.num_envs), nothing, nothing.copy(), info
-        best = _best(self._episodes) if self._oracle else None
-        shape = (self.num_envs, self._course.conditions.group)
-        reward, info = self._episodes.step(np.asarray(actions, np.int64).reshape(shape))
-        if best is not None:
-            info["best"] = best * info["impressions"]
-        over = np.full(self.num_envs, self._episodes.season.done)
-        by_date = self._episodes.season.stock is not None
+        reward, info = _sold(self._episodes, actions, self.num_envs, self._oracle)
+        over, by_date = np.full(self.num_envs, season.done), season.stock is not None
         return self._seen(), reward, over & by_date, over & (not by_date), info
 
-    def _drawn(self, seed: int | Sequence[int | None] | None) -> npt.NDArray[np.uint64]:
-        if isinstance(seed, int):
-            return np.uint64(seed) + np.arange(self.num_envs, dtype=np.uint64)
-        fresh = np.random.default_rng().integers(_SEEDS, size=self.num_envs).astype(np.uint64)
-        if seed is not None:
-            if len(seed) != self.num_envs:
-                raise ValueError(f"expected {self.num_envs} seeds, not {len(seed)}")
-            given = np.array([s is not None for s in seed])
-            fresh[given] = np.array([s for s in seed if s is not None], np.uint64)
-        return fresh
+    def _given(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        """A seed for each episode, None where it goes on with its own."""
+        if seed is None:
+            return [None] * self.num_envs
+        if not isinstance(seed, Sequence):
+            return [_seed(_seed(seed) + row) for row in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, not {len(seed)}")
+        return [None if own is None else _seed(own) for own in seed]
 
     def _begin(self) -> tuple[Array, dict[str, Any]]:
         assert self._seeds is not None
-        self._number += 1
-        self._episodes = Episodes(self._course, self._seeds, self._number)
+        self._episodes = Episodes(self._course, self._seeds, self._numbers)
         shape = (self.num_envs, self._course.conditions.group)
         return self._seen(), {"listing": self._episodes.rows.reshape(shape)}
 
     def _seen(self) -> Array:
-        return self._episodes.observe().reshape(self.observation_space.shape or ())
+        return _begun(self._episodes).observe().reshape(self.observation_space.shape or ())
 
 
-def _best(episodes: Episodes) -> Array:
-    """Expected gain per impression at the best prices of the day, (m, group)."""
-    season = episodes.season
-    gain = season.gain(season.best_prices())
-    return gain.reshape(-1, season.conditions.group)
+def _seed(seed: int) -> int:
+    """A seed modulo 2^64."""
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"a seed is an integer of at least 0, not {seed!r}")
+    return int(seed) % (1 << 64)
+
+
+def _begun(episodes: Episodes | None) -> Episodes:
+    if episodes is None:
+        raise gym.error.ResetNeeded("call reset before step")
+    return episodes
+
+
+def _sold(
+    episodes: Episodes | None, actions: Any, count: int, oracle: bool
+) -> tuple[Array, dict[str, Any]]:
+    """Rewards (count,) and what happened, (count, group) each, after a day at these actions."""
+    begun = _begun(episodes)
+    season, arms = begun.season, np.asarray(actions)
+    if arms.size == count * season.conditions.group:
+        arms = arms.reshape(count, season.conditions.group)
+    best = season.gain(season.best_prices()) if oracle and not season.done else None
+    reward, happened = begun.step(arms)
+    if best is not None:
+        happened["best"] = best.reshape(arms.shape) * happened["impressions"]
+    return reward, happened
 
 
 MARKETS: dict[str, dict[str, Any]] = {

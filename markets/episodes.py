@@ -95,19 +95,23 @@ class Episodes:
     An episode follows from its seed and number alone, whatever runs beside it.
 
     Args:
-        seeds: uint64 (m,). number: how many episodes went before with these seeds.
+        seeds: uint64 (m,). number: how many episodes went before with these seeds, at least 0,
+            for all of them or for each, (m,).
     """
 
-    def __init__(self, course: Course, seeds: npt.NDArray[np.uint64], number: int) -> None:
+    def __init__(
+        self, course: Course, seeds: npt.NDArray[np.uint64], number: int | npt.NDArray[np.uint64]
+    ) -> None:
         world, group = course.world, course.conditions.group
         with np.errstate(over="ignore"):
-            keys = chance.keys_of(seeds + np.uint64(number) * _EPISODE)
+            keys = chance.keys_of(seeds + np.asarray(number, np.uint64) * _EPISODE)
             members = np.arange(group, dtype=np.uint64) * _MEMBER
             of_members = chance.keys_of(keys[:, None] + members).ravel()
         drawn = chance.uniform(keys, _PRODUCT, 0) * len(world.buyers)
         self.rows = course.families[drawn.astype(np.int64)].ravel()  # (m * group,)
         self._course, self._knowledge = course, world.knowledge
-        self._first_date = world.calendar.arrival[self.rows]
+        # substitutes live in the days of the product drawn
+        self._first_date = np.repeat(world.calendar.arrival[self.rows[::group]], group)
         self.season = Season(
             replace(world.buyers.take(self.rows), keys=of_members),
             course.conditions,
@@ -125,7 +129,11 @@ class Episodes:
         """Sell for a day at the chosen rungs of the ladders.
 
         Args:
-            arms: int64 (m, group).
+            arms: integers (m, group), 0 for the lowest rung.
+
+        Raises:
+            ValueError: another shape, or no rung of the ladder.
+            RuntimeError: the season is over.
 
         Returns:
             Rewards (m,), currency units: the gain on the units reported this day. And what
@@ -133,6 +141,7 @@ class Episodes:
             not), `expected` (expected gain given the impressions).
         """
         season, rows = self.season, np.arange(self.rows.size)
+        self._check(arms)
         prices = self._ladders[rows, arms.ravel()]
         day = season.step(prices)
         paid = (prices - season.cost) * day.reported
@@ -171,6 +180,16 @@ class Episodes:
             seen[:, _STOCK] = np.log1p(season.stock)
         seen[:, _YESTERDAY] = np.clip(self._last, -HIGHEST, HIGHEST)
         return seen.reshape(-1, self._course.conditions.group, seen.shape[1]).copy()
+
+    def _check(self, arms: Ints) -> None:
+        group, rungs = self._course.conditions.group, self._ladders.shape[1]
+        shape = (self.rows.size // group, group)
+        if arms.shape != shape or arms.dtype.kind not in "iu":
+            raise ValueError(
+                f"expected integers of shape {shape}, not {arms.dtype} of shape {arms.shape}"
+            )
+        if arms.min() < 0 or arms.max() >= rungs:
+            raise ValueError(f"rungs are 0 to {rungs - 1}, not {arms.min()} to {arms.max()}")
 
     def _blank(self) -> npt.NDArray[np.float32]:
         """An observation with all that stays as it is, float32 (m * group, width)."""

@@ -41,7 +41,8 @@ class Knowledge:
         neighbours: most similar listings with a past, of another product family, int64 (n, 10).
         similarity: their cosines, (n, 10), NaN where there are fewer.
         guess: log price guessed, currency units, (n,). guess_sd: its standard deviation, (n,).
-        ladders: prices to choose from, currency units, rising, (n, arms).
+        ladders: prices to choose from, currency units, (n, arms), never below cost; rising, but
+            where minor units are coarse some repeat.
     """
 
     regime: Regime
@@ -90,8 +91,9 @@ class Knowledge:
         neighbours, similarity = nearest(vectors, past, _NEIGHBOURS, family)
         unlike = np.isnan(similarity)
         near_price = np.where(unlike, np.nan, np.log(charged)[neighbours])
-        near_cost = np.where(unlike, np.nan, np.log(cost)[neighbours])
-        near = (np.log(cost), near_price, near_cost, similarity)
+        log_cost = np.log(np.where(cost > 0.0, cost, np.nan))  # what is free says nothing
+        near_cost = np.where(unlike, np.nan, log_cost[neighbours])
+        near = (log_cost, near_price, near_cost, similarity)
         model = GuessModel.fit(Sources(np.log(charged), *near))
         told = buyers.recorded_price if regime == "reference" else np.full(n, np.nan)
         reference = np.where(new, told, charged)

@@ -52,8 +52,9 @@ class Reports:
         return known, _joined(self._due.pop(day, []))
 
     def _put_down(self, day: int, rest: Ints) -> None:
-        lasting = chance.uniform(self._keys, _LOST, day) >= self._conditions.lost
-        row = np.flatnonzero((rest > 0) & lasting)
+        row = np.flatnonzero(rest > 0)
+        if self._conditions.lost > 0.0:
+            row = row[chance.uniform(self._keys[row], _LOST, day) >= self._conditions.lost]
         # geometric on 1, 2, ... with the given mean
         stay = 1.0 - 1.0 / self._conditions.delay
         wait = np.ones(row.size, np.int64)

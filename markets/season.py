@@ -22,7 +22,7 @@ _PROMOTION_DAYS, _PROMOTION_LIFT = 3, 1.5
 _SMOOTHING, _LOSS = 0.8, 2.0
 _FELT_MOST = 700.0  # e to the power of more is no number
 _CONVERSION_MOST = 0.9
-_SWEEPS = 6
+_SWEEPS, _STEPS = 6, 30
 
 # What a number of `chance` is for; 1 and 2 are the buyers' own, 3 to 5 the reports'.
 _RIVAL_MOVE, _RIVAL_PRICE, _PROMOTION, _SHOCK, _DRIFT, _TURN, _STOCK = range(6, 13)
@@ -205,7 +205,10 @@ class Season:
                 total: Floats = self.gain(wide).reshape(-1, group, wide.shape[1]).sum(axis=1)
                 return np.asarray(total.reshape(tried.shape))
 
-            prices[rows] = highest(of_group, cost[rows], (cost + reach)[rows])
+            found = highest(of_group, cost[rows], (cost + reach)[rows], _STEPS)
+            # an offer with a thin margin may be worth most where nobody takes it
+            out = (cost + 2.0 * reach)[rows]
+            prices[rows] = np.where(of_group(out) > of_group(found), out, found)
         return prices
 
     def _alone(self, prices: Floats) -> Floats:

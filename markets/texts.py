@@ -24,7 +24,7 @@ def text_vectors(titles: Sequence[str]) -> npt.NDArray[np.float32]:
     titles give. An encoder's embeddings take their place where a policy has one.
     """
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
-    counts = words.fit_transform([title or "-" for title in titles])  # (n, words)
+    counts = words.fit_transform([title.strip() or "-" for title in titles])  # (n, words)
     dim = min(_DIM, counts.shape[0] - 1, counts.shape[1] - 1)
     if dim < 1:
         return np.ones((len(titles), 1), np.float32)

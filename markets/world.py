@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -61,7 +62,11 @@ class World:
         return cls(history, buyers, Calendar.from_history(history), knowledge)
 
 
+def shipped(regime: Regime, families: Sequence[str] = FAMILIES[:3]) -> World:
+    """The world of the shipped catalogue, made once for each regime and choice of families."""
+    return _shipped(regime, tuple(families))
+
+
 @cache
-def shipped(regime: Regime, families: tuple[str, ...] = FAMILIES[:3]) -> World:
-    """The world of the shipped catalogue."""
+def _shipped(regime: Regime, families: tuple[str, ...]) -> World:
     return World.of(load_catalogue(), regime, families=families)

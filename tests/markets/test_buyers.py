@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtri
 from small_histories import history_of
+from small_markets import buyers_of, shop_of
 
 from markets import FAMILIES, Buyers, load_catalogue, read_online_retail
+from markets.texts import clusters, text_vectors
 
 N = 3000
 RATIOS = np.linspace(0.0, 4.0, 81)
@@ -283,3 +286,74 @@ def test_buyers_of_the_real_file(online_retail_path: Path) -> None:
 def test_dearer_goods_are_never_priced_lower(buyers: Buyers) -> None:
     dearer = replace(buyers, unit_cost=buyers.unit_cost * 1.2)
     assert (dearer.clairvoyant() >= buyers.clairvoyant() - 1e-6).all()
+
+
+def share_explained(share: float, seed: int) -> float:
+    """Share of the variance of elasticities, on the scale of a normal, between clusters."""
+    history = shop_of(1200, kinds=40)
+    drawn = Buyers.from_history(history, seed, text_share=share)
+    at = ((-4.5, -2.6, -1.9, -1.2, -1.05), (0.0, 0.25, 0.5, 0.75, 1.0))
+    normal = ndtri(np.clip(np.interp(drawn.elasticity, *at), 1e-12, 1 - 1e-12))
+    cluster = clusters(text_vectors(history.listings["title"].to_list()))
+    size = np.bincount(cluster)
+    mean = np.bincount(cluster, normal) / np.maximum(size, 1)
+    within = ((normal - mean[cluster]) ** 2).sum() / (normal.size - (size > 0).sum())
+    return float(1 - within)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_texts_explain_the_stated_share_of_elasticities(share: float) -> None:
+    # False alarms: within-cluster variance at 4.5 standard errors, about 1e-5 each; seeded.
+    error = 4.5 * (1 - share) * (2 / 1100) ** 0.5 + 1e-9
+    assert abs(share_explained(share, 0) - share) < error
+
+
+def test_no_share_of_texts_keeps_the_old_draws() -> None:
+    history = shop_of(60)
+    plain, none = Buyers.from_history(history, 4), Buyers.from_history(history, 4, text_share=0.0)
+    some = Buyers.from_history(history, 4, text_share=0.5)
+    for name in Buyers.__slots__:
+        np.testing.assert_array_equal(getattr(plain, name), getattr(none, name))
+        if name not in ("elasticity", "conversion"):  # which is moved along the curve
+            np.testing.assert_array_equal(getattr(plain, name), getattr(some, name))
+    assert (plain.elasticity != some.elasticity).all()
+    assert ((some.elasticity >= -4.5) & (some.elasticity <= -1.05)).all()
+
+
+def test_families_are_those_asked_for() -> None:
+    history = shop_of(60)
+    for families in (("constant",), ("linear", "constant"), FAMILIES):
+        drawn = Buyers.from_history(history, 0, families=families)
+        assert {FAMILIES[number] for number in drawn.family} == set(families)
+    for wrong in ((), ("cubic",), ("logit", "")):
+        with pytest.raises(ValueError, match="expected names among logit"):
+            Buyers.from_history(history, 0, families=wrong)
+    for share in (-0.1, 1.1, np.nan):
+        with pytest.raises(ValueError, match="text_share must lie in"):
+            Buyers.from_history(history, 0, text_share=share)
+
+
+@pytest.mark.parametrize("cost_ratio", [0.0, 0.1, 0.9, 2.0])
+def test_the_clairvoyant_of_constant_buyers(cost_ratio: float) -> None:
+    e, choke = (a.ravel() for a in np.meshgrid([1.05, 2.0, 4.5], [1.8, 2.5, 4.0]))
+    edge = replace(
+        buyers_of(e.size, "constant", value=1.0, cost=cost_ratio), elasticity=-e, choke=choke
+    )
+    found = edge.clairvoyant()
+    best = edge.profit_per_impression(found)
+    grid = edge.profit_per_impression(np.ones((e.size, 1)) * np.linspace(0, 6, 60_001)).max(axis=1)
+    assert (best >= grid * (1 - 1e-6)).all()
+    # c e / (e - 1), or the choke where that comes first
+    inside = (cost_ratio > 0) & (cost_ratio * e / (e - 1) < choke) & (cost_ratio < choke)
+    inside &= edge.units_per_impression(found) < 1
+    np.testing.assert_allclose(found[inside], (cost_ratio * e / (e - 1))[inside], rtol=1e-6)
+
+
+def test_some_of_the_buyers_are_themselves(buyers: Buyers) -> None:
+    rows = np.array([7, 2, 2999])
+    few = buyers.take(rows)
+    assert len(few) == 3
+    np.testing.assert_array_equal(few.impressions(5), buyers.impressions(5)[rows])
+    np.testing.assert_array_equal(few.value, buyers.value[rows])
+    assert len(buyers.take(np.zeros(N, np.bool_))) == 0
