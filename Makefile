@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint serve bench clean
+.PHONY: install demo test lint serve bench benchmark clean
 
 install: .venv/installed
 
@@ -33,6 +33,12 @@ bench: install
 	$(BIN)/python benchmarks/linucb.py
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/serving.py
+
+# policies against a clairvoyant; DATA: recorded sales, the made-up catalogue if unset
+benchmark: install
+	mkdir -p build
+	$(BIN)/pricebandit benchmark $(if $(DATA),--data "$(DATA)") --home build/benchmark \
+		--json build/benchmark.json --html build/benchmark.html
 
 clean:
 	rm -rf .venv build dist *.egg-info pricebandit-demo

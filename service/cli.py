@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.benchmark_command import benchmark
+
 if TYPE_CHECKING:
     from service.pricebandit import Pricebandit
     from service.problems import ItemError
@@ -260,6 +262,9 @@ def evaluate(
     except ValueError as error:
         _fail(str(error))
     typer.echo(json.dumps(found, indent=1)) if as_json else show(found)
+
+
+app.command()(benchmark)
 
 
 def _settings(home: Path | None, **given: object) -> Any:
