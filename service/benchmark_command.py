@@ -20,7 +20,7 @@ Data = Annotated[
     Option(help="Online Retail, or a table of sales. Default: the shipped catalogue."),
 ]
 Currency = Annotated[str | None, Option(help="Of a table of sales that does not say: ISO 4217.")]
-Policies = Annotated[str, Option(help="Names separated by commas, or all.")]
+Policies = Annotated[str, Option(help="Names separated by commas, or own, peers, or all.")]
 Regimes = Annotated[str, Option(help="What is known of new listings: reference, cost, text.")]
 Families = Annotated[
     str | None,
@@ -59,7 +59,7 @@ def benchmark(
     ctx: typer.Context,
     data: Data = None,
     currency: Currency = None,
-    policies: Policies = "all",
+    policies: Policies = "own",
     regimes: Regimes = "all",
     families: Families = None,
     each_family: Each = False,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from evaluation.report import AGAINST
-from evaluation.sellers import SELLERS
+from evaluation.sellers import SELLERS, unavailable
+from evaluation.sellers.peers import PEERS
 from evaluation.stage import Market
 from markets import (
     FAMILIES,
@@ -41,6 +42,8 @@ class Asked:
     """What to run. Lists of names are comma-separated, "all" for all of them.
 
     Attributes:
+        policies: or "own", all but the peers of other packages, or "peers"; "all" leaves out
+            peers whose package is not installed.
         data: Online Retail or a table of sales; the shipped catalogue if None.
         currency: of a table of sales that does not say.
         families: mixed in one market, or with `each_family` one market each; None: all but
@@ -51,7 +54,7 @@ class Asked:
 
     data: Path | None = None
     currency: str | None = None
-    policies: str = "all"
+    policies: str = "own"
     regimes: str = "all"
     families: str | None = None
     each_family: bool = False
@@ -87,7 +90,7 @@ def plan(asked: Asked) -> Plan:
     for name, count, least in (*counts, ("warm days", asked.warm_days, 0)):
         if count < least:
             raise ValueError(f"{name} must be at least {least}, not {count}")
-    sellers = _chosen("policies", asked.policies, SELLERS)
+    sellers = _policies(asked.policies)
     markets = _markets(asked)
     seeds = tuple(range(asked.first_seed, asked.first_seed + asked.seeds))
     history = _read(asked.data, asked.currency)
@@ -120,6 +123,20 @@ def _chosen(what: str, given: str, valid: Collection[Name]) -> tuple[Name, ...]:
         wrong = f"does not know {', '.join(map(repr, unknown))}" if unknown else "is empty"
         raise ValueError(f"{what} {wrong}: choose among {', '.join(valid)}, or all")
     return tuple(of_name[name] for name in names)
+
+
+def _policies(given: str) -> tuple[str, ...]:
+    missing = unavailable()
+    own = tuple(name for name in SELLERS if name not in PEERS)
+    peers = tuple(name for name in PEERS if name not in missing)
+    groups = {"own": own, "peers": peers, "all": own + peers}
+    if groups.get(given):
+        return groups[given]
+    chosen = _chosen("policies", given, SELLERS) if given != "peers" else tuple(PEERS)
+    for name in chosen:
+        if name in missing:
+            raise ValueError(f"policies: {name} cannot be run: {missing[name]}")
+    return chosen
 
 
 def _markets(asked: Asked) -> dict[str, Market]:

@@ -1,0 +1,24 @@
+import pytest
+
+from evaluation.sellers import SELLERS
+from evaluation.sellers.peers import PEERS
+from service import benchmark_plan
+from service.benchmark_plan import Asked, plan
+
+
+def small(policies: str) -> Asked:
+    return Asked(policies=policies, regimes="cost", seeds=1, known=20, new=10)
+
+
+def test_policies_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tuple(name for name in SELLERS if name not in PEERS)
+    assert plan(small("own")).sellers == own
+    assert Asked().policies == "own"
+    monkeypatch.setattr(benchmark_plan, "unavailable", lambda: {"vw-cats": "it is not installed"})
+    assert plan(small("all")).sellers == own + tuple(name for name in PEERS if name != "vw-cats")
+    with pytest.raises(ValueError, match="vw-cats cannot be run: it is not installed"):
+        plan(small("fixed,vw-cats"))
+    monkeypatch.setattr(benchmark_plan, "unavailable", lambda: dict.fromkeys(PEERS, "no package"))
+    assert plan(small("all")).sellers == own
+    with pytest.raises(ValueError, match="vw-squarecb cannot be run: no package"):
+        plan(small("peers"))
