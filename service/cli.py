@@ -94,7 +94,9 @@ def demo(
 
 @app.command()
 def index(
-    catalog: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines, fields as columns.")],
+    catalog: Annotated[
+        Path, typer.Argument(help="CSV, Parquet, xlsx or JSON lines, fields in columns.")
+    ],
     home: Home = None,
 ) -> None:
     """Register a catalogue's listings and embed their texts."""
@@ -133,7 +135,7 @@ def import_(
     sales: Annotated[
         Path,
         typer.Argument(
-            help="CSV, Parquet or JSON lines: listing_id, at, price, units, impressions if known."
+            help="CSV, Parquet, xlsx or JSON lines: listing_id, at, price, units, impressions."
         ),
     ],
     home: Home = None,
