@@ -14,6 +14,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from evaluation import sellers
+from evaluation.sellers import peers
 from evaluation.sellers.fixed import Fixed
 from service.benchmark_plan import SCENARIOS, Asked, plan
 from service.cli import app
@@ -144,7 +145,7 @@ def test_an_empty_or_foreign_table_says_what_is_missing(tmp_path: Path) -> None:
 def test_markets_are_named_by_what_they_differ_in() -> None:
     usual = plan(Asked(seeds=1))
     assert list(usual.markets) == ["reference", "cost", "text"]
-    assert len(usual.sellers) == len(sellers.SELLERS)
+    assert set(usual.sellers) == sellers.SELLERS.keys() - peers.PEERS.keys()
     market = usual.markets["cost"]
     assert 300 < market.known < 519
     assert market.known + market.new <= 519

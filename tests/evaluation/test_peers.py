@@ -103,13 +103,16 @@ def test_a_good_price_is_found_where_there_is_little_noise(stages):
     for name in ("mabwiser-linucb-tuned", "cb-lints-tuned", "vw-squarecb-tuned"):
         need(name)
         seller, stream = SELLERS[name](knowledge, 1), np.random.default_rng(1)
+        earned = []
         for day in range(15):
             prices = seller.price(a_day(day, rows))
             arm = np.abs(ladders - prices[:, None]).argmin(axis=1)
             shown = np.full(rows.size, 200)
             units = stream.binomial(shown, chance[arm])
             seller.learn(Sales(np.full(rows.size, day), rows, prices, shown, units))
-        assert (prices * chance[arm]).sum() > 0.85 * worth, name
+            earned.append((prices * chance[arm]).sum() / worth)
+        # any rung at random earns 0.68
+        assert np.mean(earned[-5:]) > 0.85, name
 
 
 def a_day(day: int, rows: np.ndarray) -> Today:
