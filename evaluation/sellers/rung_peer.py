@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from evaluation.sellers.features import Journal
@@ -9,7 +11,7 @@ from evaluation.sellers.protocol import Floats, Ints, Sales, Today, rungs
 from markets import Knowledge
 
 
-class RungPeer:
+class RungPeer(ABC):
     """Scores every rung by a model of its own, and charges the best.
 
     Rungs mean nearly the same for every listing: multiples of its guessed price. The models are
@@ -28,13 +30,13 @@ class RungPeer:
         self._stream = np.random.default_rng(seed)
         self._fitted = False
 
+    @abstractmethod
     def fit(self, x: Floats, arm: Ints, reward: Floats) -> None:
         """Fit the arms to weighted contexts (m, d), rungs int64 (m,) and rewards (m,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, x: Floats) -> Floats:
         """Scores of contexts (m, d) at every rung, (m, k): optimistic, or drawn."""
-        raise NotImplementedError
 
     def price(self, today: Today) -> Floats:
         """Prices of the best rungs."""
