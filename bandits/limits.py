@@ -71,15 +71,15 @@ def _floor_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> ND
 def limits(
     per_major: NDArray[np.int64],
     *,
-    unit_cost: NDArray[np.float64],
-    min_price: NDArray[np.float64],
-    max_price: NDArray[np.float64],
-    minimum_advertised_price: NDArray[np.float64],
-    current_price: NDArray[np.float64],
-    max_step: NDArray[np.float64],
-    price_ending: NDArray[np.float64],
+    unit_cost: NDArray[np.float64] | None = None,
+    min_price: NDArray[np.float64] | None = None,
+    max_price: NDArray[np.float64] | None = None,
+    minimum_advertised_price: NDArray[np.float64] | None = None,
+    current_price: NDArray[np.float64] | None = None,
+    max_step: NDArray[np.float64] | None = None,
+    price_ending: NDArray[np.float64] | None = None,
 ) -> Limits:
-    """Limits from the seller's rules; every argument is (n,), NaN where unknown.
+    """Limits from the seller's rules; every argument is (n,), NaN where unknown, None if nowhere.
 
     Args:
         per_major: minor units per currency unit, int64.
@@ -88,6 +88,24 @@ def limits(
         price_ending: the part of a price after whole currency units, e.g. 0.99.
     """
     n = len(per_major)
+    rules = (
+        unit_cost,
+        min_price,
+        max_price,
+        minimum_advertised_price,
+        current_price,
+        max_step,
+        price_ending,
+    )
+    (
+        unit_cost,
+        min_price,
+        max_price,
+        minimum_advertised_price,
+        current_price,
+        max_step,
+        price_ending,
+    ) = (np.full(n, np.nan) if rule is None else rule for rule in rules)
     floors = np.zeros((n, len(GUARDRAILS)), np.int64)
     ceilings = np.full((n, len(GUARDRAILS)), UNLIMITED)
     column = GUARDRAILS.index

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,8 @@ def run(
     groups = [
         [Trial(market, seller, seed) for seller in sellers] for market in markets for seed in seeds
     ]
-    order = {trial: n for n, trial in enumerate(_in_order(markets, sellers, seeds))}
+    trials = [Trial(*names) for names in product(markets, sellers, seeds)]
+    order = {trial: n for n, trial in enumerate(trials)}
     walls: dict[str, list[float]] = defaultdict(list)
     runs: list[Run] = []
     failures: list[Failure] = []
@@ -181,14 +183,6 @@ class _Bench:
             self._stage = stage(self._history, self._vectors, market, trial.seed)
             self._drawn = (trial.market, trial.seed)
         return self._stage
-
-
-def _in_order(
-    markets: Mapping[str, Market], sellers: Mapping[str, Maker], seeds: Sequence[int]
-) -> list[Trial]:
-    return [
-        Trial(market, seller, seed) for market in markets for seller in sellers for seed in seeds
-    ]
 
 
 def _check(

@@ -62,9 +62,13 @@ class Calendar:
     def factor(self, date: Ints) -> Floats:
         """Impressions against the mean day's, (n,); `date` in days since 1970."""
         month = date.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
-        # 1970-01-01 was a Thursday
-        factor: Floats = self.weekday[(date + 3) % 7] * self.month[month]
+        factor: Floats = self.weekday[weekday(date)] * self.month[month]
         return factor
+
+
+def weekday(date: Ints) -> Ints:
+    """0 for Monday ... 6 for Sunday, int64 (n,); `date` in days since 1970."""
+    return (date + 3) % 7  # 1970-01-01 was a Thursday
 
 
 def _factors(days: pl.DataFrame, column: str, count: int, absent: float | None) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from markets import chance
+from markets.calendar import weekday
 from markets.conditions import Conditions
 from markets.demand import Floats, Ints
 from markets.season import Season
@@ -169,7 +170,7 @@ class Episodes:
         """What is known before today's prices are set, float32 (m, group, width)."""
         season, seen = self.season, self._seen
         date = self._first_date + season.day
-        week, year = 2 * np.pi * ((date + 3) % 7) / 7, 2 * np.pi * (date % _YEAR) / _YEAR
+        week, year = 2 * np.pi * weekday(date) / 7, 2 * np.pi * (date % _YEAR) / _YEAR
         today = [np.full(date.size, season.day / self._course.conditions.days)]
         today += [np.sin(week), np.cos(week), np.sin(year), np.cos(year)]
         seen[:, _TODAY] = np.stack(today, axis=1)

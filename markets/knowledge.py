@@ -113,19 +113,8 @@ class Knowledge:
 
 def _ladders(history: History, guess: Floats, cost: Floats, regime: Regime, arms: int) -> Floats:
     """Prices in equal ratios around the guess, floored at cost and rounded to minor units."""
-    n = guess.size
     per_major = minor_per_major(history.listings["currency"].to_list())
-    nothing = np.full(n, np.nan)
-    bounds = limits(
-        per_major,
-        unit_cost=cost,
-        min_price=nothing,
-        max_price=nothing,
-        minimum_advertised_price=nothing,
-        current_price=nothing,
-        max_step=nothing,
-        price_ending=nothing,
-    )
+    bounds = limits(per_major, unit_cost=cost)
     low, high = (guess * per_major * end for end in _ENDS[regime])
     # a cost far above the guess says that the guess was wrong
     ladder = geometric_ladders(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandits.features import TEXT_DIMENSIONS, reduce
-from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost
+from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost, places
 from markets import Knowledge
 
 CONTEXT = (
@@ -177,8 +177,7 @@ class Journal:
             np.add.at(total, rows, more)
         for day in np.unique(sales.day).tolist():
             number, of_day = self._start[day], np.flatnonzero(sales.day == day)
-            order = np.argsort(self._rows[number])
-            place = order[np.searchsorted(self._rows[number], rows[of_day], sorter=order)]
+            place = places(self._rows[number], rows[of_day])
             more = np.stack([shown[of_day], units[of_day], gain[of_day]], axis=1)
             np.add.at(self._sold[number], place, more)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.sellers.predictive import attributes
+from evaluation.sellers.attributes import attributes
 from evaluation.sellers.protocol import Floats, Ints, Sales, Today, rungs
-from evaluation.sellers.ucb1 import CONVERSION, ELASTICITY, Tally, earnings
+from evaluation.sellers.tally import CONVERSION, ELASTICITY, Tally, earnings
 from markets import Knowledge
 from markets.inventory import programme
 

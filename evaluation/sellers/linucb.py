@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.sellers.predictive import attributes, own_sales
-from evaluation.sellers.protocol import Floats, Ints, Sales, Today, rungs
-from evaluation.sellers.ucb1 import Tally, earnings
+from evaluation.sellers.attributes import attributes, own_sales
+from evaluation.sellers.protocol import Floats, Ints, Sales, Today, places, rungs
+from evaluation.sellers.tally import Tally, earnings
 from markets import Knowledge
+from markets.calendar import weekday
 
 
 class Ridge:
@@ -95,8 +96,7 @@ class LinUCB:
             if self._ridge is None:
                 self._ridge = Ridge(self._knowledge.ladders.shape[1], x.shape[1], self.ridge)
             of_day = np.flatnonzero(sales.day == day)
-            order = np.argsort(rows)
-            place = order[np.searchsorted(rows, sales.rows[of_day], sorter=order)]
+            place = places(rows, sales.rows[of_day])
             shown, units = (
                 column[of_day].astype(np.float64) for column in (sales.impressions, sales.units)
             )
@@ -113,7 +113,7 @@ class LinUCB:
             own,
             np.exp(own[:, 0]),
             today.promotion,
-            (today.date + 3) % 7 >= 5,
+            weekday(today.date) >= 5,
             np.nan_to_num(off),
             np.isfinite(off),
         )

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Context, Listings, Outcomes, Policy, Rules, limits
-from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost
+from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost, places
 from markets import Knowledge
 
 _MINOR = 100
@@ -40,8 +40,7 @@ class PriceBandit:
             rows, curve_sd, features, at = self._waiting[day]
             of_day = np.flatnonzero(sales.day == day)
             sold = sales.rows[of_day]
-            order = np.argsort(rows)
-            place = order[np.searchsorted(rows, sold, sorter=order)]
+            place = places(rows, sold)
             units = sales.units[of_day].astype(np.float64)
             price = sales.price[of_day]
             outcomes = Outcomes(
@@ -62,17 +61,8 @@ class PriceBandit:
     def _listings(self, today: Today) -> Listings:
         known, rows = self._knowledge, today.rows
         n = rows.size
-        nan, per_major = np.full(n, np.nan), np.full(n, _MINOR)
-        bounds = limits(
-            per_major,
-            unit_cost=known.unit_cost[rows],
-            min_price=nan,
-            max_price=nan,
-            minimum_advertised_price=nan,
-            current_price=nan,
-            max_step=nan,
-            price_ending=nan,
-        )
+        per_major = np.full(n, _MINOR)
+        bounds = limits(per_major, unit_cost=known.unit_cost[rows])
         context = Context(
             known.vectors[rows],
             np.zeros((n, known.vectors.shape[1]), np.float32),
@@ -81,7 +71,7 @@ class PriceBandit:
             known.guess_sd[rows],
             known.unit_cost[rows],
             today.rival,
-            nan,
+            np.full(n, np.nan),
             today.promotion.astype(np.float64),
             today.date * _DAY_US,
         )

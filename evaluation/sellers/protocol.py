@@ -83,3 +83,10 @@ def rungs(knowledge: Knowledge, rows: Ints, arms: Ints) -> Floats:
     """Prices of ladder rungs, (m,)."""
     prices: Floats = knowledge.ladders[rows, arms]
     return prices
+
+
+def places(rows: Ints, sought: Ints) -> Ints:
+    """Where each of `sought`, (m,), stands in `rows`, (n,), which holds it once: int64 (m,)."""
+    order = np.argsort(rows)
+    found: Ints = order[np.searchsorted(rows, sought, sorter=order)]
+    return found

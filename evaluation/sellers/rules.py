@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.sellers.protocol import Floats, Sales, Today
-from evaluation.sellers.ucb1 import Tally
+from evaluation.sellers.tally import Tally
 from markets import Knowledge
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.isotonic import isotonic_regression
 
-from evaluation.sellers.predictive import attributes
+from evaluation.sellers.attributes import attributes
 from evaluation.sellers.protocol import Floats, Sales, Today, rungs
-from evaluation.sellers.ucb1 import Tally, earnings
+from evaluation.sellers.tally import Tally, earnings
 from markets import Knowledge
 
 _GRID = 256

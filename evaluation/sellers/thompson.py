@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.sellers.protocol import Floats, Sales, Today, rungs
-from evaluation.sellers.ucb1 import Tally, arms, earnings
+from evaluation.sellers.tally import Tally, arms, earnings
 from markets import Knowledge
 
 

@@ -8,14 +8,15 @@ import pytest
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from evaluation.sellers import SELLERS, Sales, Seller, Today
+from evaluation.sellers.attributes import own_sales
 from evaluation.sellers.fitted_programme import Demand, FittedProgramme
 from evaluation.sellers.linucb import Ridge
 from evaluation.sellers.peers import PEERS
-from evaluation.sellers.predictive import own_sales
 from evaluation.sellers.rules import Rules
 from evaluation.sellers.semiparametric import index_slopes, survival
+from evaluation.sellers.tally import Tally, earnings
 from evaluation.sellers.thompson import posterior
-from evaluation.sellers.ucb1 import Tally, earnings, upper
+from evaluation.sellers.ucb1 import upper
 from evaluation.stage import Market, Stage, stage
 from evaluation.trial import Result, hold
 from markets import REGIMES, Conditions, Knowledge, load_catalogue
