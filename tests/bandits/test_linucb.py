@@ -1,3 +1,6 @@
+import sys
+from subprocess import Popen
+
 import numpy as np
 import pytest
 import torch
@@ -283,6 +286,176 @@ def test_a_restored_head_goes_on_as_if_nothing_had_happened():
 def test_statistics_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match="statistics of shape"):
         LinearUCB(DIM).restore(torch.zeros(shape[0]), torch.zeros(shape[1]), 0.0)
+
+
+# -- choosing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [1, 3, 400])  # few rows go through the root, many through L
+def test_the_choice_is_the_highest_mean_and_width(rows, dtype):
+    x, y, weight = observations(20, 200)
+    head = LinearUCB(DIM, dtype=dtype)
+    head.update(*tensors(x, y, weight))
+    queries = np.random.default_rng(21).normal(size=(rows, 5, DIM))
+    mean, width = closed_form(x, y, weight, 1.0, queries.reshape(-1, DIM))
+    wanted = (mean + 0.7 * width).reshape(rows, 5)
+    arms = head.choose(torch.as_tensor(queries), 0.7)
+    assert arms.shape == (rows,)
+    assert arms.dtype == torch.int64
+    got = np.take_along_axis(wanted, arms.numpy()[:, None], axis=1)[:, 0]
+    np.testing.assert_allclose(got, wanted.max(1), atol=1e-4)
+
+
+def test_several_heads_choose_among_themselves_for_one_row():
+    head = LinearUCB(2, groups=3)
+    x = torch.tensor([[1.0, 0.0]])
+    head.update(x, torch.tensor([5.0]), group=torch.tensor([1]))
+    assert head.choose(x, 0.0).tolist() == [1]
+    assert head.choose(x, 100.0).tolist() == [0]  # as wide as arm 2, and before it
+    repeated = head.score(x[:, None].expand(1, 3, 2))
+    torch.testing.assert_close(head.score(x).mean, repeated.mean)
+    torch.testing.assert_close(head.score(x).width, repeated.width)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_rows_one_by_one_stay_on_the_closed_form(groups):
+    # more rows than a solution is renewed by, with decisions in between
+    x, y, weight = observations(22, 1100)
+    group = np.random.default_rng(23).integers(0, groups, 1100)
+    queries = np.random.default_rng(24).normal(size=(7, groups, DIM))
+    head = LinearUCB(DIM, groups=groups)
+    head.prepare()
+    for i in range(1100):
+        one = slice(i, i + 1)
+        head.update(*tensors(x[one], y[one], weight[one]), group=torch.as_tensor(group[one]))
+        if i in (0, 400, 511, 512, 513, 1099):
+            scores = head.score(torch.as_tensor(queries))
+            for g in range(groups):
+                past = group[: i + 1] == g
+                part = (a[: i + 1][past] for a in (x, y, weight))
+                mean, width = closed_form(*part, 1.0, queries[:, g])
+                np.testing.assert_allclose(scores.mean[:, g].numpy(), mean, rtol=0, atol=1e-8)
+                np.testing.assert_allclose(scores.width[:, g].numpy(), width, rtol=0, atol=1e-8)
+        else:
+            head.prepare()
+
+
+# -- statistics that neither wind up nor blow up -------------------------------------------------
+
+
+def spectrum(head):
+    """Eigenvalues of A, ascending."""
+    return np.linalg.eigvalsh(head.gram[0].numpy() + head.ridge * np.eye(head.dim))
+
+
+def test_a_long_silence_leaves_the_prior():
+    x, y, _ = observations(30, 100)
+    head = LinearUCB(DIM, ridge=0.5, half_life=7.0)
+    head.update(*tensors(x, y), at=torch.zeros(100))
+    head.update(torch.zeros(1, DIM), torch.zeros(1), at=torch.tensor([1e9], dtype=torch.float64))
+    assert not head.gram.any()
+    np.testing.assert_array_equal(spectrum(head), 0.5)
+    head.update(*tensors(x, y), at=torch.full((100,), 1e9, dtype=torch.float64))
+    assert_scores(head, x[:5], *closed_form(x, y, np.ones(100), 0.5, x[:5]))
+
+
+@pytest.mark.parametrize("batch", [1, 1000])
+def test_endless_repetition_of_one_row_winds_nothing_up(batch):
+    # a row of weight 1 a time unit sums to 1 / (1 - 0.5 ** (1 / half_life)) in the end
+    half_life, x = 50.0, torch.ones(batch, 4, dtype=torch.float64)
+    total = 10_000 if batch == 1 else 1_000_000
+    head = LinearUCB(4, half_life=half_life)
+    for start in range(0, total, batch):
+        at = torch.arange(start, start + batch, dtype=torch.float64)
+        head.update(x, torch.ones(batch), at=at)
+    most = 1 / (1 - 0.5 ** (1 / half_life))
+    eigenvalues = spectrum(head)
+    assert eigenvalues[0] >= head.ridge * (1 - 1e-12)
+    assert eigenvalues[-1] == pytest.approx(head.ridge + 4 * most, rel=1e-9)
+    assert eigenvalues[-1] / eigenvalues[0] <= 1 + 4 * most / head.ridge + 1e-6
+    away = torch.tensor([[1.0, -1.0, 1.0, -1.0]])  # never seen: as wide as ever
+    assert head.score(away).width.item() == pytest.approx(2.0, abs=1e-9)
+
+
+def test_a_million_updates_without_forgetting():
+    rng = np.random.default_rng(31)
+    theta = rng.normal(size=8)
+    head = LinearUCB(8)
+    for _ in range(1000):
+        x = rng.normal(size=(1000, 8))
+        head.update(*tensors(x, x @ theta))
+    eigenvalues = spectrum(head)
+    assert eigenvalues[0] >= head.ridge
+    assert eigenvalues[-1] / eigenvalues[0] < 1.1
+    np.testing.assert_allclose(head.solve()[1][0].numpy(), theta, atol=1e-5)
+
+
+def test_one_row_repeated_singly_keeps_the_root_sound():
+    # A's condition number grows to 80,001: the root is renewed and solved for again on the way
+    head = LinearUCB(4, ridge=1.0)
+    x, y = torch.full((1, 4), 2.0), torch.ones(1)
+    for _ in range(5000):
+        head.prepare()
+        head.update(x, y)
+    away = torch.tensor([[1.0, -1.0, 0.0, 0.0]])
+    assert head.score(away).width.item() == pytest.approx(2**0.5, abs=1e-9)
+    assert head.score(x).width.item() == pytest.approx((16 / (1 + 16 * 5000)) ** 0.5, abs=1e-9)
+    assert spectrum(head)[0] >= 1 - 1e-9
+
+
+# -- several workers -----------------------------------------------------------------------------
+
+
+WORKER = """
+import sys, numpy as np, torch
+from bandits import LinearUCB
+rows = np.load(sys.argv[1])
+head = LinearUCB(rows["x"].shape[1])
+head.update(*(torch.as_tensor(rows[name]) for name in ("x", "y", "weight")))
+np.savez(sys.argv[2], gram=head.gram.numpy(), moment=head.moment.numpy())
+"""
+
+
+def test_workers_in_processes_of_their_own_merge_to_one_fold(tmp_path):
+    seeds, workers = [40, 41, 42], []
+    for seed in seeds:
+        given, done = tmp_path / f"{seed}.npz", tmp_path / f"{seed}-done.npz"
+        np.savez(given, **dict(zip(("x", "y", "weight"), observations(seed, 500), strict=True)))
+        workers.append(Popen([sys.executable, "-c", WORKER, str(given), str(done)]))
+    assert [worker.wait(120) for worker in workers] == [0, 0, 0]
+    loaded = [np.load(tmp_path / f"{seed}-done.npz") for seed in seeds]
+    found = [(part["gram"], part["moment"]) for part in loaded]
+    merged = LinearUCB(DIM)
+    for gram, moment in found:
+        worker = LinearUCB(DIM)
+        worker.restore(*tensors(gram, moment), -np.inf)
+        merged.merge(worker)
+    parts = [observations(seed, 500) for seed in seeds]
+    once = LinearUCB(DIM)
+    once.update(*tensors(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+    np.testing.assert_allclose(merged.gram.numpy(), once.gram.numpy(), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(merged.moment.numpy(), once.moment.numpy(), rtol=1e-10, atol=1e-10)
+    queries = torch.as_tensor(parts[0][0][:20])
+    for ours, theirs in zip(merged.solve(), once.solve(), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(merged.score(queries).width, once.score(queries).width)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_cuda_device_scores_and_chooses_as_the_cpu_does(groups):
+    x, y, weight = tensors(*observations(50, 300))
+    group = torch.as_tensor(np.random.default_rng(51).integers(0, groups, 300))
+    queries = torch.as_tensor(np.random.default_rng(52).normal(size=(64, max(groups, 4), DIM)))
+    queries = queries if groups == 1 else queries[:, :groups]
+    heads = [LinearUCB(DIM, groups=groups, device=device) for device in ("cpu", "cuda")]
+    for head in heads:
+        head.update(x, y, weight, group=group)
+    ours, theirs = (head.score(queries) for head in heads)
+    torch.testing.assert_close(theirs.mean.cpu(), ours.mean, rtol=0, atol=1e-9)
+    torch.testing.assert_close(theirs.width.cpu(), ours.width, rtol=0, atol=1e-9)
+    assert torch.equal(heads[1].choose(queries).cpu(), heads[0].choose(queries))
 
 
 # -- what is refused at the door -----------------------------------------------------------------
