@@ -2,14 +2,19 @@
 
 from bandits.choice import best_arm, draw, inverse_gap, softmax, uniforms
 from bandits.currencies import MINOR_DIGITS, minor_per_major
-from bandits.curves import CurveBank, Population
+from bandits.curves import CurveBank
 from bandits.evidence import Evidence, Posterior
 from bandits.features import DIM, VERSION, Context
 from bandits.guesses import GuessModel, Sources
 from bandits.ladders import Ladders, geometric_ladders
 from bandits.limits import GUARDRAILS, Limits, limits
 from bandits.linucb import LinearUCB
-from bandits.policy import Decisions, Estimates, Listings, Outcomes, Policy, Rules
+from bandits.objectives import Objective
+from bandits.plans import Stock
+from bandits.policy import Policy
+from bandits.population import Known, Population
+from bandits.records import Decisions, Estimates, Listings, Outcomes, Rules
+from bandits.words import word_ids
 
 __all__ = [
     "DIM",
@@ -22,16 +27,19 @@ __all__ = [
     "Estimates",
     "Evidence",
     "GuessModel",
+    "Known",
     "Ladders",
     "Limits",
     "LinearUCB",
     "Listings",
+    "Objective",
     "Outcomes",
     "Policy",
     "Population",
     "Posterior",
     "Rules",
     "Sources",
+    "Stock",
     "best_arm",
     "draw",
     "geometric_ladders",
@@ -40,4 +48,5 @@ __all__ = [
     "minor_per_major",
     "softmax",
     "uniforms",
+    "word_ids",
 ]

@@ -1,12 +1,14 @@
 """Choice rules: from scores to a true propensity for every arm, and the draw."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 
-def _with_floor(
+def with_floor(
     greedy: NDArray[np.float64], allowed: NDArray[np.bool_], floor: float
 ) -> NDArray[np.float64]:
+    """Propensities (n, k) mixed with an even draw over the allowed arms."""
     if not 0 < floor <= 1:
         raise ValueError(f"floor is {floor}: give the share spread over all arms, in (0, 1]")
     even = allowed / allowed.sum(1, keepdims=True)
@@ -42,7 +44,7 @@ def softmax(
     Returns: float64 (n, k); rows sum to 1, above 0 wherever allowed, 0 elsewhere.
     """
     weights = np.exp(-np.minimum(_gaps(scores, allowed) / temperature, 700.0)) * allowed
-    return _with_floor(weights / weights.sum(1, keepdims=True), allowed, floor)
+    return with_floor(weights / weights.sum(1, keepdims=True), allowed, floor)
 
 
 def inverse_gap(
@@ -66,7 +68,47 @@ def inverse_gap(
     best = gaps.argmin(1)
     weights[rows, best] = 0.0
     weights[rows, best] = 1.0 - weights.sum(1)
-    return _with_floor(weights, allowed, floor)
+    return with_floor(weights, allowed, floor)
+
+
+def best_shares(
+    values: torch.Tensor, weight: torch.Tensor, allowed: torch.Tensor
+) -> NDArray[np.float64]:
+    """Probability that each arm is the best, over weighed hypotheses, float64 (n, k).
+
+    The propensities of Thompson sampling (Thompson 1933), exact where hypotheses are finite and
+    differ in what they say of the best arm through `values` alone.
+
+    Args:
+        values: gain of each arm under each hypothesis, (n, k, m). weight: of them, (n, m).
+        allowed: bool (n, k), at least one a row.
+    """
+    best = torch.where(allowed[:, :, None], values, -torch.inf).argmax(1)  # (n, m)
+    share = torch.zeros(values.shape[:2], dtype=weight.dtype).scatter_add_(1, best, weight)
+    return np.asarray((share / share.sum(1, keepdim=True)).double().numpy())
+
+
+def within_budget(
+    propensities: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    allowed: NDArray[np.bool_],
+    budget: float,
+) -> NDArray[np.float64]:
+    """Propensities drawn towards the best estimate until exploring costs no more than a share.
+
+    Formula: (1 − λ) greedy + λ p, with the largest λ <= 1 at which the expected gain is at least
+    (1 − budget) times the best arm's.
+
+    Args:
+        expected: estimated gain, (n, k). budget: share of the best arm's gain, in (0, 1].
+    """
+    if not 0 < budget <= 1:
+        raise ValueError(f"budget is {budget}: give a share of the expected gain, in (0, 1]")
+    cost = (propensities * np.where(allowed, _gaps(expected, allowed), 0.0)).sum(1, keepdims=True)
+    share = np.minimum(1.0, budget / np.maximum(cost, np.finfo(np.float64).tiny))
+    greedy = best_arm(expected, allowed)
+    drawn_in = greedy + share * (propensities - greedy)
+    return np.where(share < 1.0, drawn_in, propensities)
 
 
 def best_arm(scores: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:

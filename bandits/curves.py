@@ -66,68 +66,6 @@ class CurveBank:
 DEFAULT_BANK = CurveBank()
 
 
-@dataclass(frozen=True, slots=True)
-class Population:
-    """What the catalogue's evidence says of a listing before it has any of its own.
-
-    Learned by empirical Bayes; the defaults hold until there is evidence.
-
-    Attributes:
-        shapes: probability of each shape, (s,).
-        shift: mean of log(reference price of the curve) − log(guessed price).
-        spread: standard deviation of that difference beyond the guess's own error.
-        level: mean units per impression of a listing priced at what it is worth.
-        level_shape: shape of the Gamma prior of the level (1 / squared coefficient of variation).
-    """
-
-    shapes: torch.Tensor
-    shift: float = 0.0
-    spread: float = 0.4
-    level: float = 0.03
-    level_shape: float = 2.0
-
-    @classmethod
-    def default(cls, bank: CurveBank = DEFAULT_BANK) -> "Population":
-        """Even over shapes, guess believed unbiased."""
-        s = len(bank.shapes)
-        return cls(torch.full((s,), 1.0 / s, dtype=torch.float64))
-
-
-def log_prior(
-    bank: CurveBank, population: Population, guess: torch.Tensor, guess_sd: torch.Tensor
-) -> torch.Tensor:
-    """Log prior of the hypotheses, (n, s, l), from guessed log prices relative to the anchors.
-
-    Args:
-        guess: log guessed price − anchor, (n,). guess_sd: its standard deviation, (n,).
-    """
-    sd = torch.sqrt(guess_sd**2 + population.spread**2)[:, None]
-    distance = (bank.offsets - (guess + population.shift)[:, None]) / sd  # (n, l)
-    location = torch.log_softmax(-0.5 * distance**2, dim=1)
-    return torch.log(population.shapes)[:, None] + location[:, None, :]
-
-
-def at_value(
-    bank: CurveBank, population: Population, guess: torch.Tensor, guess_sd: torch.Tensor
-) -> torch.Tensor:
-    """f of every hypothesis at the price that the listing is worth under it, (n, s, l).
-
-    A curve's reference price may differ from the guess because the guess is wrong about the
-    listing's worth, or because its buyers are more or less elastic than most. The first moves the
-    worth with it, the second does not; they are weighed as variances (regression of one normal
-    variable on a sum).
-
-    Args: as `log_prior`.
-    """
-    share = guess_sd**2 / (guess_sd**2 + population.spread**2)  # (n,)
-    expected = (guess + population.shift)[:, None]
-    distance = (1.0 - share)[:, None] * (expected - bank.offsets) - population.shift  # (n, l)
-    kappa = bank.kappa[:, None]
-    powers = torch.exp(distance[:, None, :].clamp(-6.0, 6.0) * kappa)  # (n, s, l)
-    # far from the reference price steep curves fall to nothing, where nobody would sell at all
-    return torch.exp(-bank.elasticity / kappa * (powers - 1.0)).clamp(0.02, 50.0)
-
-
 def as_tensor(array: np.ndarray) -> torch.Tensor:
     """float64 tensor sharing the array's memory."""
     return torch.as_tensor(np.asarray(array, np.float64))

@@ -1,20 +1,26 @@
 """Each listing's own sales, as additive sufficient statistics, and what they say of its demand."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bandits.curves import DEFAULT_BANK, CurveBank, Population, at_value, log_prior
+from bandits.curves import DEFAULT_BANK, CurveBank
+from bandits.population import Known, Population, prior
 
-PSEUDO_LISTINGS = 20.0
-"""How many listings' worth of trust the catalogue's defaults keep against what was observed."""
+DAY_US = 86_400_000_000
 
-ROUNDS = 3
-SPREADS = (0.15, 0.25, 0.4, 0.6, 1.0)
-LEVEL_SHAPES = (1.0, 2.0, 4.0)
+RECENT_DAYS = 4.0
+"""Half-life of the sums that show what has changed lately."""
+
+TRUSTS = (1.0, 0.4, 0.15, 0.05)
+"""Weights that sales before the recent ones may be given."""
+
+SURPRISE = 3.0
+"""How much better, in nats, recent sales must be explained before older ones lose weight."""
+
+_SLICE = 8192  # events whose curves are worked out at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +30,31 @@ class Posterior:
     Attributes:
         weight: probability of each hypothesis, (n, s, l).
         level: mean of the demand level under each hypothesis, (n, s, l).
-        level_square: mean of its square, (n, s, l).
+        shape: shape of the level's Gamma distribution, (n,); its rate is shape / level.
+        log_worth: expected log worth − anchor under each hypothesis, (n, s, l).
         log_likelihood: log probability of the listing's sales under the population, (n,), up to
             a constant that no parameter changes.
     """
 
     weight: torch.Tensor
     level: torch.Tensor
-    level_square: torch.Tensor
+    shape: torch.Tensor
+    log_worth: torch.Tensor
     log_likelihood: torch.Tensor
+
+    def worth(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of log worth − anchor over hypotheses, (n,) each."""
+        return _moments(self.weight, self.log_worth)
 
     def location(self, bank: CurveBank = DEFAULT_BANK) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the reference price's log, from the anchor, (n,) each."""
-        marginal = self.weight.sum(1)  # (n, l)
-        mean = marginal @ bank.offsets
-        variance = marginal @ bank.offsets**2 - mean**2
-        return mean, torch.sqrt(variance.clamp_min(0.0))
+        return _moments(self.weight, bank.offsets)
+
+
+def _moments(weight: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    mean = (weight * value).sum((1, 2))
+    variance = (weight * value**2).sum((1, 2)) - mean**2
+    return mean, torch.sqrt(variance.clamp_min(0.0))
 
 
 class Evidence:
@@ -51,29 +66,39 @@ class Evidence:
         log P(h | sales) = log P(h) + Σ u log f_h(p) + k log β_h − (k + U) log(β_h + Σ n f_h(p))
         a | h, sales ~ Gamma(k + U, β_h + Σ n f_h(p)),   U = Σ u,
 
-    up to a constant. β_h = k f_h(value) / mean level: buyers convert alike where a listing is
-    priced at what it is worth, whatever their elasticity there (see `at_value`).
+    up to a constant. β_h = k f_h(worth) / mean level: buyers convert alike where a listing is
+    priced at what it is worth, whatever their elasticity there.
 
-    Σ u log f_h needs only Σ u exp(κ z) for each shape, so a row holds those s sums, the m
-    exposures Σ n f_h(p), U, impressions and money. All are sums: they merge by addition and do
-    not depend on the order of events.
+    Σ u log f_h needs only Σ u exp(κ z) for each shape, so a row's sums are the m exposures
+    Σ n f_h(p), those s powers, and U. All are sums: they merge by addition and do not depend on
+    the order of events. They are kept twice, for good (or with `half_life`) and with a half-life
+    of `RECENT_DAYS`; what lies before the recent is the difference, and is weighed by `trust`, a
+    power prior (Ibrahim & Chen, "Power prior distributions for regression models", Statistical
+    Science 2000, eq. 2).
+
+    Args:
+        half_life: microseconds after which a sale counts half; None keeps all.
+
+    Attributes:
+        sums: (rows, 2, m + s + 1): for good, recent. totals: units, impressions, revenue and
+            profit (currency units), (rows, 4), never forgotten.
+        as_of: time to which a row's sums are decayed, (rows,). trust: (rows,).
     """
 
-    def __init__(self, bank: CurveBank = DEFAULT_BANK) -> None:
-        self.bank = bank
+    def __init__(self, bank: CurveBank = DEFAULT_BANK, half_life: float | None = None) -> None:
+        self.bank, self.half_life = bank, half_life
         self.slot = np.full(0, -1, np.int64)  # listing row → row here, -1 without evidence
         self.listing = np.empty(0, np.int64)  # row here → listing row
-        s, m = len(bank.shapes), bank.size
-        self.exposure = torch.zeros(0, m, dtype=torch.float64)
-        self.powers = torch.zeros(0, s, dtype=torch.float64)
-        # units, impressions, revenue and profit (currency units)
+        self.sums = torch.zeros(0, 2, bank.size + len(bank.shapes) + 1, dtype=torch.float64)
         self.totals = torch.zeros(0, 4, dtype=torch.float64)
         self.anchor = np.empty(0)  # log price, currency units
+        self.as_of = np.empty(0)
+        self.trust = np.empty(0)
 
     def __len__(self) -> int:
         return len(self.listing)
 
-    def _slots(self, listing: NDArray[np.int64], anchor: NDArray[np.float64]) -> torch.Tensor:
+    def _slots(self, listing: NDArray[np.int64], anchor: NDArray[np.float64]) -> NDArray[np.int64]:
         """Rows of `listing`, made where missing, int64 (m,)."""
         highest = int(listing.max()) + 1
         if highest > len(self.slot):
@@ -87,14 +112,16 @@ class Evidence:
             self.slot[new] = np.arange(start, start + len(new))
             self.listing = np.concatenate([self.listing, new])
             self.anchor = np.concatenate([self.anchor, missing_anchor])
-            room = len(self.listing) - len(self.exposure)
+            self.as_of = np.concatenate([self.as_of, np.full(len(new), -np.inf)])
+            self.trust = np.concatenate([self.trust, np.ones(len(new))])
+            room = len(self.listing) - len(self.sums)
             if room > 0:
-                extra = max(room, len(self.exposure), 64)
-                self.exposure, self.powers, self.totals = (
-                    torch.cat([t, torch.zeros(extra, t.shape[1], dtype=t.dtype)])
-                    for t in (self.exposure, self.powers, self.totals)
+                extra = max(room, len(self.sums), 64)
+                self.sums, self.totals = (
+                    torch.cat([t, torch.zeros(extra, *t.shape[1:], dtype=t.dtype)])
+                    for t in (self.sums, self.totals)
                 )
-        return torch.as_tensor(self.slot[listing])
+        return np.asarray(self.slot[listing])
 
     def add(
         self,
@@ -104,6 +131,7 @@ class Evidence:
         impressions: NDArray[np.float64],
         units: NDArray[np.float64],
         profit: NDArray[np.float64],
+        at: NDArray[np.int64],
     ) -> None:
         """Add sales, all (m,).
 
@@ -111,130 +139,135 @@ class Evidence:
             listing: listing rows, repeats allowed. anchor: their log anchor prices.
             price: currency units. impressions: 0 where unknown. units: net of returns.
             profit: currency units; revenue where the cost is unknown.
+            at: microseconds since 1970 UTC, in any order.
         """
         if len(listing) == 0:
             return
-        rows = self._slots(listing, anchor)
+        slots = self._slots(listing, anchor)
+        kept = self._decay(slots, at.astype(np.float64))  # (m, 2)
+        rows = torch.as_tensor(slots)
         log_price = torch.as_tensor(np.log(price) - anchor)
         u, n = torch.as_tensor(units), torch.as_tensor(impressions)
         # events are added in slices: a million of them times m curves would not fit in memory
-        for part in torch.split(torch.arange(len(rows)), 8192):
-            curves = self.bank.demand(log_price[part]).flatten(1)  # (m, s·l)
-            self.exposure.index_add_(0, rows[part], curves * n[part, None])
-        self.powers.index_add_(0, rows, self.bank.powers(log_price) * u[:, None])
+        for part in torch.split(torch.arange(len(rows)), _SLICE):
+            curves = self.bank.demand(log_price[part]).flatten(1) * n[part, None]  # (m, s·l)
+            powers = self.bank.powers(log_price[part]) * u[part, None]
+            event = torch.cat([curves, powers, u[part, None]], dim=1)
+            self.sums.index_add_(0, rows[part], event[:, None, :] * kept[part][:, :, None])
         money = torch.as_tensor(np.stack([units, impressions, units * price, profit], axis=1))
         self.totals.index_add_(0, rows, money)
+
+    def _decay(self, slots: NDArray[np.int64], at: NDArray[np.float64]) -> torch.Tensor:
+        """Move rows on to their latest event; the weight left to each event, (m, 2)."""
+        touched, place = np.unique(slots, return_inverse=True)
+        before = self.as_of[touched]
+        latest = before.copy()
+        np.maximum.at(latest, place, at)
+        self.as_of[touched] = latest
+        lasting = self.half_life or np.inf
+        # nothing may be forgotten for good before it is no longer recent
+        lives = np.array([lasting, min(lasting, RECENT_DAYS * DAY_US)])
+        with np.errstate(invalid="ignore"):
+            aged = np.where(np.isfinite(before), latest - before, 0.0)
+        rows = torch.as_tensor(touched)
+        self.sums[rows] *= torch.as_tensor(0.5 ** (aged[:, None] / lives))[:, :, None]
+        return torch.as_tensor(0.5 ** ((latest[place] - at)[:, None] / lives))
 
     def restore(
         self,
         listing: NDArray[np.int64],
         anchor: NDArray[np.float64],
-        exposure: torch.Tensor,
-        powers: torch.Tensor,
+        sums: torch.Tensor,
         totals: torch.Tensor,
+        as_of: NDArray[np.float64],
+        trust: NDArray[np.float64],
     ) -> None:
         """Take over statistics saved earlier, a row per listing."""
-        self.listing, self.anchor = listing, anchor
-        self.exposure, self.powers, self.totals = exposure, powers, totals
+        self.listing, self.anchor, self.as_of, self.trust = listing, anchor, as_of, trust
+        self.sums, self.totals = sums, totals
         self.slot = np.full(int(listing.max(initial=-1)) + 1, -1, np.int64)
         self.slot[listing] = np.arange(len(listing))
 
+    def _found(self, listing: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of `listing`, -1 without evidence, int64 (n,)."""
+        slot = np.full(len(listing), -1, np.int64)
+        inside = (listing >= 0) & (listing < len(self.slot))
+        slot[inside] = self.slot[listing[inside]]
+        return slot
+
     def gather(self, listing: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(exposure (n, m), powers (n, s), totals (n, 4)) of listing rows, zeros without sales."""
-        known = np.where(listing < len(self.slot), listing, -1)
-        slot = np.where(known >= 0, self.slot[known], -1) if len(self.slot) else known * 0 - 1
+        """(sums (n, 2, m + s + 1), totals (n, 4), trust (n,)) of listing rows; zeros, and full
+        trust, without sales."""
+        n = len(listing)
+        slot = self._found(listing)
         found = torch.as_tensor(np.flatnonzero(slot >= 0))
         source = torch.as_tensor(slot[slot >= 0])
-        parts = []
-        for table in (self.exposure, self.powers, self.totals):
-            out = torch.zeros(len(listing), table.shape[1], dtype=torch.float64)
-            out[found] = table[source]
-            parts.append(out)
-        return parts[0], parts[1], parts[2]
+        sums = torch.zeros(n, *self.sums.shape[1:], dtype=torch.float64)
+        totals = torch.zeros(n, 4, dtype=torch.float64)
+        trust = torch.ones(n, dtype=torch.float64)
+        sums[found], totals[found] = self.sums[source], self.totals[source]
+        trust[found] = torch.as_tensor(self.trust)[source]
+        return sums, totals, trust
+
+    def weighed(self, listing: NDArray[np.int64]) -> torch.Tensor:
+        """Sums of listing rows with older sales weighed by trust, (n, m + s + 1)."""
+        sums, _, trust = self.gather(listing)
+        return trust[:, None] * (sums[:, 0] - sums[:, 1]) + sums[:, 1]
 
     def posterior(
-        self,
-        listing: NDArray[np.int64],
-        population: Population,
-        guess: torch.Tensor,
-        guess_sd: torch.Tensor,
+        self, listing: NDArray[np.int64], population: Population, known: Known
     ) -> Posterior:
-        """Belief about listing rows (-1: a listing without a row), given guesses as `log_prior`."""
-        bank = self.bank
-        exposure, powers, totals = self.gather(listing)
-        shape = (len(listing), len(bank.shapes), bank.locations)
-        units = totals[:, 0].clamp_min(0.0)[:, None, None]  # returns may outrun sales for a while
-        slope = -bank.elasticity / bank.kappa  # (s,)
-        log_units = slope[:, None] * (
-            bank.shrink() * powers.clamp_min(0.0)[:, :, None] - units
-        )  # (n, s, l)
-        k = torch.tensor(population.level_shape, dtype=torch.float64)
-        prior_rate = k / population.level * at_value(bank, population, guess, guess_sd)
-        rate = prior_rate + exposure.view(shape)
-        gamma = k + units
-        joint = log_prior(bank, population, guess, guess_sd) + log_units
-        joint += k * torch.log(prior_rate) - gamma * torch.log(rate)
-        joint = joint.flatten(1)
-        # the part that no hypothesis changes, but that the population's parameters do
-        common = torch.lgamma(k + units[:, 0, 0]) - torch.lgamma(k)
-        level = gamma / rate
-        return Posterior(
-            torch.softmax(joint, dim=1).view(shape),
-            level,
-            level * level * (1.0 + 1.0 / gamma),
-            torch.logsumexp(joint, dim=1) + common,
-        )
+        """Belief about listing rows (-1: a listing without a row)."""
+        return posterior(self.bank, self.weighed(listing), population, known)
 
-    def learn_population(
-        self, listing: NDArray[np.int64], guess: torch.Tensor, guess_sd: torch.Tensor
-    ) -> Population:
-        """Empirical Bayes: the population's parameters that make the listings' sales most likely.
+    def watch(self, listing: NDArray[np.int64], population: Population, known: Known) -> None:
+        """Set how far older sales of listing rows are trusted: as far as recent ones bear out.
 
-        Shapes, shift and level by expectation–maximisation, spread and level shape by search of
-        the marginal likelihood, in turn and from the defaults: the result is a function of the
-        statistics alone. The defaults keep the weight of `PSEUDO_LISTINGS`.
-
-        Args: as `posterior`; rows with evidence.
+        A row's trust is the one of `TRUSTS` under which its recent sales, given the older, are
+        most likely; full trust unless another is better by `SURPRISE`.
         """
-        start = Population.default(self.bank)
-        if len(listing) == 0:
-            return start
-        learned = start
-        for _ in range(ROUNDS):
-            belief = self.posterior(listing, learned, guess, guess_sd)
-            learned = self._maximised(start, learned, belief, guess, guess_sd)
-            for name, tried in (("spread", SPREADS), ("level_shape", LEVEL_SHAPES)):
-                rivals = [_with(learned, name, value) for value in tried]
-                fits = [
-                    float(self.posterior(listing, rival, guess, guess_sd).log_likelihood.sum())
-                    - PSEUDO_LISTINGS * float(np.log(value / getattr(start, name))) ** 2 / 2
-                    for rival, value in zip(rivals, tried, strict=True)
-                ]
-                learned = rivals[int(np.argmax(fits))]
-        return learned
-
-    def _maximised(
-        self,
-        start: Population,
-        learned: Population,
-        belief: Posterior,
-        guess: torch.Tensor,
-        guess_sd: torch.Tensor,
-    ) -> Population:
-        """The step of expectation–maximisation in shapes, shift and level."""
-        trust = len(guess) / (len(guess) + PSEUDO_LISTINGS)
-        off = self.bank.offsets - guess[:, None]  # (n, l)
-        shift = float((belief.weight.sum(1) * off).sum(1).mean())
-        at_worth = belief.level * at_value(self.bank, learned, guess, guess_sd)
-        level = float((belief.weight * at_worth).sum((1, 2)).mean())
-        return replace(
-            learned,
-            shapes=trust * belief.weight.sum(2).mean(0) + (1 - trust) * start.shapes,
-            shift=trust * shift,
-            level=float(np.exp(trust * np.log(level) + (1 - trust) * np.log(start.level))),
-        )
+        sums, _, _ = self.gather(listing)
+        recent, older = sums[:, 1], sums[:, 0] - sums[:, 1]
+        fits = []
+        for trust in TRUSTS:
+            both, alone = (
+                posterior(self.bank, part, population, known).log_likelihood
+                for part in (trust * older + recent, trust * older)
+            )
+            fits.append(both - alone)
+        gains = torch.stack(fits, dim=1)
+        best = gains.argmax(1)
+        surprised = gains.gather(1, best[:, None])[:, 0] > gains[:, 0] + SURPRISE
+        trusts = torch.tensor(TRUSTS, dtype=torch.float64)[best]
+        slot = self._found(listing)
+        chosen = torch.where(surprised, trusts, 1.0).numpy()
+        self.trust[slot[slot >= 0]] = chosen[slot >= 0]
 
 
-def _with(population: Population, name: str, value: float) -> Population:
-    changed: dict[str, Any] = {name: value}
-    return replace(population, **changed)
+def posterior(
+    bank: CurveBank, sums: torch.Tensor, population: Population, known: Known
+) -> Posterior:
+    """Belief given sums (n, m + s + 1) of own sales; formulas at `Evidence`."""
+    s = len(bank.shapes)
+    shape = (len(sums), s, bank.locations)
+    exposure = sums[:, : bank.size].view(shape)
+    powers = sums[:, bank.size : bank.size + s].clamp_min(0.0)
+    units = sums[:, -1].clamp_min(0.0)  # returns may outrun sales for a while
+    before = prior(bank, population, known)
+    slope = (-bank.elasticity / bank.kappa)[:, None]  # (s, 1)
+    log_units = slope * (bank.shrink() * powers[:, :, None] - units[:, None, None])
+    k = torch.as_tensor(population.level_shape, dtype=torch.float64)
+    prior_rate = k / population.level * before.at_worth
+    rate = prior_rate + exposure
+    gamma = k + units
+    joint = before.log_weight + log_units + k * torch.log(prior_rate)
+    joint = (joint - gamma[:, None, None] * torch.log(rate)).flatten(1)
+    # the part that no hypothesis changes, but that the population's parameters do
+    common = torch.lgamma(gamma) - torch.lgamma(k)
+    return Posterior(
+        torch.softmax(joint, dim=1).view(shape),
+        gamma[:, None, None] / rate,
+        gamma,
+        before.log_worth,
+        torch.logsumexp(joint, dim=1) + common,
+    )

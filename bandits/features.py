@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever a feature changes its meaning; statistics belong to one version."""
 
 TEXT_DIMENSIONS = 24
@@ -139,3 +139,16 @@ def features(context: Context, log_price: NDArray[np.float64]) -> torch.Tensor:
         value = np.clip(over_competitor, -2.0, 2.0) if column is None else column[:, None]
         out[:, :, here + offset] = np.nan_to_num(value)
     return torch.from_numpy(out)
+
+
+def traits(context: Context) -> dict[str, torch.Tensor]:
+    """What elasticity may depend on, float64 blocks (n, q); a row of zeros where unknown.
+
+    What sellers of similar listings took over their cost says how elastic they think buyers are.
+    """
+    markup = np.log(np.maximum(context.unit_cost, 1e-12)) - context.guess
+    blocks = {
+        "text": context.text,
+        "markup": np.nan_to_num(np.clip(markup, -3.0, 1.0))[:, None],
+    }
+    return {name: torch.as_tensor(block).double() for name, block in blocks.items()}

@@ -1,12 +1,11 @@
-"""What a listing is worth before it has sold: a guess from reference price, cost and neighbours."""
+"""What a listing would be sold for: a guess from what it was sold for, its cost and its text."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-REFERENCE_SD = 0.3
-"""Log error of a reference price as a guess of what buyers would pay."""
+from bandits.words import WordPrices, held_out
 
 UNKNOWN_SD = 1.5
 """Log error of the catalogue's middle price as a guess, when nothing else is known."""
@@ -28,6 +27,8 @@ class Sources:
         neighbour_price: log price of each neighbour, (n, k).
         neighbour_cost: log unit cost of each neighbour, (n, k).
         similarity: cosine with each neighbour, (n, k).
+        words: hashes of the text's words, int32 (n, 32), -1 where fewer; see `word_ids`.
+        group: rows with one number are variants of one product, int64 (n,).
     """
 
     log_reference: NDArray[np.float64]
@@ -35,6 +36,8 @@ class Sources:
     neighbour_price: NDArray[np.float64]
     neighbour_cost: NDArray[np.float64]
     similarity: NDArray[np.float64]
+    words: NDArray[np.int32] | None = None
+    group: NDArray[np.int64] | None = None
 
 
 def _neighbour_mean(
@@ -70,6 +73,8 @@ class GuessModel:
 
     Attributes:
         middle: median log price. markup: median log(price / cost).
+        words: what words alone say; None where too few prices are known.
+        reading: coefficients of neighbours' price and words' price in what the text says, (3,).
         text, cost, both: (coefficients, residual standard deviation) for the listings of which
             that much is known; `cost` uses the cost alone.
         middle_sd: standard deviation of log price around `middle`.
@@ -78,6 +83,8 @@ class GuessModel:
     middle: float
     middle_sd: float
     markup: float
+    words: WordPrices | None
+    reading: NDArray[np.float64]
     text: tuple[NDArray[np.float64], float]
     cost: tuple[NDArray[np.float64], float]
     both: tuple[NDArray[np.float64], float]
@@ -97,31 +104,27 @@ class GuessModel:
             markup = float(np.median(margins))
         middle = float(np.median(y[known])) if known.any() else float(UNKNOWN_PRICE)
         spread = float(y[known].std()) if known.sum() > 10 else UNKNOWN_SD
-        text, cost = cls._columns(sources, markup)
+        by_words, words, reading = _read(sources, known)
+        text, cost = _columns(sources, by_words, reading, markup)
         fits = []
         for columns in ([text], [cost], [text, cost]):
             x = np.column_stack(columns)
             rows = known & ~np.isnan(x).any(1)
             fits.append(_fit(x[rows], y[rows]))
-        return cls(middle, max(spread, 0.3), markup, fits[0], fits[1], fits[2])
-
-    @staticmethod
-    def _columns(
-        sources: Sources, markup: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        text = _neighbour_mean(sources.neighbour_price, sources.similarity)
-        # similar products carry similar markups: prefer theirs to the catalogue's
-        margins = _neighbour_mean(
-            sources.neighbour_price - sources.neighbour_cost, sources.similarity
-        )
-        return text, sources.log_cost + np.where(np.isnan(margins), markup, margins)
+        return cls(middle, max(spread, 0.3), markup, words, reading, fits[0], fits[1], fits[2])
 
     def guess(self, sources: Sources) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Guessed log price, currency units, and its standard deviation, (n,) each."""
+        """Guessed log price, currency units, and its standard deviation, (n,) each.
+
+        It is a guess of the price charged: where that is known, without error.
+        """
         n = len(sources.log_reference)
         value = np.full(n, self.middle)
         sd = np.full(n, self.middle_sd)
-        text, cost = self._columns(sources, self.markup)
+        by_words = np.full(n, np.nan)
+        if self.words is not None and sources.words is not None:
+            by_words = self.words.predict(sources.words)
+        text, cost = _columns(sources, by_words, self.reading, self.markup)
         # from the least to the most that can be known; later sources overwrite earlier ones
         for columns, (coefficients, error) in (
             ([text], self.text),
@@ -134,5 +137,41 @@ class GuessModel:
             sd[rows] = error
         referenced = ~np.isnan(sources.log_reference)
         value[referenced] = sources.log_reference[referenced]
-        sd[referenced] = REFERENCE_SD
+        sd[referenced] = 0.0
         return value, sd
+
+
+def _read(
+    sources: Sources, known: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], WordPrices | None, NDArray[np.float64]]:
+    """What words say of each row as one of the unknown, (n,), the model of all words, and how far
+    neighbours and words are to be believed, (3,).
+    """
+    y, n = sources.log_reference, len(sources.log_reference)
+    by_words, neither = np.full(n, np.nan), np.array([0.0, 0.5, 0.5])
+    if sources.words is None or not known.any():
+        return by_words, None, neither
+    group = np.arange(n) if sources.group is None else sources.group
+    by_words[known] = held_out(sources.words[known], y[known], group[known])
+    if np.isnan(by_words).all():
+        return by_words, None, neither
+    neighbours = _neighbour_mean(sources.neighbour_price, sources.similarity)
+    both = ~np.isnan(neighbours + by_words)
+    reading = _fit(np.column_stack([neighbours, by_words])[both], y[both])[0]
+    return by_words, WordPrices.fit(sources.words[known], y[known]), reading
+
+
+def _columns(
+    sources: Sources,
+    by_words: NDArray[np.float64],
+    reading: NDArray[np.float64],
+    markup: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log price by the text and by the cost, (n,) each; NaN where there is none."""
+    neighbours = _neighbour_mean(sources.neighbour_price, sources.similarity)
+    text = reading[0] + reading[1] * neighbours + reading[2] * by_words
+    text = np.where(np.isnan(by_words), neighbours, text)
+    text = np.where(np.isnan(neighbours), by_words, text)
+    # similar products carry similar markups: prefer theirs to the catalogue's
+    margins = _neighbour_mean(sources.neighbour_price - sources.neighbour_cost, sources.similarity)
+    return text, sources.log_cost + np.where(np.isnan(margins), markup, margins)

@@ -1,21 +1,23 @@
 """The pricing policy: demand learned, margin multiplied in, a price drawn with its propensity."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bandits import choice
-from bandits.curves import Population, as_tensor
-from bandits.evidence import Evidence, Posterior
-from bandits.features import DIM, MARKET, PRIOR_MEAN, SCALE, Context, features
+from bandits.curves import as_tensor
+from bandits.empirical_bayes import learn_population
+from bandits.evidence import DAY_US, Evidence, Posterior
+from bandits.features import DIM, MARKET, PRIOR_MEAN, SCALE, Context, features, traits
 from bandits.ladders import Ladders, geometric_ladders
-from bandits.limits import GUARDRAILS, Limits
+from bandits.limits import GUARDRAILS
 from bandits.linucb import LinearUCB
-
-INTERVAL = 1.6448536269514722  # standard normal quantile: 5 % outside on either side
+from bandits.plans import planned
+from bandits.population import Known, Population
+from bandits.profile import Profile
+from bandits.records import Decisions, Estimates, Listings, Outcomes, Rules
 
 CORRECTED = 20.0
 """The head may raise or lower the own curve by this factor at most."""
@@ -24,154 +26,84 @@ RAREST = 1e-4
 """Units per impression below which an outcome's weight in the head grows no further: no sale
 where the curve expected next to none may outweigh all others."""
 
-CONSULTED = 500
+CONSULTED = 1000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Choices of the policy that a seller may set.
-
-    Attributes:
-        arms: prices on a ladder.
-        optimism: standard deviations of demand added before margins are multiplied in.
-        rule: how a price is drawn from the optimistic scores.
-        temperature: relative shortfall at which an arm is e times less likely (softmax).
-        gamma: weight of the relative shortfall (inverse_gap); larger explores less.
-        floor: share of the draws spread evenly over the ladder.
-        ladder_sds: half width of a ladder in standard deviations of the log reference price.
-        ladder_margin: half width added to that, log units.
-        ridge: strength of the head's prior, in units sold.
-        half_life_days: days after which an outcome counts half in the head; None keeps all.
-    """
-
-    arms: int = 16
-    optimism: float = 0.1
-    rule: Literal["softmax", "inverse_gap"] = "softmax"
-    temperature: float = 0.01
-    gamma: float = 100.0
-    floor: float = 0.005
-    ladder_sds: float = 2.0
-    ladder_margin: float = 0.35
-    ridge: float = 25.0
-    half_life_days: float | None = None
+_SCARCE = 0.4  # a ladder's reach above the price at which a stock lasts to the end, log units
+_BLOCK = 512  # rows whose curves are all worked out at once
 
 
-@dataclass(frozen=True, slots=True)
-class Listings:
-    """What is to be priced, one row per request.
-
-    Attributes:
-        listing: row of the listing in the catalogue, -1 for one that is not in it, int64 (n,).
-        anchor: log price that the listing's curves are relative to, (n,).
-        per_major: minor units per currency unit, int64 (n,).
-        limits: allowed prices.
-        leader: row that decides for this one, int64 (n,): its own index, or the first row of
-            its family, all of which get one price.
-        context: what the features read.
-    """
-
-    listing: NDArray[np.int64]
-    anchor: NDArray[np.float64]
-    per_major: NDArray[np.int64]
-    limits: Limits
-    leader: NDArray[np.int64]
-    context: Context
-
-
-@dataclass(frozen=True, slots=True)
-class Estimates:
-    """Demand at each arm, units per impression, float64 (n, k).
-
-    Attributes:
-        mean: the estimate. sd: its standard deviation, of own curve and corrections together.
-        curve_sd: standard deviation of the own curve alone, before corrections.
-    """
-
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
-    curve_sd: NDArray[np.float64]
-
-    def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """90 % interval, log-normal with the same mean and standard deviation."""
-        mean = np.maximum(self.mean, 1e-300)
-        # the mean of a log-normal any wider lies above its own upper end
-        spread = np.minimum(np.sqrt(np.log1p((self.sd / mean) ** 2)), 2 * INTERVAL)
-        middle = np.log(mean) - spread**2 / 2
-        return np.exp(middle - INTERVAL * spread), np.exp(middle + INTERVAL * spread)
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """Prices drawn, one row per request.
-
-    Attributes:
-        ladders: arms, those allowed, and the guardrails that changed them.
-        estimates: demand at every arm.
-        scores: optimistic profit per impression at every arm, currency units, (n, k).
-        propensities: probability of every arm, (n, k); rows sum to 1.
-        arm: the arm drawn, int64 (n,).
-        features: features of the drawn arm times the own curve's estimate, float32 (n, DIM).
-    """
-
-    ladders: Ladders
-    estimates: Estimates
-    scores: NDArray[np.float64]
-    propensities: NDArray[np.float64]
-    arm: NDArray[np.int64]
-    features: NDArray[np.float32]
-
-    @property
-    def price(self) -> NDArray[np.int64]:
-        """Price drawn, minor units, int64 (n,)."""
-        return np.take_along_axis(self.ladders.prices, self.arm[:, None], 1)[:, 0]
+def known_of(context: Context, anchor: NDArray[np.float64]) -> Known:
+    """What a context tells of listings before they sell, relative to their anchors, (n,)."""
+    return Known(as_tensor(context.guess - anchor), as_tensor(context.guess_sd), traits(context))
 
 
 class Policy:
     """Demand model and choice rule; a fold over outcomes, and nothing else, changes it.
 
     Units per impression at price p are estimated as (own curve at p) × (1 + corrections), where
-    the own curve comes from the listing's evidence and guess (`Evidence`), and the linear-UCB
-    head learns the corrections from all listings at once. Uncertainties of both add up; optimism
-    is taken on demand, and only then is the margin multiplied in.
+    the own curve comes from the listing's evidence and from what is known of it (`Evidence`,
+    `Population`), and the linear-UCB head learns the corrections from all listings at once.
+    Uncertainties of both add up; optimism is taken on demand, and only then is the margin
+    multiplied in.
     """
 
     def __init__(self, rules: Rules | None = None, device: torch.device | str = "cpu") -> None:
         self.rules = rules or Rules()
         self.device = torch.device(device)  # of the head and of scoring; evidence stays on the CPU
-        half_life = self.rules.half_life_days
+        days = self.rules.half_life_days
+        half_life = days and days * DAY_US
         self.head = LinearUCB(
             DIM,
             ridge=self.rules.ridge,
             prior_mean=PRIOR_MEAN,
-            half_life=half_life and half_life * 86_400e6,
+            half_life=half_life,
             device=device,
             dtype=torch.float32,
         )
-        self.evidence = Evidence()
+        self.evidence = Evidence(half_life=half_life)
         self.population = Population.default()
+        self._chosen_at = 0.0  # units sold when the traits that elasticity depends on were chosen
 
     # -- deciding ---------------------------------------------------------------------------
 
     def posterior(self, listings: Listings) -> Posterior:
         """Belief about each row's demand curve."""
-        context = listings.context
-        guess = as_tensor(context.guess - listings.anchor)
-        return self.evidence.posterior(
-            listings.listing, self.population, guess, as_tensor(context.guess_sd)
-        )
+        known = known_of(listings.context, listings.anchor)
+        return self.evidence.posterior(listings.listing, self.population, known)
 
-    def ladders(self, listings: Listings, belief: Posterior) -> Ladders:
-        """Arms around the believed reference price: wide where little is known, then re-centred."""
-        location, sd = (t.numpy() for t in belief.location())
-        centre = location + listings.anchor
-        reach = self.rules.ladder_sds * sd + self.rules.ladder_margin
-        known = listings.context.unit_cost > 0
-        cost = np.log(np.where(known, listings.context.unit_cost, np.nan))
+    def profile(self, belief: Posterior) -> Profile:
+        """Demand under own evidence over a grid of prices."""
+        return Profile.of(self.evidence.bank, belief, self.device)
+
+    def ladders(self, listings: Listings, profile: Profile) -> Ladders:
+        """Arms over the prices that may be the best: wide where little is known, then narrower.
+
+        They are the prices at which demand would have to lie no more than `ladder_sds` standard
+        deviations high to beat the best estimate.
+        """
+        grid = profile.grid.double().cpu().numpy()
+        mean, sd = (t.double().cpu().numpy() for t in profile.moments())
+        on_grid = Estimates(mean, sd, sd)
+        prices = np.exp(listings.anchor[:, None] + grid)
+        gain = listings.gain(prices)
+        best = (gain * mean).max(1, keepdims=True)
+        able = gain * on_grid.quantile(self.rules.ladder_sds) >= best
+        # with a cost above all prices of the grid nothing there is able
+        able[:, -1] |= ~able.any(1)
+        low = grid[able.argmax(1)] + listings.anchor - self.rules.ladder_margin
+        last = able.shape[1] - 1 - able[:, ::-1].argmax(1)
+        high = grid[last] + listings.anchor + self.rules.ladder_margin
+        if listings.stock is not None:
+            # scarce units are dear: up to the price at which they last to the end, and more
+            lasting = grid[listings.stock.lasting(mean)] + listings.anchor
+            high = np.fmax(high, lasting + _SCARCE)
         # the cost is a limit, and as a limit it lifts the lower end; with a cost above the
         # believed range the best price is still some way over it
-        low = centre - reach
-        high = np.fmax(centre + reach, np.fmax(low, cost) + 2 * self.rules.ladder_margin)
+        known = listings.context.unit_cost > 0
+        cost = np.log(np.where(known, listings.context.unit_cost, np.nan))
+        high = np.fmax(high, np.fmax(low, cost) + 0.35)
         scale = np.log(listings.per_major)
         low, high = np.exp(low + scale), np.exp(high + scale)
         if (listings.leader != np.arange(len(low))).any():
@@ -181,43 +113,20 @@ class Policy:
         return geometric_ladders(low, high, listings.limits, self.rules.arms)
 
     def estimate(
-        self, listings: Listings, belief: Posterior, prices: NDArray[np.float64]
+        self, listings: Listings, profile: Profile, prices: NDArray[np.float64]
     ) -> tuple[Estimates, torch.Tensor]:
         """Demand at `prices` (currency units, (n, k)), and the head's inputs, (n, k, DIM)."""
-        curve, curve_square = self._own_curve(listings, belief, np.log(prices))
-        seen = (features(listings.context, np.log(prices)) * torch.from_numpy(SCALE)).to(
-            self.device
-        )
+        log_price = np.log(prices)
+        relative = torch.as_tensor(log_price - listings.anchor[:, None]).float().to(self.device)
+        curve, own = profile.at(relative)
+        seen = (features(listings.context, log_price) * torch.from_numpy(SCALE)).to(self.device)
         x = seen * curve[:, :, None]
         head = self.head.score(x)
         # a correction may not turn demand negative, nor explode it where data are scarce
         mean = torch.minimum(torch.maximum(head.mean, curve / CORRECTED), CORRECTED * curve)
-        own = (curve_square - curve**2).clamp_min(0.0)
-        sd = torch.sqrt(own * (mean / curve) ** 2 + head.width**2)
-        estimates = (t.double().cpu().numpy() for t in (mean, sd, torch.sqrt(own)))
+        sd = torch.sqrt((own * (mean / curve)) ** 2 + head.width**2)
+        estimates = (t.double().cpu().numpy() for t in (mean, sd, own))
         return Estimates(*estimates), x
-
-    def _own_curve(
-        self, listings: Listings, belief: Posterior, log_price: NDArray[np.float64]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """First and second moment of units per impression under own evidence, float32 (n, k)."""
-        bank = self.evidence.bank
-        relative = torch.as_tensor(log_price - listings.anchor[:, None]).float().to(self.device)
-        powers = bank.powers(relative)  # (n, k, s)
-        shrink = bank.shrink().float().to(self.device)  # (s, l)
-        first = (belief.weight * belief.level).float().to(self.device)  # (n, s, l)
-        second = (belief.weight * belief.level_square).float().to(self.device)
-        mean = torch.zeros_like(relative)
-        square = torch.zeros_like(relative)
-        for i, kappa in enumerate(bank.shapes):
-            steep = bank.elasticity / kappa
-            exponent = torch.mul(-steep * powers[:, :, i, None], shrink[i]).add_(steep)  # (n, k, l)
-            # below e⁻⁴⁰ nothing sells, and arguments that underflow take the exponential ten
-            # times as long
-            curves = exponent.clamp_min_(-40.0).exp_()
-            mean += (curves * first[:, i, None]).sum(2)
-            square += (curves.square_() * second[:, i, None]).sum(2)
-        return mean.clamp_min(1e-9), square
 
     def decide(
         self,
@@ -233,24 +142,31 @@ class Policy:
             explore: draw from the propensities; otherwise take the best estimate.
         """
         belief = self.posterior(listings)
-        ladders = self.ladders(listings, belief)
+        profile = self.profile(belief)
+        ladders = self.ladders(listings, profile)
         prices = ladders.prices / listings.per_major[:, None]
-        estimates, x = self.estimate(listings, belief, prices)
-        # without a cost the margin is the price: the objective is revenue
-        margin = prices - np.nan_to_num(listings.context.unit_cost)[:, None]
-        optimism = self.rules.optimism if explore else 0.0
-        scores = margin * (estimates.mean + optimism * estimates.sd)
+        estimates, x = self.estimate(listings, profile, prices)
+        gain = listings.gain(prices)
+        expected = gain * estimates.mean
+        scores = gain * estimates.quantile(self.rules.optimism) if explore else expected
+        if listings.stock is not None:
+            self._plan(listings, belief, profile, prices, estimates, (scores, expected))
         leader = listings.leader
-        shared = scores
         guardrails = ladders.guardrails
+        shared, shared_expected = scores, expected
         if (leader != np.arange(len(leader))).any():
-            shared = np.zeros_like(scores)
-            np.add.at(shared, leader, scores)
-            shared = shared[leader]
+            shared, shared_expected = (_summed(t, leader) for t in (scores, expected))
             size = np.bincount(leader, minlength=len(leader))[leader]
             guardrails = guardrails.copy()
             guardrails[:, GUARDRAILS.index("family")] |= size > 1
-        propensities = self._propensities(shared, ladders.allowed, explore)
+        if explore and self.rules.rule == "thompson":
+            propensities = self._thompson(listings, belief, ladders, gain, estimates)
+        else:
+            propensities = self._propensities(shared, ladders.allowed, explore)
+        if explore and self.rules.budget is not None:
+            propensities = choice.within_budget(
+                propensities, shared_expected, ladders.allowed, self.rules.budget
+            )
         arm = choice.draw(propensities, choice.uniforms(ids)[leader])
         chosen = x[torch.arange(len(arm)), torch.as_tensor(arm)]  # (n, DIM)
         return Decisions(
@@ -272,9 +188,67 @@ class Policy:
             return choice.softmax(scores, allowed, temperature=rules.temperature, floor=rules.floor)
         return choice.inverse_gap(scores, allowed, gamma=rules.gamma, floor=rules.floor)
 
+    def _plan(
+        self,
+        listings: Listings,
+        belief: Posterior,
+        profile: Profile,
+        prices: NDArray[np.float64],
+        estimates: Estimates,
+        scores: tuple[NDArray[np.float64], ...],
+    ) -> None:
+        """Put gains to the last day in the place of `scores` where stock may run out."""
+        assert listings.stock is not None
+        rows = listings.stock.binding(estimates.interval()[1].max(1))
+        if not rows.size:
+            return
+        at = torch.as_tensor(rows)
+        log_price = np.log(prices[rows]) - listings.anchor[rows, None]
+        own, _ = profile.take(at).at(torch.as_tensor(log_price).float().to(self.device))
+        worth = planned(
+            self.evidence.bank,
+            Posterior(*(getattr(belief, name)[at] for name in Posterior.__slots__)),
+            log_price,
+            estimates.mean[rows] / own.double().cpu().numpy(),
+            listings.gain(prices, spent=True)[rows],
+            listings.stock.take(rows),
+        )
+        for table in scores:
+            table[rows] = worth
+
+    def _thompson(
+        self,
+        listings: Listings,
+        belief: Posterior,
+        ladders: Ladders,
+        gain: NDArray[np.float64],
+        estimates: Estimates,
+    ) -> NDArray[np.float64]:
+        """Probability that each arm is the best, (n, k); in a family its members' mean by gain."""
+        bank, leader = self.evidence.bank, listings.leader
+        prices = np.log(ladders.prices / listings.per_major[:, None]) - listings.anchor[:, None]
+        relative, weight = torch.as_tensor(prices).float(), belief.weight.float().flatten(1)
+        best = np.concatenate(
+            [
+                choice.best_shares(
+                    torch.as_tensor(gain[part]).float()[:, :, None]
+                    * bank.demand(relative[part]).flatten(2),
+                    weight[part],
+                    torch.as_tensor(ladders.allowed[part]),
+                )
+                for part in torch.split(torch.arange(len(gain)), _BLOCK)
+            ]
+            or [np.empty(gain.shape)]
+        )
+        if (leader != np.arange(len(leader))).any():
+            best *= np.maximum((gain * estimates.mean).max(1, keepdims=True), 1e-12)
+            best = _summed(best, leader)
+            best /= best.sum(1, keepdims=True)
+        return choice.with_floor(best, ladders.allowed, self.rules.floor)
+
     # -- learning ---------------------------------------------------------------------------
 
-    def learn(self, outcomes: "Outcomes") -> None:
+    def learn(self, outcomes: Outcomes) -> None:
         """Fold outcomes into the statistics, with the features of the time of the decision."""
         if len(outcomes.listing) == 0:
             return
@@ -303,6 +277,7 @@ class Policy:
             outcomes.impressions,
             outcomes.units,
             outcomes.profit,
+            outcomes.at,
         )
 
     def consulted(self) -> NDArray[np.int64]:
@@ -312,25 +287,40 @@ class Policy:
         return rows[:: max(1, -(-len(rows) // CONSULTED))]
 
     def learn_population(
-        self, listing: NDArray[np.int64], guess: NDArray[np.float64], guess_sd: NDArray[np.float64]
+        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
     ) -> None:
-        """Learn shapes, shift, spread and level from `consulted()` listings.
+        """Learn the distribution of demand curves from `consulted()` listings.
+
+        Which traits elasticity depends on is chosen anew whenever twice as many units are sold.
 
         Args:
-            listing: rows, (m,). guess: guessed log price − anchor, (m,). guess_sd: (m,).
+            listing: rows, (m,). anchor: log prices, (m,). context: of the listings as strangers,
+                guessed without their own sales.
         """
-        self.population = self.evidence.learn_population(
-            listing, as_tensor(guess), as_tensor(guess_sd)
+        units = float(self.evidence.totals[:, 0].sum())
+        anew = units >= 2 * self._chosen_at
+        self.population = learn_population(
+            self.evidence.bank,
+            self.evidence.weighed(listing),
+            known_of(context, anchor),
+            None if anew else list(self.population.effects),
         )
+        if anew:
+            self._chosen_at = units
+
+    def watch(
+        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
+    ) -> None:
+        """Doubt older sales of listings whose recent ones contradict them; args as above."""
+        self.evidence.watch(listing, self.population, known_of(context, anchor))
 
     def worth(
-        self, listing: NDArray[np.int64], guess: NDArray[np.float64], guess_sd: NDArray[np.float64]
+        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
     ) -> NDArray[np.float64]:
-        """Log price − anchor that own evidence points to, in the terms of a guess, (m,)."""
-        belief = self.evidence.posterior(
-            listing, self.population, as_tensor(guess), as_tensor(guess_sd)
-        )
-        return np.asarray(belief.location(self.evidence.bank)[0].numpy() - self.population.shift)
+        """Log price that own evidence points to, in the terms of a guess, (m,); args as above."""
+        known = known_of(context, anchor)
+        belief = self.evidence.posterior(listing, self.population, known)
+        return np.asarray(belief.worth()[0].numpy() - float(self.population.shift) + anchor)
 
     # -- explaining -------------------------------------------------------------------------
 
@@ -356,7 +346,7 @@ class Policy:
         parts: dict[str, NDArray[np.float64]] = {}
         before = np.zeros_like(prices)
         for name, rows, with_market in steps:
-            estimates, x = self.estimate(rows, self.posterior(rows), prices)
+            estimates, x = self.estimate(rows, self.profile(self.posterior(rows)), prices)
             mean = estimates.mean
             if not with_market:
                 theta = self.head.solve()[1][0]
@@ -366,23 +356,8 @@ class Policy:
         return parts
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What came of decisions, one row per outcome.
-
-    Attributes:
-        listing: catalogue rows, int64 (m,). anchor: their log anchor prices, (m,).
-        price: currency units, (m,). impressions, units (net of returns), profit: float64 (m,).
-        curve_sd: the own curve's standard deviation as decided, units per impression, (m,).
-        features: as decided, float32 (m, DIM). at: microseconds since 1970 UTC, int64 (m,).
-    """
-
-    listing: NDArray[np.int64]
-    anchor: NDArray[np.float64]
-    price: NDArray[np.float64]
-    impressions: NDArray[np.float64]
-    units: NDArray[np.float64]
-    profit: NDArray[np.float64]
-    curve_sd: NDArray[np.float64]
-    features: NDArray[np.float32]
-    at: NDArray[np.int64]
+def _summed(scores: NDArray[np.float64], leader: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum of the rows of each family, in each of its rows, (n, k)."""
+    total = np.zeros_like(scores)
+    np.add.at(total, leader, scores)
+    return np.asarray(total[leader])

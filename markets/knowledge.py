@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from bandits import GuessModel, Sources, geometric_ladders, limits, minor_per_major
+from bandits import GuessModel, Sources, geometric_ladders, limits, minor_per_major, word_ids
 from markets.buyers import Buyers
 from markets.demand import Floats
 from markets.history import History
@@ -37,7 +37,7 @@ class Knowledge:
         reference: currency units, (n,), NaN where unknown. Listings that are not new have one in
             every regime.
         unit_cost: currency units, (n,), NaN where unknown.
-        vectors: of the texts, float32 (n, d).
+        vectors: of the texts, float32 (n, d). words: hashes of their words, int32 (n, 32).
         neighbours: most similar listings with a past, of another product family, int64 (n, 10).
         similarity: their cosines, (n, 10), NaN where there are fewer.
         guess: log price guessed, currency units, (n,). guess_sd: its standard deviation, (n,).
@@ -49,6 +49,7 @@ class Knowledge:
     reference: Floats
     unit_cost: Floats
     vectors: npt.NDArray[np.float32]
+    words: npt.NDArray[np.int32]
     neighbours: npt.NDArray[np.int64]
     similarity: Floats
     guess: Floats
@@ -94,15 +95,18 @@ class Knowledge:
         log_cost = np.log(np.where(cost > 0.0, cost, np.nan))  # what is free says nothing
         near_cost = np.where(unlike, np.nan, log_cost[neighbours])
         near = (log_cost, near_price, near_cost, similarity)
-        model = GuessModel.fit(Sources(np.log(charged), *near))
+        words = word_ids(history.listings["title"].to_list())
+        _, group = np.unique(family, return_inverse=True)
+        model = GuessModel.fit(Sources(np.log(charged), *near, words, group))
         told = buyers.recorded_price if regime == "reference" else np.full(n, np.nan)
         reference = np.where(new, told, charged)
-        guess, sd = model.guess(Sources(np.log(reference), *near))
+        guess, sd = model.guess(Sources(np.log(reference), *near, words))
         return cls(
             regime,
             reference,
             cost,
             vectors,
+            words,
             neighbours,
             similarity,
             guess,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import minor_per_major
+from bandits import minor_per_major, word_ids
+from bandits.words import WORDS
 from service.items import numbers
 
 NEIGHBOURS = 10
@@ -34,6 +35,7 @@ class Catalogue:
         currency: codes, object (a,). active: False once deleted, bool (a,).
         single: True where one impression sells one unit at most, bool (a,).
         text: id of the listing's embedding, int64 (a,), -1 where it has none.
+        words: hashes of its words, int32 (a, 32), see `bandits.word_ids`.
         neighbours: rows of similar listings, nearest first, int64 (a, 10), -1 where fewer.
         similarity: their cosines, float64 (a, 10), NaN where fewer.
         anchor: log price that the listing's demand curves are relative to, NaN until needed.
@@ -57,6 +59,7 @@ class Catalogue:
         self.active = np.empty(0, np.bool_)
         self.single = np.empty(0, np.bool_)
         self.text = np.empty(0, np.int64)
+        self.words = np.empty((0, WORDS), np.int32)
         self.neighbours = np.empty((0, NEIGHBOURS), np.int64)
         self.similarity = np.empty((0, NEIGHBOURS))
         self.anchor = np.empty(0)
@@ -85,7 +88,7 @@ class Catalogue:
         self.number = {name: wider(column, nan) for name, column in self.number.items()}
         for name, fill in (
             ("per_major", 1), ("currency", ""), ("active", False), ("single", False),
-            ("text", -1), ("neighbours", -1), ("similarity", nan), ("anchor", nan),
+            ("text", -1), ("words", -1), ("neighbours", -1), ("similarity", nan), ("anchor", nan),
             ("last_price", nan), ("family", -1), ("sold", 0.0), ("learned_price", nan),
         ):  # fmt: skip
             setattr(self, name, wider(getattr(self, name), fill))
@@ -128,6 +131,7 @@ class Catalogue:
             for d in documents
         ]
         self.text[rows] = text
+        self.words[rows] = word_ids([_words_of(document) for document in documents])
         self.claim(text, rows, codes)
 
     def claim(
@@ -265,3 +269,9 @@ class Catalogue:
 def utc_day(at_us: int) -> str:
     """The day (UTC) of a time in microseconds since 1970, e.g. 2026-01-31."""
     return datetime.fromtimestamp(at_us / 1e6, UTC).date().isoformat()
+
+
+def _words_of(document: dict[str, Any]) -> str:
+    """The words that tell one listing from another."""
+    names = ("title", "brand", "category", "description")
+    return " ".join(str(document[name]) for name in names if document.get(name))

@@ -47,7 +47,7 @@ def similar(bandit: Pricebandit, listing_id: str, k: int) -> dict[str, Any]:
     cosines, found = bandit.listing_texts.neighbours(vector, 3 * k + 10, catalogue.embeddings())
     rows, similarity = catalogue.nearest(row, catalogue.currency[row].tolist(), cosines, found, k=k)
     rows, similarity = rows[0][rows[0] >= 0], similarity[0][rows[0] >= 0]
-    totals = bandit.policy.evidence.gather(rows)[2].numpy()  # units, impressions, revenue, profit
+    totals = bandit.policy.evidence.gather(rows)[1].numpy()  # units, impressions, revenue, profit
     prices = shown_prices(catalogue, rows)
     places = np.log10(catalogue.per_major[rows]).astype(int)
     return {
@@ -90,16 +90,16 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     at = now_us()
     listings = listings_of(subjects, guess, sd, bounds, np.arange(1), at)
     policy = bandit.policy
-    belief = policy.posterior(listings)
-    ladders = policy.ladders(listings, belief)
+    profile = policy.profile(policy.posterior(listings))
+    ladders = policy.ladders(listings, profile)
     minor = ladders.prices[:, ladders.allowed[0]]
     prices = minor / subjects.per_major[:, None]
-    estimates, _ = policy.estimate(listings, belief, prices)
+    estimates, _ = policy.estimate(listings, profile, prices)
     low, high = estimates.interval()
     margin = (prices - np.nan_to_num(subjects.number["unit_cost"])[:, None])[0]
     middle, middle_sd = bandit.guesses.middle(subjects)
     parts = policy.contributions(listings, _uninformed(listings.context, middle, middle_sd), prices)
-    totals = policy.evidence.gather(row)[2][0].tolist()
+    totals = policy.evidence.gather(row)[1][0].tolist()
     return {
         "listing_id": listing_id,
         "currency": subjects.currency[0],

@@ -19,7 +19,7 @@ from service import log
 from service.catalogue import Catalogue
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 2\n"
+_MAGIC = b"pricebandit snapshot 3\n"
 
 Progress = Callable[[int, int], None]
 
@@ -61,12 +61,14 @@ class Fold:
         price: NDArray[np.float64],
         units: NDArray[np.float64],
         impressions: NDArray[np.float64],
+        at: NDArray[np.int64],
         last: int,
     ) -> None:
         """Fold recorded sales in: price levels from all, demand from those with impressions.
 
         Args:
             rows: catalogue rows, anchors set. price: currency units. impressions: NaN if unknown.
+            at: microseconds since 1970 UTC.
         """
         catalogue.record_sales(rows, np.log(price), units)
         shown = impressions > 0
@@ -78,6 +80,7 @@ class Fold:
             impressions[shown],
             units[shown],
             (units * (price - cost))[shown],
+            at[shown],
         )
         self.position.sales = max(self.position.sales, last)
 
@@ -104,17 +107,18 @@ class Fold:
             if progress:
                 progress(done, total)
         sold = (
-            sa.select(s.seq, s.listing, s.price, s.units, s.impressions)
+            sa.select(s.seq, s.listing, s.price, s.units, s.impressions, s.at)
             .where(s.seq > self.position.sales)
             .order_by(s.seq)
         )
         for part in source.stream(sold):
-            last, listing, price, units, impressions = (
+            last, listing, price, units, impressions, at = (
                 np.array(column, np.float64) for column in zip(*part, strict=True)
             )
             rows = listing.astype(np.int64)
             money = price / catalogue.per_major[rows]
-            self.add_sales(catalogue, rows, money, units, impressions, int(last[-1]))
+            days = at.astype(np.int64)
+            self.add_sales(catalogue, rows, money, units, impressions, days, int(last[-1]))
             done += len(part)
             if progress:
                 progress(done, total)
@@ -146,7 +150,7 @@ def difference(one: Fold, other: Fold) -> float:
     pairs = [
         (one.policy.head.gram, other.policy.head.gram),
         (one.policy.head.moment, other.policy.head.moment),
-        *zip(mine.gather(rows), theirs.gather(rows), strict=True),
+        *zip(mine.gather(rows)[:2], theirs.gather(rows)[:2], strict=True),
     ]
     for a, b in pairs:
         if a.numel():
@@ -214,9 +218,10 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
         "gram": policy.head.gram.cpu().numpy(),
         "moment": policy.head.moment.cpu().numpy(),
         "as_of": np.array([policy.head.as_of]),
-        "exposure": evidence.exposure[:m].numpy(),
-        "powers": evidence.powers[:m].numpy(),
+        "sums": evidence.sums[:m].numpy(),
         "totals": evidence.totals[:m].numpy(),
+        "evidence_as_of": evidence.as_of,
+        "trust": evidence.trust,
         "evidence_listing": evidence.listing,
         "evidence_anchor": evidence.anchor,
         "sold": catalogue.sold[:n],
@@ -321,9 +326,10 @@ def _restore(fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]]) 
     evidence.restore(
         arrays["evidence_listing"],
         arrays["evidence_anchor"],
-        torch.as_tensor(arrays["exposure"]),
-        torch.as_tensor(arrays["powers"]),
+        torch.as_tensor(arrays["sums"]),
         torch.as_tensor(arrays["totals"]),
+        arrays["evidence_as_of"],
+        arrays["trust"],
     )
     catalogue.sold[: len(arrays["sold"])] = arrays["sold"]
     catalogue.last_price[: len(arrays["last_price"])] = arrays["last_price"]

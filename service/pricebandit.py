@@ -14,12 +14,12 @@ import orjson
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from bandits import VERSION, Policy
+from bandits import VERSION, Context, Policy
 from encoders import EmbeddingCache, Encoder, listing_texts
 from service import learning, log
 from service.catalogue import NEIGHBOURS, Catalogue
 from service.settings import Settings
-from service.subjects import Guesses, Subjects, gather, nothing_asked
+from service.subjects import Guesses, Subjects, context_of, gather, nothing_asked
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -232,8 +232,7 @@ class Pricebandit:
         self.guesses.fit(self.catalogue)
         rows = self.policy.consulted()
         if len(rows):
-            subjects, guess, sd = self.strangers(rows)
-            self.policy.learn_population(rows, guess - subjects.anchor, sd)
+            self.policy.learn_population(rows, *self._standing(rows))
             self._learn_prices()
         self._unlearned = 0
 
@@ -244,10 +243,14 @@ class Pricebandit:
         for start in range(0, len(rows), _PART):
             part = rows[start : start + _PART]
             part = part[~np.isnan(self.catalogue.anchor[part])]
-            subjects, guess, sd = self.strangers(part)
-            self.catalogue.learned_price[part] = (
-                self.policy.worth(part, guess - subjects.anchor, sd) + subjects.anchor
-            )
+            anchor, context = self._standing(part)
+            self.policy.watch(part, anchor, context)
+            self.catalogue.learned_price[part] = self.policy.worth(part, anchor, context)
+
+    def _standing(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], Context]:
+        """Anchors of listings, (n,), and their contexts as strangers."""
+        subjects, guess, sd = self.strangers(rows)
+        return subjects.anchor, context_of(subjects, guess, sd, 0)
 
     def strangers(
         self, rows: NDArray[np.int64]

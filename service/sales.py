@@ -56,7 +56,7 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
         bandit.catalogue.anchor[anchored] = anchors
         if len(rows):
             bandit.fold.add_sales(
-                bandit.catalogue, rows, money, units.astype(np.float64), impressions, last
+                bandit.catalogue, rows, money, units.astype(np.float64), impressions, at_us, last
             )
             bandit.learned(rows)
 

@@ -58,11 +58,12 @@ class Settings(BaseSettings):
         100_000, ge=1, description="Outcomes after which a snapshot of the model is written."
     )
     arms: int = Field(_RULES.arms, ge=2, le=128, description="Prices on a ladder.")
-    rule: Literal["softmax", "inverse_gap"] = Field(
+    rule: Literal["softmax", "inverse_gap", "thompson"] = Field(
         _RULES.rule, description="Choice rule that turns scores into propensities."
     )
     optimism: float = Field(
-        _RULES.optimism, ge=0, description="Standard deviations of demand added while exploring."
+        _RULES.optimism,
+        description="A price is scored by demand so many deviations up; below 0: averse to risk.",
     )
     temperature: float = Field(
         _RULES.temperature,

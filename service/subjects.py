@@ -28,6 +28,7 @@ class Subjects:
         listing_id, currency: object (n,). per_major: int64 (n,).
         number: the listings' numeric fields, name → (n,).
         embedding: float32 (n, d), zeros where `embedded` is False, bool (n,).
+        words: hashes of the text's words, int32 (n, 32).
         neighbours, similarity: int64 and float64 (n, 10).
         charged: log of what it was sold for, (n,). anchor, last_price: (n,). family: int64 (n,).
         market_text: float32 (n, d).
@@ -43,6 +44,7 @@ class Subjects:
     number: dict[str, NDArray[np.float64]]
     embedding: NDArray[np.float32]
     embedded: NDArray[np.bool_]
+    words: NDArray[np.int32]
     neighbours: NDArray[np.int64]
     similarity: NDArray[np.float64]
     charged: NDArray[np.float64]
@@ -140,6 +142,7 @@ def gather(
         number={name: column[rows] for name, column in catalogue.number.items()},
         embedding=vectors,
         embedded=embedded,
+        words=catalogue.words[rows],
         neighbours=catalogue.neighbours[rows],
         similarity=catalogue.similarity[rows],
         charged=catalogue.charged(rows),
@@ -163,7 +166,7 @@ class Guesses:
         for currency in set(catalogue.currency[:n][catalogue.active[:n]]):
             rows = np.flatnonzero(catalogue.active[:n] & (catalogue.currency[:n] == currency))
             rows = rows[:: -(-len(rows) // _FIT_ROWS)]
-            neighbours = catalogue.neighbours[rows]
+            neighbours, family = catalogue.neighbours[rows], catalogue.family[rows]
             self._models[currency] = GuessModel.fit(
                 Sources(
                     catalogue.worth(rows),
@@ -171,6 +174,9 @@ class Guesses:
                     catalogue.worth(neighbours),
                     catalogue.log_cost(neighbours),
                     catalogue.similarity[rows],
+                    catalogue.words[rows],
+                    # those without a family are each a product of their own
+                    np.where(family >= 0, family, len(catalogue) + rows),
                 )
             )
 
@@ -185,6 +191,8 @@ class Guesses:
             catalogue.worth(subjects.neighbours),
             catalogue.log_cost(subjects.neighbours),
             subjects.similarity,
+            subjects.words,
+            subjects.family,
         )
         guess, sd = np.empty(len(subjects)), np.empty(len(subjects))
         for currency in set(subjects.currency):
@@ -199,17 +207,12 @@ class Guesses:
         return np.array([m.middle for m in models]), np.array([m.middle_sd for m in models])
 
 
-def listings_of(
-    subjects: Subjects,
-    guess: NDArray[np.float64],
-    guess_sd: NDArray[np.float64],
-    bounds: Limits,
-    leader: NDArray[np.int64],
-    at_us: int,
-) -> Listings:
-    """Subjects as the policy takes them."""
+def context_of(
+    subjects: Subjects, guess: NDArray[np.float64], guess_sd: NDArray[np.float64], at_us: int
+) -> Context:
+    """What the policy's features read of subjects."""
     n = len(subjects)
-    context = Context(
+    return Context(
         subjects.embedding,
         subjects.market_text,
         subjects.similarity[:, 0],
@@ -221,5 +224,17 @@ def listings_of(
         np.nan_to_num(subjects.promotion),
         np.full(n, at_us),
     )
+
+
+def listings_of(
+    subjects: Subjects,
+    guess: NDArray[np.float64],
+    guess_sd: NDArray[np.float64],
+    bounds: Limits,
+    leader: NDArray[np.int64],
+    at_us: int,
+) -> Listings:
+    """Subjects as the policy takes them."""
+    context = context_of(subjects, guess, guess_sd, at_us)
     anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
     return Listings(subjects.listing, anchor, subjects.per_major, bounds, leader, context)

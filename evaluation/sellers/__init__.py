@@ -9,6 +9,7 @@ from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.sellers.protocol import Maker, Sales, Seller, Today
 from evaluation.sellers.rules import Rules
 from evaluation.sellers.semiparametric import Semiparametric
+from evaluation.sellers.stock_aware import ActorCriticSeller, BayesProgramme, DeepQSeller
 from evaluation.sellers.thompson import Thompson
 from evaluation.sellers.ucb1 import UCB1
 
@@ -23,6 +24,9 @@ SELLERS: dict[str, Maker] = {
     "linucb": LinUCB,
     "semiparametric": Semiparametric,
     "fitted-programme": FittedProgramme,
+    "bayes-programme": BayesProgramme,
+    "deep-q": DeepQSeller,
+    "actor-critic": ActorCriticSeller,
     **PEERS,
 }
 

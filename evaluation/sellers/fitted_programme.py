@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bandits.stock import programme
 from evaluation.sellers.attributes import attributes
 from evaluation.sellers.protocol import Floats, Ints, Sales, Today, rungs
 from evaluation.sellers.tally import CONVERSION, ELASTICITY, Tally, earnings
 from markets import Knowledge
-from markets.inventory import programme
 
 _SPREAD = np.array([0.6, 0.8])  # sd of level and steepness among listings, before any sales
 _TRUST = 20.0  # listings that the assumed spread weighs
@@ -30,7 +30,8 @@ class Demand:
 
     Attributes:
         x: features, first a column of ones, (n, d). mean: M, (d, 2). spread: S, (2, 2).
-        mode: a and b of each listing, (n, 2).
+        mode: a and b of each listing, (n, 2). covariance: how far off they may be, (n, 2, 2), by
+            Laplace's approximation; S where nothing has been shown.
     """
 
     newton, ridge = 3, 30.0
@@ -42,12 +43,25 @@ class Demand:
         self.mean[0] = np.log(CONVERSION), ELASTICITY
         self.spread = np.diag(_SPREAD**2)
         self.mode = self.x @ self.mean
+        self.covariance = np.tile(self.spread, (len(x), 1, 1))
 
     def rates(self, rows: Ints) -> Floats:
         """Expected units per impression at each rung, (m, k), at most 0.9."""
-        level, steep = self.mode[rows].T
-        steep = np.clip(steep, *_STEEP)
-        demand: Floats = np.exp(np.minimum(level[:, None] + steep[:, None] * self._z[rows], -0.1))
+        return self._at(self.mode[rows][:, None], rows)[:, 0]
+
+    def plausible(self, rows: Ints, normal: Floats) -> Floats:
+        """Units per impression at each rung as they may be, (m, h, k), at most 0.9.
+
+        Args:
+            normal: h draws of two standard normal numbers, (h, 2).
+        """
+        off = normal @ np.linalg.cholesky(self.covariance[rows]).transpose(0, 2, 1)  # (m, h, 2)
+        return self._at(self.mode[rows][:, None] + off, rows)
+
+    def _at(self, curve: Floats, rows: Ints) -> Floats:
+        """Units per impression, (m, h, k), of levels and steepnesses (m, h, 2)."""
+        level, steep = curve[..., :1], np.clip(curve[..., 1:], *_STEEP)
+        demand: Floats = np.exp(np.minimum(level + steep * self._z[rows][:, None], -0.1))
         return demand
 
     def fit(self) -> None:
@@ -73,9 +87,12 @@ class Demand:
             curve += precision
             step = np.linalg.solve(curve, slope[:, :, None])[:, :, 0]
             mode = mode + np.clip(step, -1.0, 1.0)
-        self._learn_likes(seen, mode, np.linalg.inv(curve).sum(axis=0))
+        uncertain = np.linalg.inv(curve)
+        self._learn_likes(seen, mode, uncertain.sum(axis=0))
         self.mode = self.x @ self.mean
         self.mode[seen] = mode
+        self.covariance[:] = self.spread
+        self.covariance[seen] = uncertain
 
     def _learn_likes(self, seen: Ints, mode: Floats, uncertain: npt.NDArray[Any]) -> None:
         """M and S from the modes of listings with impressions and their summed covariances."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bandits import Context, Listings, Outcomes, Policy, Rules, limits
+from bandits import Context, Listings, Outcomes, Policy, Rules, Stock, limits
 from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost, places
 from markets import Knowledge
 
@@ -19,6 +19,8 @@ class PriceBandit:
     def __init__(self, knowledge: Knowledge, seed: int, rules: Rules | None = None) -> None:
         self._knowledge, self._policy = knowledge, Policy(rules)
         self._stream = np.random.default_rng(seed)
+        self._days = 0
+        self._shown = np.zeros((2, len(knowledge.guess)))  # impressions so far, and days with any
         self._cost = counted_cost(knowledge)
         self._waiting: dict[int, tuple[Ints, Floats, npt.NDArray[np.float32], Ints]] = {}
 
@@ -36,6 +38,8 @@ class PriceBandit:
     def learn(self, sales: Sales) -> None:
         """Fold the sales in, and learn the catalogue's parameters anew."""
         policy = self._policy
+        np.add.at(self._shown[0], sales.rows, sales.impressions)
+        np.add.at(self._shown[1], sales.rows, sales.impressions > 0)
         for day in np.unique(sales.day).tolist():
             rows, curve_sd, features, at = self._waiting[day]
             of_day = np.flatnonzero(sales.day == day)
@@ -55,24 +59,50 @@ class PriceBandit:
                 at[place],
             )
             policy.learn(outcomes)
-        asked = policy.consulted()
-        policy.learn_population(asked, np.zeros(asked.size), self._knowledge.guess_sd[asked])
+        self._days += 1
+        seen = policy.evidence.listing
+        policy.watch(seen, self._knowledge.guess[seen], self._context(seen, None))
+        if self._days <= 3 or self._days % 4 == 0:
+            asked = policy.consulted()
+            policy.learn_population(asked, self._knowledge.guess[asked], self._context(asked, None))
 
     def _listings(self, today: Today) -> Listings:
         known, rows = self._knowledge, today.rows
         n = rows.size
         per_major = np.full(n, _MINOR)
         bounds = limits(per_major, unit_cost=known.unit_cost[rows])
-        context = Context(
+        context = self._context(rows, today)
+        stock = self._stock(today) if today.stock is not None else None
+        anchor = known.guess[rows]
+        return Listings(rows, anchor, per_major, bounds, np.arange(n), context, stock=stock)
+
+    def _stock(self, today: Today) -> Stock:
+        """Stock and days left; impressions a day as counted, drawn towards the shop's mean."""
+        assert today.stock is not None
+        rows, (seen, days) = today.rows, self._shown
+        shown = days > 0
+        mean, shape = 50.0, 0.5
+        if shown.sum() > 1:
+            log_mean = np.log(np.maximum(seen[shown], 0.5) / days[shown])
+            mean = float(np.exp(log_mean.mean() + log_mean.var() / 2))
+            shape = float(np.clip(1.0 / np.expm1(log_mean.var() + 1e-9), 0.3, 4.0))
+        certainty = shape + seen[rows]
+        left = np.full(rows.size, max(today.days_left, 1))
+        expected = certainty / (shape / mean + days[rows])
+        return Stock(today.stock.astype(np.float64), left, expected, certainty)
+
+    def _context(self, rows: Ints, today: Today | None) -> Context:
+        """What is known of listings, and of their market today."""
+        known, n = self._knowledge, rows.size
+        return Context(
             known.vectors[rows],
             np.zeros((n, known.vectors.shape[1]), np.float32),
             known.similarity[rows, 0],
             known.guess[rows],
             known.guess_sd[rows],
             known.unit_cost[rows],
-            today.rival,
+            today.rival if today else np.full(n, np.nan),
             np.full(n, np.nan),
-            today.promotion.astype(np.float64),
-            today.date * _DAY_US,
+            today.promotion.astype(np.float64) if today else np.zeros(n),
+            today.date * _DAY_US if today else np.zeros(n, np.int64),
         )
-        return Listings(rows, known.guess[rows], per_major, bounds, np.arange(n), context)

@@ -4,9 +4,56 @@ import numpy as np
 import pytest
 import torch
 
-from bandits import Context, Limits, Listings, limits
+from bandits import Context, Known, Limits, Listings, limits
+from bandits.curves import DEFAULT_BANK
 
 TEXT = 32
+
+
+class Shop:
+    """Listings drawn from a population, whose demand nothing that learns can see; anchors are 0.
+
+    Demand is written here as the population describes it: by worth and elasticity there.
+    """
+
+    def __init__(self, population, known, seed):
+        self.rng, self.known, n = np.random.default_rng(seed), known, len(known)
+        shape = self.rng.choice(len(DEFAULT_BANK.shapes), n, p=population.shapes.numpy())
+        self.kappa = np.array(DEFAULT_BANK.shapes)[shape]
+        spread = np.hypot(known.guess_sd.numpy(), population.worth_sd)
+        self.worth = known.guess.numpy() + population.shift + spread * self._normal()
+        elasticity = population.log_elasticity(known).numpy()
+        self.elasticity = np.exp(elasticity + population.elasticity_sd * self._normal())
+        self.level = self.rng.gamma(
+            population.level_shape, population.level / population.level_shape, n
+        )
+
+    def _normal(self):
+        return self.rng.standard_normal(len(self.known))
+
+    def demand(self, log_price):
+        """Units per impression at prices (n,)."""
+        off = np.expm1(self.kappa * (log_price - self.worth)) / self.kappa
+        return self.level * np.exp(-self.elasticity * off)
+
+    def sell(self, evidence, log_price, shown, at=0):
+        """A day's sales at prices (n,)."""
+        n = len(self.known)
+        shown = np.broadcast_to(shown, n).astype(float)
+        units = self.rng.poisson(shown * self.demand(log_price)).astype(float)
+        price = np.exp(log_price)
+        rows, when = np.arange(n), np.full(n, at, np.int64)
+        evidence.add(rows, np.zeros(n), price, shown, units, price * units, when)
+
+
+def _known(n, guess=0.0, guess_sd=0.3, **traits):
+    """What is known of n listings."""
+
+    def column(value):
+        return torch.as_tensor(np.broadcast_to(value, n).astype(float))
+
+    blocks = {name: torch.as_tensor(block).double() for name, block in traits.items()}
+    return Known(column(guess), column(guess_sd), blocks)
 
 
 def _limits(n, per_major, **bounds):
@@ -35,6 +82,7 @@ def _listings(
     leader=None,
     text=None,
     market_text=None,
+    objective=None,
     at=1_750_000_000_000_000,
     context=None,
     **bounds,
@@ -69,6 +117,7 @@ def _listings(
             at=column(at, np.int64),
             **{name: column(value) for name, value in known.items()},
         ),
+        objective=objective,
     )
 
 
@@ -97,7 +146,12 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def make():
-    """Builders of small worlds: `limits`, `listings`, `shared`, `random_ids`."""
+    """Builders of small worlds."""
     return SimpleNamespace(
-        limits=_limits, listings=_listings, shared=_shared, random_ids=_random_ids
+        limits=_limits,
+        listings=_listings,
+        shared=_shared,
+        random_ids=_random_ids,
+        known=_known,
+        shop=Shop,
     )

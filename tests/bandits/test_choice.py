@@ -2,11 +2,13 @@ import uuid
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bandits import best_arm, draw, inverse_gap, softmax, uniforms
+from bandits.choice import best_shares, within_budget
 
 DRAWS = 100_000
 RULES = {
@@ -182,6 +184,69 @@ def test_the_best_arm_takes_everything(case):
     arm = draw(chosen, np.zeros(len(scores)))
     assert (scores[np.arange(len(scores)), arm] == best).all()
     assert allowed[np.arange(len(scores)), arm].all()
+
+
+# -- Thompson sampling ---------------------------------------------------------------------------
+
+
+@given(case=scored(), seed=st.integers(0, 2**32 - 1), hypotheses=st.integers(1, 30))
+def test_shares_are_those_of_the_hypotheses_under_which_an_arm_is_best(case, seed, hypotheses):
+    _, allowed = case
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(*allowed.shape, hypotheses))
+    weight = rng.dirichlet(np.ones(hypotheses), len(allowed))
+    expected = np.zeros(allowed.shape)
+    for row, may in enumerate(allowed):
+        for h in range(hypotheses):
+            best = max(np.flatnonzero(may), key=lambda arm: values[row, arm, h])
+            expected[row, best] += weight[row, h]
+    found = best_shares(*(torch.as_tensor(a) for a in (values, weight, allowed)))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+# -- the price of exploring ----------------------------------------------------------------------
+
+
+def cost_of(propensities, expected, allowed):
+    """Expected gain given up, as a share of the best arm's, (n,)."""
+    best = np.where(allowed, expected, -np.inf).max(1)
+    return (best - (propensities * expected).sum(1)) / np.abs(best)
+
+
+@settings(deadline=None)
+@rules
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    budget=st.sampled_from([1e-4, 0.01, 0.1, 1.0]),
+    sign=st.sampled_from([-1.0, 1.0]),
+)
+def test_exploring_costs_no_more_than_its_budget(rule, seed, budget, sign):
+    rng = np.random.default_rng(seed)
+    expected = sign * rng.uniform(0.1, 10.0, (20, 8))
+    allowed = rng.random((20, 8)) < 0.7
+    allowed[:, 0] = True
+    before = rule(rng.uniform(0.1, 1.0, (20, 8)), allowed)
+    after = within_budget(before, expected, allowed, budget)
+    np.testing.assert_allclose(after.sum(1), 1.0, atol=1e-12)
+    assert (after[allowed] > 0).all()
+    assert (after[~allowed] == 0).all()
+    dear = cost_of(before, expected, allowed) > budget
+    # what is too dear is cut to the budget and no further
+    np.testing.assert_allclose(cost_of(after, expected, allowed)[dear], budget, atol=1e-9)
+    np.testing.assert_array_equal(after[~dear], before[~dear])
+
+
+def test_a_budget_by_hand():
+    before, expected = np.array([[0.5, 0.3, 0.2]]), np.array([[10.0, 8.0, 5.0]])
+    # costs 0.3 · 0.2 + 0.2 · 0.5 = 0.16 of the best
+    found = within_budget(before, expected, np.ones((1, 3), bool), 0.04)
+    np.testing.assert_allclose(found, [[0.875, 0.075, 0.05]])
+
+
+@pytest.mark.parametrize("budget", [0.0, -0.1, 1.5])
+def test_a_budget_outside_its_range_is_refused(budget):
+    with pytest.raises(ValueError, match="budget is"):
+        within_budget(softmax(SCORES, ALLOWED), SCORES, ALLOWED, budget)
 
 
 # -- uniform numbers from ids --------------------------------------------------------------------

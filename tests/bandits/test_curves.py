@@ -1,11 +1,8 @@
-import dataclasses
-
-import numpy as np
 import pytest
 import torch
 
-from bandits import CurveBank, Population
-from bandits.curves import DEFAULT_BANK, ELASTICITY_AT_REFERENCE, log_prior
+from bandits import CurveBank
+from bandits.curves import DEFAULT_BANK, ELASTICITY_AT_REFERENCE
 
 banks = pytest.mark.parametrize(
     "bank",
@@ -97,25 +94,3 @@ def test_the_size_counts_every_hypothesis():
     bank = CurveBank(shapes=(1.0, 2.0, 3.0), locations=5)
     assert bank.size == 15
     assert bank.demand(torch.zeros(4)).shape == (4, 3, 5)
-
-
-def test_the_default_population_is_even():
-    population = Population.default(CurveBank(shapes=(1.0, 2.0)))
-    assert population.shapes.tolist() == [0.5, 0.5]
-    assert population.shift == 0.0
-
-
-@banks
-def test_the_prior_is_a_normal_around_the_guess(bank):
-    shapes = torch.arange(1.0, len(bank.shapes) + 1, dtype=torch.float64)
-    population = dataclasses.replace(
-        Population.default(bank), shapes=shapes / shapes.sum(), shift=0.2, spread=0.4
-    )
-    guess = np.array([0.0, -0.7])
-    sd = np.array([0.3, 1.5])
-    found = log_prior(bank, population, torch.as_tensor(guess), torch.as_tensor(sd)).exp()
-    offsets = bank.offsets.numpy()
-    for row in range(2):
-        normal = np.exp(-((offsets - guess[row] - 0.2) ** 2) / (2 * (sd[row] ** 2 + 0.4**2)))
-        expected = np.outer(population.shapes, normal / normal.sum())
-        np.testing.assert_allclose(found[row].numpy(), expected, rtol=1e-10, atol=1e-300)

@@ -11,6 +11,7 @@ from bandits.features import (
     TEXT_DIMENSIONS,
     features,
     reduce,
+    traits,
 )
 
 
@@ -167,3 +168,19 @@ def test_reduction_is_fixed():
     x = np.random.default_rng(1).normal(size=(3, 384)).astype(np.float32)
     np.testing.assert_array_equal(reduce(x, 8), reduce(x.copy(), 8))
     np.testing.assert_allclose(reduce(2 * x, 8), 2 * reduce(x, 8), rtol=1e-6)
+
+
+def test_traits_are_what_is_known_and_zero_where_nothing_is(make):
+    text = np.eye(3, 32)
+    listings = make.listings([10.0] * 3, text=text, unit_cost=[5.0, np.nan, 1e-9])
+    found = traits(listings.context)
+    assert {str(block.dtype) for block in found.values()} == {"torch.float64"}
+    np.testing.assert_array_equal(found["text"].numpy(), text)
+    np.testing.assert_allclose(found["markup"].numpy(), [[np.log(0.5)], [0.0], [-3.0]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_traits_without_text_or_cost(make):
+    found = traits(make.listings([10.0, 2.0], unit_cost=[0.0, np.nan]).context)
+    assert not found["text"].any()
+    assert found["markup"].tolist() == [[-3.0], [0.0]]

@@ -1,10 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandits import GuessModel, Sources
-from bandits.guesses import REFERENCE_SD, UNKNOWN_PRICE, UNKNOWN_SD
+from bandits import GuessModel, Sources, word_ids
+from bandits.guesses import UNKNOWN_PRICE, UNKNOWN_SD
 
 
 def sources(n, k=3, **known):
@@ -60,13 +62,13 @@ def test_nothing_known_anywhere():
     assert (sd == UNKNOWN_SD).all()
 
 
-def test_a_reference_price_wins():
+def test_a_price_charged_is_its_own_guess_without_error():
     price, cost, near, similarity = synthetic(200, 0)
     known = sources(200, 5, reference=price, cost=cost, price=near, similarity=similarity)
     model = GuessModel.fit(known)
     value, sd = model.guess(known)
     np.testing.assert_array_equal(value, price)
-    assert (sd == REFERENCE_SD).all()
+    assert (sd == 0).all()
 
 
 def test_rows_are_guessed_from_what_each_has():
@@ -87,7 +89,7 @@ def test_rows_are_guessed_from_what_each_has():
     assert value[both] == pytest.approx(model.both[0] @ [1.0, 4.0, 3.0 + model.markup])
     assert value[reference] == 1.0
     assert sd.tolist() == pytest.approx(
-        [model.middle_sd, model.text[1], model.cost[1], model.both[1], REFERENCE_SD]
+        [model.middle_sd, model.text[1], model.cost[1], model.both[1], 0.0]
     )
 
 
@@ -140,6 +142,49 @@ def test_similar_listings_lend_their_markup():
     assert model.guess(own)[0][0] == pytest.approx((3.0 + (1.0 + np.log(2.0))) / 2)
 
 
+def worded(n, seed):
+    """Sources of which the texts' words say the price, and prices."""
+    rng = np.random.default_rng(seed)
+    worth = {"cup": 0.0, "lamp": 1.0, "chair": 2.0, "sofa": 3.0}
+    kinds = rng.choice(list(worth), n)
+    texts = [f"{kind} number {i}" for kind, i in zip(kinds, rng.integers(0, 9, n), strict=True)]
+    price = 2.0 + np.array([worth[kind] for kind in kinds]) + 0.1 * rng.standard_normal(n)
+    return dataclasses.replace(sources(n), words=word_ids(texts)), price
+
+
+@pytest.mark.statistical
+def test_words_tell_the_price_of_texts_without_neighbours():
+    # seeded: errors of 0.2 or less where the catalogue's middle is 1.1 off
+    seen, price = worded(300, 0)
+    model = GuessModel.fit(dataclasses.replace(seen, log_reference=price))
+    fresh, truth = worded(200, 1)
+    value, sd = model.guess(fresh)
+    error = np.sqrt(((value - truth) ** 2).mean())
+    assert error < 0.3 * truth.std()
+    assert sd.mean() == pytest.approx(error, rel=0.5)
+    wordless, _ = model.guess(sources(1))
+    assert wordless[0] == model.middle
+
+
+def test_variants_of_one_product_do_not_vouch_for_each_other():
+    # all that the words could teach of a product is taught by itself
+    rng = np.random.default_rng(0)
+    product = np.repeat(np.arange(60), 5)
+    texts = [f"thing{p}" for p in product]
+    price = rng.standard_normal(60)[product]
+    known = dataclasses.replace(sources(300), log_reference=price, words=word_ids(texts))
+    apart = GuessModel.fit(dataclasses.replace(known, group=product))
+    mixed = GuessModel.fit(known)
+    assert apart.text[1] > 2 * mixed.text[1]
+
+
+@pytest.mark.parametrize("n", [0, 3, 49])
+def test_few_prices_teach_nothing_of_words(n):
+    seen, price = worded(n, 0)
+    model = GuessModel.fit(dataclasses.replace(seen, log_reference=price))
+    assert model.words is None
+
+
 @settings(deadline=None, max_examples=80)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -159,8 +204,10 @@ def test_guesses_are_numbers_whatever_is_known(seed, n, asked, known, scale):
             some(rows), some(rows), some(rows, 4), some(rows, 4), np.clip(some(rows, 4), -1, 1)
         )
 
-    value, sd = GuessModel.fit(drawn(n)).guess(drawn(asked))
+    question = drawn(asked)
+    value, sd = GuessModel.fit(drawn(n)).guess(question)
     assert value.shape == sd.shape == (asked,)
     assert np.isfinite(value).all()
     assert np.isfinite(sd).all()
-    assert (sd > 0).all()
+    assert ((sd == 0) == ~np.isnan(question.log_reference)).all()
+    assert (sd >= 0).all()

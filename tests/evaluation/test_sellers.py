@@ -14,6 +14,7 @@ from evaluation.sellers.linucb import Ridge
 from evaluation.sellers.peers import PEERS
 from evaluation.sellers.rules import Rules
 from evaluation.sellers.semiparametric import index_slopes, survival
+from evaluation.sellers.stock_aware import BayesProgramme, Believed, DeepQSeller, Learned
 from evaluation.sellers.tally import Tally, earnings
 from evaluation.sellers.thompson import posterior
 from evaluation.sellers.ucb1 import upper
@@ -42,6 +43,12 @@ def stages() -> dict[str, Stage]:
         "cold": Market("text", conditions=calm, known=60, new=1, warm_days=0),
     }
     return {name: stage(history, vectors, market, 3) for name, market in markets.items()}
+
+
+@pytest.fixture(autouse=True)
+def little_practice(monkeypatch):
+    monkeypatch.setattr(Learned, "seasons", 2)
+    monkeypatch.setattr(Learned, "rounds", 2)
 
 
 class Watched:
@@ -267,3 +274,39 @@ def test_the_programme_asks_more_for_the_last_unit(stages):
     last, many = (seller.price(_today(knowledge, stock)) for stock in (1, 70))
     assert (last >= many).all()
     assert last.mean() > many.mean()
+
+
+def test_plausible_demands_centre_on_the_estimate_and_narrow_with_sales(stages):
+    knowledge = stages["cost"].knowledge
+    rows = np.arange(len(knowledge.guess))
+    believed = Believed(knowledge)
+    before = np.log(believed.rates(rows, 64))
+    assert believed.rates(rows, 5).shape == (rows.size, 5, knowledge.ladders.shape[1])
+    assert before.std(axis=1).min() > 0.5  # of level and traffic together
+    mode = believed.demand.rates(rows)
+    far = np.abs(np.median(believed.demand.plausible(rows, np.zeros((1, 2))), axis=1) - mode)
+    assert far.max() < 1e-12
+    for day in range(6):
+        believed.learn(_sold(knowledge, np.full(rows.size, 6), 300, rows * 0 + 9, day))
+    after = np.log(believed.rates(rows, 64))
+    assert after.std(axis=1)[:, 6].max() < before.std(axis=1)[:, 6].min()
+
+
+def test_a_unit_is_kept_for_the_demand_that_may_come(stages):
+    knowledge = stages["cost"].knowledge
+    many, one = BayesProgramme(knowledge, 0), BayesProgramme(knowledge, 0)
+    one.hypotheses = 1  # the first of Halton's points lies in the middle of level and steepness
+    few = _today(knowledge, 3)
+    assert many.price(few).mean() > one.price(few).mean()
+
+
+def test_learners_practise_once_and_only_with_stock(stages):
+    knowledge = stages["cost"].knowledge
+    seller = DeepQSeller(knowledge, 0)
+    seller.price(_today(knowledge, None))
+    assert seller._learner.replay.size == 0
+    seller.price(_today(knowledge, 5))
+    lived = seller._learner.replay.size
+    assert lived > 0
+    seller.price(_today(knowledge, 4, 9))
+    assert seller._learner.replay.size == lived

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bandits.stock import programme
 from markets import Buyers, Conditions, Season, chance, load_catalogue
-from markets.inventory import clairvoyant_programme, programme
+from markets.inventory import clairvoyant_programme
 
 
 def brute_force(prices: list[float], rates: list[list[float]], stock: int) -> float:

@@ -58,13 +58,18 @@ def _statistics(bandit):
         "moment": bandit.policy.head.moment.numpy().copy(),
         "listing": evidence.listing[order],
         "evidence_anchor": evidence.anchor[order],
-        "exposure": evidence.exposure[:m].numpy()[order],
-        "powers": evidence.powers[:m].numpy()[order],
+        "sums": evidence.sums[:m].numpy()[order],
+        "evidence_as_of": evidence.as_of[order],
         "totals": evidence.totals[:m].numpy()[order],
         "sold": bandit.catalogue.sold[:n].copy(),
         "anchor": bandit.catalogue.anchor[:n].copy(),
         "last_price": bandit.catalogue.last_price[:n].copy(),
     }
+
+
+def _trust(bandit):
+    evidence = bandit.policy.evidence
+    return evidence.trust[np.argsort(evidence.listing)].tolist()
 
 
 def _alike(one, other):
@@ -104,12 +109,14 @@ def test_snapshot_and_tail_equal_the_whole_log(lived, bandit_on, replayed_from):
     _alike(before, _statistics(with_snapshot))
     assert with_snapshot.fold.version == version
     assert with_snapshot.catalogue.family_prices == families
+    trust = _trust(with_snapshot)
     for path in with_snapshot.snapshots.glob("*.snapshot"):
         path.unlink()
     _killed(with_snapshot)
     without = bandit_on()
     assert replayed_from[-1] == (0, 0)
     _alike(before, _statistics(without))
+    assert _trust(without) == trust
     assert without.fold.version == version
     assert without.catalogue.family_prices == families
 
@@ -309,5 +316,5 @@ def test_outcomes_with_features_of_another_version_teach_the_curves_and_not_the_
     monkeypatch.setattr("service.pricebandit.VERSION", "next")
     after = _statistics(bandit_on())
     np.testing.assert_allclose(after["totals"], before["totals"], rtol=1e-9)
-    np.testing.assert_allclose(after["exposure"], before["exposure"], rtol=1e-9)
+    np.testing.assert_allclose(after["sums"], before["sums"], rtol=1e-9)
     assert (after["gram"] == 0).all()

@@ -1,0 +1,142 @@
+"""What the catalogue says of a listing's demand before the listing has sales of its own."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from bandits.curves import DEFAULT_BANK, CurveBank
+
+WORTH_SD = 0.3
+"""Log error of a price that was charged as a measure of what buyers think the listing worth."""
+
+TYPICAL_SHAPE, SHAPE_SPREAD = 1.2, 0.8
+"""Shape that demand is taken for before any sales, between exponential and linear, and its spread
+on the log scale: constant elasticity over wide ranges of price is rare, and so are cliffs."""
+
+_FAINTEST, _STRONGEST = 0.02, 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of listings before they sell, one row each, float64.
+
+    Attributes:
+        guess: log guessed price − anchor, (n,).
+        guess_sd: error of the guess as a guess of what would be charged, (n,); 0 where that is
+            known.
+        traits: blocks of features that elasticity may depend on, name → (n, q); a row of zeros
+            where there is nothing.
+    """
+
+    guess: torch.Tensor
+    guess_sd: torch.Tensor
+    traits: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.guess)
+
+    def take(self, rows: torch.Tensor) -> "Known":
+        """The given rows."""
+        traits = {name: block[rows] for name, block in self.traits.items()}
+        return Known(self.guess[rows], self.guess_sd[rows], traits)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Effect of a block of traits on log elasticity: (x − centre)·slope, none where x is zero.
+
+    Attributes:
+        centre, slope: float64 (q,).
+    """
+
+    centre: torch.Tensor
+    slope: torch.Tensor
+
+    def of(self, block: torch.Tensor) -> torch.Tensor:
+        """The effect on each row of a block (n, q), (n,)."""
+        effect: torch.Tensor = block @ self.slope - self.centre @ self.slope
+        return torch.where((block != 0).any(1), effect, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    r"""The distribution of demand curves among listings.
+
+    Of a listing i, with v what buyers think it worth and e > 0 the elasticity there,
+
+        log v ~ N(guess_i + shift, guess_sd_i² + worth_sd²),
+        log e ~ N(elasticity + Σ effects of its traits, elasticity_sd²),
+
+    each shape κ of the bank as likely as `shapes` says, and units per impression at v Gamma with
+    mean `level` and shape `level_shape`. A curve of shape κ has elasticity e at v if it is located
+    at log v + log(2 / e) / κ, which makes the location normal too (`prior`).
+
+    Learned by empirical Bayes (`bandits.empirical_bayes`); the defaults hold until there is
+    evidence. Fields are floats or 0-d tensors.
+
+    Attributes:
+        shapes: probability of each shape, (s,). effects: block of traits → its effect.
+    """
+
+    shapes: torch.Tensor
+    shift: float | torch.Tensor = 0.0
+    worth_sd: float | torch.Tensor = WORTH_SD
+    elasticity: float | torch.Tensor = 0.64  # log of 1.9: scanner panels' median
+    elasticity_sd: float | torch.Tensor = 0.4
+    level: float | torch.Tensor = 0.03
+    level_shape: float | torch.Tensor = 2.5
+    effects: Mapping[str, Effect] = field(default_factory=dict)
+
+    @classmethod
+    def default(cls, bank: CurveBank = DEFAULT_BANK) -> "Population":
+        """Guess believed unbiased; shapes log-normal around `TYPICAL_SHAPE`."""
+        far = torch.log(bank.kappa / TYPICAL_SHAPE) / SHAPE_SPREAD
+        return cls(torch.softmax(-0.5 * far**2, 0))
+
+    def log_elasticity(self, known: Known) -> torch.Tensor:
+        """Expected log elasticity at what each listing is worth, (n,)."""
+        mean = torch.zeros_like(known.guess) + self.elasticity
+        for name, effect in self.effects.items():
+            if name in known.traits:
+                mean = mean + effect.of(known.traits[name])
+        return mean
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """Belief about listings without sales.
+
+    Attributes:
+        log_weight: log probability of each hypothesis, (n, s, l).
+        log_worth: expected log worth − anchor under each hypothesis, (n, s, l).
+        at_worth: f of each hypothesis at that price, (n, s, l).
+    """
+
+    log_weight: torch.Tensor
+    log_worth: torch.Tensor
+    at_worth: torch.Tensor
+
+
+def prior(bank: CurveBank, population: Population, known: Known) -> Prior:
+    """Belief about listings of which no more is `known`.
+
+    A curve may be located off the expected place because the guess is wrong about the worth, or
+    because buyers are more or less elastic than expected. The first moves the worth with it, the
+    second does not; they are weighed as variances (regression of one normal variable on a sum).
+    """
+    kappa = bank.kappa
+    worth_variance = (known.guess_sd**2 + population.worth_sd**2)[:, None]  # (n, 1)
+    off = math.log(bank.elasticity) - population.log_elasticity(known)
+    expected = known.guess + population.shift
+    location = expected[:, None] + off[:, None] / kappa  # (n, s)
+    variance = worth_variance + population.elasticity_sd**2 / kappa**2  # (n, s)
+    distance = bank.offsets - location[:, :, None]  # (n, s, l)
+    log_weight = torch.log_softmax(-0.5 * distance**2 / variance[:, :, None], dim=2)
+    log_weight = log_weight + torch.log(population.shapes)[:, None]
+    log_worth = expected[:, None, None] + (worth_variance / variance)[:, :, None] * distance
+    relative = (log_worth - bank.offsets).clamp(-6.0, 6.0)
+    curves = torch.exp(-bank.elasticity / kappa[:, None] * torch.expm1(relative * kappa[:, None]))
+    # far from the reference price steep curves fall to nothing, where nobody would sell at all
+    return Prior(log_weight, log_worth, curves.clamp(_FAINTEST, _STRONGEST))

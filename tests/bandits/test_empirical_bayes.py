@@ -1,0 +1,182 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bandits import Evidence, Known, Population
+from bandits.curves import DEFAULT_BANK
+from bandits.empirical_bayes import learn_population
+from bandits.population import Effect
+
+DEFAULT = Population.default()
+SCALARS = ("shift", "worth_sd", "elasticity", "elasticity_sd", "level", "level_shape")
+
+
+def sold(make, population, known, seed, days=10):
+    """Sums of sales of listings drawn from a population."""
+    shop, evidence, n = make.shop(population, known, seed), Evidence(), len(known)
+    for _ in range(days):
+        shop.sell(evidence, shop.rng.uniform(-0.5, 0.5, n), 400)
+    return evidence.weighed(np.arange(n))
+
+
+def learned(make, seed=0, n=150, **planted):
+    population, known = dataclasses.replace(DEFAULT, **planted), make.known(n, guess_sd=0.1)
+    return learn_population(DEFAULT_BANK, sold(make, population, known, seed), known)
+
+
+def scalars(population):
+    return {name: float(getattr(population, name)) for name in SCALARS}
+
+
+def described(make, n, seed):
+    """Listings of which two blocks of traits are known."""
+    rng = np.random.default_rng(seed)
+    text = rng.standard_normal((n, 6))
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
+    return make.known(n, guess_sd=0.1, text=text, words=rng.standard_normal((n, 4)))
+
+
+def test_without_listings_the_defaults_hold(make):
+    found = learn_population(DEFAULT_BANK, torch.zeros(0, DEFAULT_BANK.size + 5), make.known(0))
+    assert scalars(found) == scalars(DEFAULT)
+    assert torch.equal(found.shapes, DEFAULT.shapes)
+
+
+@pytest.mark.parametrize("n", [1, 60])
+def test_without_sales_the_defaults_hold(make, n):
+    nothing = torch.zeros(n, DEFAULT_BANK.size + 5, dtype=torch.float64)
+    found = learn_population(DEFAULT_BANK, nothing, described(make, n, 0))
+    assert scalars(found) == pytest.approx(scalars(DEFAULT), abs=1e-3)
+    torch.testing.assert_close(found.shapes, DEFAULT.shapes, rtol=0, atol=1e-3)
+    assert not found.effects
+
+
+@pytest.mark.statistical
+def test_a_planted_shift_is_found(make):
+    # 150 listings of 4,000 impressions, seeded; in 10 seeds the errors are 0.21 or less, most of
+    # them towards none, and the two ends are 0.31 to 0.57 apart
+    low, middle, high = (float(learned(make, 1, shift=s).shift) for s in (-0.3, 0.0, 0.3))
+    assert low == pytest.approx(-0.3, abs=0.22)
+    assert middle == pytest.approx(0.0, abs=0.12)
+    assert high == pytest.approx(0.3, abs=0.12)
+    assert high - low > 0.25
+
+
+@pytest.mark.statistical
+def test_a_planted_elasticity_is_found(make):
+    # as above: 0.42 to 0.62 and 0.84 to 1.19, the latter higher by 0.34 or more, in 10 seeds
+    low, high = (float(learned(make, 1, elasticity=e).elasticity) for e in (0.3, 1.1))
+    assert 0.2 < low < 0.64
+    assert 0.8 < high < 1.3
+    assert high - low > 0.25
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(
+    ("name", "value", "tolerance"),
+    [
+        ("level", 0.12, 0.035),
+        ("level", 0.01, 0.005),
+        ("worth_sd", 0.12, 0.06),
+        ("worth_sd", 0.6, 0.1),
+    ],
+)
+def test_a_planted_level_and_deviation_are_found(make, name, value, tolerance):
+    # 150 listings of 4,000 impressions, seeded; found so in 10 seeds of 10
+    assert float(getattr(learned(make, **{name: value}), name)) == pytest.approx(
+        value, abs=tolerance
+    )
+
+
+@pytest.mark.statistical
+def test_a_planted_shape_is_found(make):
+    # as above: 0.48 to 0.64 in 10 seeds, where 0.14 is assumed before sales
+    shapes = torch.tensor([0.05, 0.05, 0.1, 0.8]).double()
+    assert learned(make, shapes=shapes).shapes[-1] > 0.45
+
+
+@pytest.mark.statistical
+def test_what_a_text_says_of_elasticity_is_found(make):
+    # 250 listings of 4,000 impressions, seeded. Of 8 seeds the block is found in 4; wherever it
+    # is, the correlation is 0.98 and the deviation 0.74 to 1.10 times the true one.
+    known = described(make, 250, 7)
+    slope = torch.tensor([1.2, -0.8, 0, 0, 0, 0]).double()
+    effects = {"text": Effect(torch.zeros(6).double(), slope)}
+    population = dataclasses.replace(DEFAULT, effects=effects)
+    found = learn_population(DEFAULT_BANK, sold(make, population, known, 7), known)
+    assert "text" in found.effects
+    truth, estimate = (e.effects["text"].of(known.traits["text"]) for e in (population, found))
+    assert torch.corrcoef(torch.stack([truth, estimate]))[0, 1] > 0.8
+    assert 0.5 < estimate.std() / truth.std() < 1.5
+
+
+@pytest.mark.statistical
+def test_what_says_nothing_of_elasticity_is_left_out(make):
+    # 150 listings of 4,000 impressions, seeded; of 12 seeds some block is picked in 5
+    picked = 0
+    for seed in range(6):
+        known = described(make, 150, seed)
+        sums = sold(make, DEFAULT, known, seed)
+        picked += bool(learn_population(DEFAULT_BANK, sums, known).effects)
+    assert picked <= 3
+
+
+def test_traits_that_are_given_are_not_chosen_again(make):
+    known = described(make, 50, 0)
+    sums = sold(make, DEFAULT, known, 0)
+    found = learn_population(DEFAULT_BANK, sums, known, ["words", "unknown"])
+    assert list(found.effects) == ["words"]
+    assert found.effects["words"].slope.any()
+    assert not learn_population(DEFAULT_BANK, sums, known, []).effects
+
+
+def test_what_is_learned_is_a_function_of_the_arguments_alone(make):
+    known = make.known(40, guess_sd=0.1)
+    sums = sold(make, DEFAULT, known, 3)
+    first = learn_population(DEFAULT_BANK, sums, known)
+    torch.manual_seed(5)
+    second = learn_population(DEFAULT_BANK, sums.clone(), known)
+    assert scalars(first) == scalars(second)
+    assert torch.equal(first.shapes, second.shapes)
+    order = torch.as_tensor(np.random.default_rng(0).permutation(40))
+    shuffled = learn_population(DEFAULT_BANK, sums[order], known.take(order))
+    assert scalars(shuffled) == pytest.approx(scalars(first), rel=1e-4, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    n=st.sampled_from([1, 2, 41]),
+    shown=st.sampled_from([0.0, 1.0, 1e4, 1e9, 1e12]),
+    units=st.sampled_from([-5.0, 0.0, 1.0, 1e9]),
+    log_price=st.sampled_from([-20.0, -1.0, 0.0, 2.0, 20.0]),
+    guess=st.sampled_from([-25.0, 0.0, 25.0]),
+    guess_sd=st.sampled_from([0.0, 0.3, 1.5]),
+    trait=st.sampled_from([0.0, 1.0, 1e6]),
+)
+def test_extremes_leave_numbers(n, shown, units, log_price, guess, guess_sd, trait):
+    evidence, ones = Evidence(), np.ones(n)
+    evidence.add(
+        np.arange(n),
+        0 * ones,
+        np.exp(log_price * ones),
+        shown * ones,
+        units * ones,
+        ones,
+        np.arange(n),
+    )
+    one = torch.ones(n, dtype=torch.float64)
+    text = trait * torch.arange(n).double()[:, None]
+    known = Known(guess * one, guess_sd * one, {"text": text, "words": text[:, :0]})
+    found = learn_population(DEFAULT_BANK, evidence.weighed(np.arange(n)), known)
+    assert np.isfinite(list(scalars(found).values())).all()
+    assert torch.isfinite(found.shapes).all()
+    assert found.shapes.sum().item() == pytest.approx(1.0)
+    assert min(scalars(found)[name] for name in SCALARS if name.endswith(("sd", "shape"))) > 0
+    assert found.level > 0
+    belief = evidence.posterior(np.arange(n), found, known)
+    assert torch.isfinite(belief.weight).all()
+    assert torch.isfinite(belief.level).all()
