@@ -9,10 +9,11 @@ from bandits.curves import CurveBank
 from bandits.evidence import posterior
 from bandits.population import Effect, Known, Population
 
-_ITERATIONS, _RESUMED = 25, 12
+_ITERATIONS, _RESUMED = 25, 25
 _EFFECT_SD = 0.25  # of the effect of a block of traits on log elasticity, before any sales
 _FARTHEST = 20.0  # standard deviations from its mean that a parameter is taken for, at most
-_BETTER = 1.0  # nats by which a block must explain held-out sales better
+_BETTER = 2.0  # nats by which a block must explain held-out sales better
+_MOST_UNITS = 300.0  # units for which a listing counts, at most
 _FEWEST = 40  # listings from which halves teach anything
 
 # What the parameters are taken for before any sales: mean and standard deviation of each on the
@@ -43,7 +44,9 @@ def learn_population(
     """
     if len(known) == 0:
         return Population.default(bank)
-    fit = _Fit(bank, sums, known)
+    # a listing that sells by the thousand would show the coarseness of the bank, and nothing else
+    often = (_MOST_UNITS / sums[:, -1].clamp_min(1.0)).clamp(max=1.0)
+    fit = _Fit(bank, sums * often[:, None], known)
     plain = fit.maximised((), _ITERATIONS)
     if blocks is None:
         blocks = _chosen(fit, plain)

@@ -30,7 +30,7 @@ class Posterior:
     Attributes:
         weight: probability of each hypothesis, (n, s, l).
         level: mean of the demand level under each hypothesis, (n, s, l).
-        shape: shape of the level's Gamma distribution, (n,); its rate is shape / level.
+        shape: shape of the level's Gamma distribution, (n, s, l); its rate is shape / level.
         log_worth: expected log worth − anchor under each hypothesis, (n, s, l).
         log_likelihood: log probability of the listing's sales under the population, (n,), up to
             a constant that no parameter changes.
@@ -256,18 +256,17 @@ def posterior(
     before = prior(bank, population, known)
     slope = (-bank.elasticity / bank.kappa)[:, None]  # (s, 1)
     log_units = slope * (bank.shrink() * powers[:, :, None] - units[:, None, None])
-    k = torch.as_tensor(population.level_shape, dtype=torch.float64)
+    # a level is doubted for its own sake and because the worth may lie off what is expected of it
+    k = 1.0 / (1.0 / population.level_shape + before.doubt)  # (n, s, l)
     prior_rate = k / population.level * before.at_worth
     rate = prior_rate + exposure
-    gamma = k + units
-    joint = before.log_weight + log_units + k * torch.log(prior_rate)
-    joint = (joint - gamma[:, None, None] * torch.log(rate)).flatten(1)
-    # the part that no hypothesis changes, but that the population's parameters do
-    common = torch.lgamma(gamma) - torch.lgamma(k)
+    gamma = k + units[:, None, None]
+    joint = before.log_weight + log_units + k * torch.log(prior_rate) - gamma * torch.log(rate)
+    joint = (joint + torch.lgamma(gamma) - torch.lgamma(k)).flatten(1)
     return Posterior(
         torch.softmax(joint, dim=1).view(shape),
-        gamma[:, None, None] / rate,
+        gamma / rate,
         gamma,
         before.log_worth,
-        torch.logsumexp(joint, dim=1) + common,
+        torch.logsumexp(joint, dim=1),
     )

@@ -84,7 +84,7 @@ def planned(
     kappa = bank.kappa[place // bank.locations][:, :, None]
     off = relative[:, None, :] - bank.offsets[place % bank.locations][:, :, None]
     curves = torch.exp(-bank.elasticity / kappa * torch.expm1(off.clamp(-6.0, 6.0) * kappa))
-    shape = belief.shape.numpy()[:, None]
+    shape = belief.shape.flatten(1).gather(1, place).numpy()
     level = belief.level.flatten(1).gather(1, place).numpy() * gammaincinv(shape, of_level) / shape
     certainty = stock.certainty[:, None]
     spread = gammaincinv(certainty, np.clip(of_impressions, _FEW, 1 - _FEW)) / certainty

@@ -11,6 +11,7 @@ from bandits.curves import as_tensor
 from bandits.empirical_bayes import learn_population
 from bandits.evidence import DAY_US, Evidence, Posterior
 from bandits.features import DIM, MARKET, PRIOR_MEAN, SCALE, Context, features, traits
+from bandits.intervals import demand_intervals
 from bandits.ladders import Ladders, geometric_ladders
 from bandits.limits import GUARDRAILS
 from bandits.linucb import LinearUCB
@@ -18,6 +19,7 @@ from bandits.plans import planned
 from bandits.population import Known, Population
 from bandits.profile import Profile
 from bandits.records import Decisions, Estimates, Listings, Outcomes, Rules
+from bandits.trunk import Trunk
 
 CORRECTED = 20.0
 """The head may raise or lower the own curve by this factor at most."""
@@ -30,6 +32,8 @@ CONSULTED = 1000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
 
+_NO_CURVE = 1e-30  # below it features × curve say nothing of the features
+_LIKELY = 1.64  # deviations up to which demand may be when a stock is asked whether it will do
 _SCARCE = 0.4  # a ladder's reach above the price at which a stock lasts to the end, log units
 _BLOCK = 512  # rows whose curves are all worked out at once
 
@@ -47,17 +51,27 @@ class Policy:
     `Population`), and the linear-UCB head learns the corrections from all listings at once.
     Uncertainties of both add up; optimism is taken on demand, and only then is the margin
     multiplied in.
+
+    Args:
+        trunk: learned features for the head beside the raw ones; the head starts empty under it.
     """
 
-    def __init__(self, rules: Rules | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        rules: Rules | None = None,
+        device: torch.device | str = "cpu",
+        trunk: Trunk | None = None,
+    ) -> None:
         self.rules = rules or Rules()
+        self.trunk = trunk and trunk.to(device)
+        extra = trunk.dim - DIM if trunk else 0  # learned features come first
         self.device = torch.device(device)  # of the head and of scoring; evidence stays on the CPU
         days = self.rules.half_life_days
         half_life = days and days * DAY_US
         self.head = LinearUCB(
-            DIM,
+            DIM + extra,
             ridge=self.rules.ridge,
-            prior_mean=PRIOR_MEAN,
+            prior_mean=np.concatenate([np.zeros(extra), PRIOR_MEAN]),
             half_life=half_life,
             device=device,
             dtype=torch.float32,
@@ -113,20 +127,39 @@ class Policy:
         return geometric_ladders(low, high, listings.limits, self.rules.arms)
 
     def estimate(
-        self, listings: Listings, profile: Profile, prices: NDArray[np.float64]
+        self,
+        listings: Listings,
+        profile: Profile,
+        prices: NDArray[np.float64],
+        with_market: bool = True,
     ) -> tuple[Estimates, torch.Tensor]:
-        """Demand at `prices` (currency units, (n, k)), and the head's inputs, (n, k, DIM)."""
+        """Demand at `prices` (currency units, (n, k)), and features × curve, (n, k, DIM)."""
         log_price = np.log(prices)
         relative = torch.as_tensor(log_price - listings.anchor[:, None]).float().to(self.device)
         curve, own = profile.at(relative)
         seen = (features(listings.context, log_price) * torch.from_numpy(SCALE)).to(self.device)
+        if not with_market:
+            seen[..., MARKET] = 0.0
         x = seen * curve[:, :, None]
-        head = self.head.score(x)
-        # a correction may not turn demand negative, nor explode it where data are scarce
-        mean = torch.minimum(torch.maximum(head.mean, curve / CORRECTED), CORRECTED * curve)
-        sd = torch.sqrt((own * (mean / curve)) ** 2 + head.width**2)
+        mean, width = self.corrected(x)
+        sd = torch.sqrt((own * (mean / curve)) ** 2 + width**2)
         estimates = (t.double().cpu().numpy() for t in (mean, sd, own))
         return Estimates(*estimates), x
+
+    def corrected(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Demand with its corrections and their width, (…) each, of features × curve, (…, DIM)."""
+        curve, head = x[..., 0], self.head.score(self._seen(x))
+        # a correction may not turn demand negative, nor explode it where data are scarce
+        mean = torch.minimum(torch.maximum(head.mean, curve / CORRECTED), CORRECTED * curve)
+        return mean, head.width
+
+    def _seen(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head sees of features × curve, (…, DIM), whose first feature is the curve."""
+        if self.trunk is None:
+            return x
+        x = x.to(self.device)
+        curve = x[..., :1]
+        return self.trunk.features(x / curve.clamp_min(_NO_CURVE)) * curve
 
     def decide(
         self,
@@ -168,15 +201,36 @@ class Policy:
                 propensities, shared_expected, ladders.allowed, self.rules.budget
             )
         arm = choice.draw(propensities, choice.uniforms(ids)[leader])
-        chosen = x[torch.arange(len(arm)), torch.as_tensor(arm)]  # (n, DIM)
+        rows = np.arange(len(arm))
+        low, high = self.interval(listings, belief, prices[rows, arm], estimates.take(arm))
+        chosen = x[torch.as_tensor(rows), torch.as_tensor(arm)]  # (n, DIM)
         return Decisions(
             Ladders(ladders.prices, ladders.allowed, guardrails),
             estimates,
             scores,
             propensities,
             arm,
+            low,
+            high,
             chosen.cpu().numpy(),
         )
+
+    def interval(
+        self,
+        listings: Listings,
+        belief: Posterior,
+        price: NDArray[np.float64],
+        estimates: Estimates,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ends of 90 % intervals of demand at one price of each row, units per impression, (n,).
+
+        Args:
+            price: currency units, (n,). estimates: at these prices, (n,) each.
+        """
+        mean, sd, curve_sd = estimates.mean, estimates.sd, estimates.curve_sd
+        extra = np.sqrt(np.maximum(sd**2 - curve_sd**2, 0.0)) / mean
+        log_price = np.log(price) - listings.anchor
+        return demand_intervals(self.evidence.bank, belief, log_price, mean, extra)
 
     def _propensities(
         self, scores: NDArray[np.float64], allowed: NDArray[np.bool_], explore: bool
@@ -199,7 +253,7 @@ class Policy:
     ) -> None:
         """Put gains to the last day in the place of `scores` where stock may run out."""
         assert listings.stock is not None
-        rows = listings.stock.binding(estimates.interval()[1].max(1))
+        rows = listings.stock.binding(estimates.quantile(_LIKELY).max(1))
         if not rows.size:
             return
         at = torch.as_tensor(rows)
@@ -252,6 +306,19 @@ class Policy:
         """Fold outcomes into the statistics, with the features of the time of the decision."""
         if len(outcomes.listing) == 0:
             return
+        self.learn_corrections(outcomes)
+        self.evidence.add(
+            outcomes.listing,
+            outcomes.anchor,
+            outcomes.price,
+            outcomes.impressions,
+            outcomes.units,
+            outcomes.profit,
+            outcomes.at,
+        )
+
+    def learn_corrections(self, outcomes: Outcomes) -> None:
+        """Fold outcomes into the head alone."""
         # without impressions there is no rate for the head to learn from
         shown = outcomes.impressions > 0
         x = torch.as_tensor(outcomes.features[shown])
@@ -265,19 +332,10 @@ class Policy:
         units = torch.minimum(units, CORRECTED * expected * impressions + 5.0)
         variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[shown]) ** 2
         self.head.update(
-            x,
+            self._seen(x),
             units / impressions,
             1.0 / variance,
             at=torch.as_tensor(outcomes.at[shown].astype(np.float64)),
-        )
-        self.evidence.add(
-            outcomes.listing,
-            outcomes.anchor,
-            outcomes.price,
-            outcomes.impressions,
-            outcomes.units,
-            outcomes.profit,
-            outcomes.at,
         )
 
     def consulted(self) -> NDArray[np.int64]:
@@ -346,11 +404,8 @@ class Policy:
         parts: dict[str, NDArray[np.float64]] = {}
         before = np.zeros_like(prices)
         for name, rows, with_market in steps:
-            estimates, x = self.estimate(rows, self.profile(self.posterior(rows)), prices)
-            mean = estimates.mean
-            if not with_market:
-                theta = self.head.solve()[1][0]
-                mean = mean - (x[..., MARKET].double() @ theta[MARKET]).cpu().numpy()
+            profile = self.profile(self.posterior(rows))
+            mean = self.estimate(rows, profile, prices, with_market)[0].mean
             parts[name] = mean - before
             before = mean
         return parts

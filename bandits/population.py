@@ -111,12 +111,15 @@ class Prior:
     Attributes:
         log_weight: log probability of each hypothesis, (n, s, l).
         log_worth: expected log worth − anchor under each hypothesis, (n, s, l).
-        at_worth: f of each hypothesis at that price, (n, s, l).
+        at_worth: 1 / E[1 / f] of each hypothesis at what the listing is worth, (n, s, l): the
+            level at which demand there is as expected.
+        doubt: squared coefficient of variation of 1 / f there, (n, s, l).
     """
 
     log_weight: torch.Tensor
     log_worth: torch.Tensor
     at_worth: torch.Tensor
+    doubt: torch.Tensor
 
 
 def prior(bank: CurveBank, population: Population, known: Known) -> Prior:
@@ -135,8 +138,25 @@ def prior(bank: CurveBank, population: Population, known: Known) -> Prior:
     distance = bank.offsets - location[:, :, None]  # (n, s, l)
     log_weight = torch.log_softmax(-0.5 * distance**2 / variance[:, :, None], dim=2)
     log_weight = log_weight + torch.log(population.shapes)[:, None]
-    log_worth = expected[:, None, None] + (worth_variance / variance)[:, :, None] * distance
-    relative = (log_worth - bank.offsets).clamp(-6.0, 6.0)
-    curves = torch.exp(-bank.elasticity / kappa[:, None] * torch.expm1(relative * kappa[:, None]))
+    share = worth_variance / variance  # (n, s)
+    log_worth = expected[:, None, None] + share[:, :, None] * distance
+    return Prior(log_weight, log_worth, *_at_worth(bank, log_worth, worth_variance * (1.0 - share)))
+
+
+def _at_worth(
+    bank: CurveBank, log_worth: torch.Tensor, doubt: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """1 / E[1 / f(v)] and the squared coefficient of variation of 1 / f(v), (n, s, l) each, for
+    log v normal around `log_worth` with variance `doubt` (n, s).
+
+    E[1 / f] = exp(−E[log f] + Var[log f] / 2) with the moments of log f: the mean exact, the
+    variance by the slope at the mean.
+    """
+    kappa = bank.kappa[:, None]
+    power = ((log_worth - bank.offsets).clamp(-6.0, 6.0) * kappa).exp()  # (n, s, l)
+    raised = (0.5 * kappa[:, 0] ** 2 * doubt).clamp(max=4.0).exp()[:, :, None]
+    mean = -bank.elasticity / kappa * (power * raised - 1.0)
+    variance = (bank.elasticity * power) ** 2 * doubt[:, :, None]
     # far from the reference price steep curves fall to nothing, where nobody would sell at all
-    return Prior(log_weight, log_worth, curves.clamp(_FAINTEST, _STRONGEST))
+    curves = torch.exp((mean - 0.5 * variance).clamp(math.log(_FAINTEST), math.log(_STRONGEST)))
+    return curves, torch.expm1(variance.clamp(max=2.0))

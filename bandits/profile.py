@@ -40,7 +40,7 @@ class Profile:
         grid, curves = _table(bank, device)
         level = belief.level.float().to(device).flatten(1)
         first = belief.weight.float().to(device).flatten(1) * level  # (n, m)
-        again = (1.0 + 1.0 / belief.shape).float().to(device)[:, None]
+        again = (1.0 + 1.0 / belief.shape).float().to(device).flatten(1)
         mean = (first @ curves).clamp_min_(_FEWEST)
         square = ((first * level * again) @ curves.square()).clamp_min_(_FEWEST**2)
         return cls(grid, mean.log_(), torch.maximum(square.log_(), 2 * mean))

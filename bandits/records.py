@@ -12,7 +12,7 @@ from bandits.limits import Limits
 from bandits.objectives import Objective
 from bandits.plans import Stock
 
-INTERVAL = 1.6448536269514722  # standard normal quantile: 5 % outside on either side
+_WIDEST = 3.3  # deviations of log demand; the mean of a wider one lies above its own upper end
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,7 @@ class Estimates:
     def _log_normal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of the log of a log-normal variable with these moments."""
         mean = np.maximum(self.mean, 1e-300)
-        # the mean of a log-normal any wider lies above its own upper end
-        spread = np.minimum(np.sqrt(np.log1p((self.sd / mean) ** 2)), 2 * INTERVAL)
+        spread = np.minimum(np.sqrt(np.log1p((self.sd / mean) ** 2)), _WIDEST)
         return np.log(mean) - spread**2 / 2, spread
 
     def quantile(self, sds: float) -> NDArray[np.float64]:
@@ -115,9 +114,10 @@ class Estimates:
         middle, spread = self._log_normal()
         return np.asarray(np.exp(middle + sds * spread))
 
-    def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """90 % interval, log-normal with the same mean and standard deviation."""
-        return self.quantile(-INTERVAL), self.quantile(INTERVAL)
+    def take(self, arm: NDArray[np.int64]) -> "Estimates":
+        """Those of one arm of each row, (n,) each."""
+        rows = np.arange(len(arm))
+        return Estimates(self.mean[rows, arm], self.sd[rows, arm], self.curve_sd[rows, arm])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,7 @@ class Decisions:
         scores: optimistic gain per impression at every arm, currency units, (n, k).
         propensities: probability of every arm, (n, k); rows sum to 1.
         arm: the arm drawn, int64 (n,).
+        low, high: ends of the 90 % interval of demand at the drawn arm, units per impression, (n,).
         features: features of the drawn arm times the own curve's estimate, float32 (n, DIM).
     """
 
@@ -138,6 +139,8 @@ class Decisions:
     scores: NDArray[np.float64]
     propensities: NDArray[np.float64]
     arm: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
     features: NDArray[np.float32]
 
     @property

@@ -118,15 +118,26 @@ def hold(stage: Stage, maker: Maker) -> Result:
     seller = maker(stage.knowledge, stage.seed)
     seconds, decisions = 0.0, 0
     if market.warm_days:
-        quiet = replace(market.conditions, days=market.warm_days, turn_day=None, stock=None)
-        warm = _run(stage, stage.season(stage.known, quiet), stage.known, 0, seller)
-        for _ in warm.days(lambda season, prices: None):
-            pass
-        seconds, decisions = warm.seconds, warm.decisions
+        seconds, decisions = trade(stage, seller, stage.known, market.warm_days, 0)
     season = stage.season(stage.new, market.conditions)
     run = _run(stage, season, stage.new, market.warm_days, seller)
     run.seconds, run.decisions = seconds, decisions
     return _scored(stage, run)
+
+
+def trade(stage: Stage, seller: Seller, rows: Ints, days: int, first_day: int) -> tuple[float, int]:
+    """Let a seller price listings for days on which nothing turns and no stock ends.
+
+    Args:
+        rows: of the listings, int64 (m,). first_day: of these days, counted from the trial's.
+
+    Returns: processor time it took, seconds, and prices set.
+    """
+    quiet = replace(stage.market.conditions, days=days, turn_day=None, stock=None)
+    run = _run(stage, stage.season(rows, quiet), rows, first_day, seller)
+    for _ in run.days(lambda season, prices: None):
+        pass
+    return run.seconds, run.decisions
 
 
 def _run(stage: Stage, season: Season, rows: Ints, first_day: int, seller: Seller) -> _Run:

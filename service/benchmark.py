@@ -81,7 +81,7 @@ def run(
         ValueError, processes.CannotStart: as `evaluation.benchmark.run`.
     """
     start = time.monotonic()
-    vectors, embedded_by = _vectors(plan, settings, progress)
+    vectors, embedded_by = embedded(plan, settings, progress)
     jobs = jobs if jobs is not None else _processors()
     sellers = {name: SELLERS[name] for name in plan.sellers}
     outcome = run_trials(plan.history, vectors, plan.markets, sellers, plan.seeds, jobs, progress)
@@ -123,7 +123,7 @@ def deliver(record: Record, against: str, places: Places) -> None:
         scalars.to_wandb(record, places.wandb, against)
 
 
-def _vectors(
+def embedded(
     plan: Plan, settings: Settings, progress: Progress
 ) -> tuple[npt.NDArray[np.float32], str]:
     """Embeddings of the listings, float32 (n, d), and what they were made by."""
@@ -138,10 +138,10 @@ def _vectors(
     folder = settings.embeddings or settings.home / "embeddings"
     columns = ("title", "description", "category", "brand")
     texts = listing_texts(*(listings[name].to_list() for name in columns))
-    embedded = EmbeddingCache(folder / "listings", encoder).embed(
+    found = EmbeddingCache(folder / "listings", encoder).embed(
         texts, lambda done, total: progress("embedding", done, total)
     )
-    return embedded.vectors, f"{settings.encoder}, fingerprint {encoder.fingerprint[:16]}"
+    return found.vectors, f"{settings.encoder}, fingerprint {encoder.fingerprint[:16]}"
 
 
 def _identity(path: Path | None) -> tuple[str, str]:

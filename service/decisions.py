@@ -63,7 +63,7 @@ def write(
     allowed = decisions.ladders.allowed
     propensity = np.take_along_axis(decisions.propensities, pick, 1)[:, 0]
     units = np.take_along_axis(decisions.estimates.mean, pick, 1)[:, 0]
-    low, high = (np.take_along_axis(e, pick, 1)[:, 0] for e in decisions.estimates.interval())
+    low, high = decisions.low, decisions.high
     price = decisions.price / subjects.per_major
     margin = price - np.nan_to_num(subjects.number["unit_cost"])
     arm = (np.take_along_axis(allowed.cumsum(1), pick, 1)[:, 0] - 1).tolist()

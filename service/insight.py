@@ -90,12 +90,14 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     at = now_us()
     listings = listings_of(subjects, guess, sd, bounds, np.arange(1), at)
     policy = bandit.policy
-    profile = policy.profile(policy.posterior(listings))
+    belief = policy.posterior(listings)
+    profile = policy.profile(belief)
     ladders = policy.ladders(listings, profile)
     minor = ladders.prices[:, ladders.allowed[0]]
     prices = minor / subjects.per_major[:, None]
     estimates, _ = policy.estimate(listings, profile, prices)
-    low, high = estimates.interval()
+    alone = Estimates(estimates.mean[0], estimates.sd[0], estimates.curve_sd[0])
+    low, high = policy.interval(listings, belief, prices[0], alone)
     margin = (prices - np.nan_to_num(subjects.number["unit_cost"])[:, None])[0]
     middle, middle_sd = bandit.guesses.middle(subjects)
     parts = policy.contributions(listings, _uninformed(listings.context, middle, middle_sd), prices)
@@ -108,7 +110,7 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
         "impressions": int(totals[1]),
         "units": int(totals[0]),
         "guess": {"price": float(np.exp(guess[0])), "log_sd": float(sd[0])},
-        "curve": _curve(prices[0], margin, estimates, low[0], high[0], parts),
+        "curve": _curve(prices[0], margin, estimates, low, high, parts),
     }
 
 

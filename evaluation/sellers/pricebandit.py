@@ -35,6 +35,12 @@ class PriceBandit:
         prices: Floats = decided.price / _MINOR
         return prices
 
+    def intervals(self, today: Today) -> tuple[Floats, Floats, Floats]:
+        """Best price by estimate, and the 90 % interval of demand there, (m,) each."""
+        nothing = np.zeros((today.rows.size, 2), np.uint64)
+        decided = self._policy.decide(self._listings(today), nothing, explore=False)
+        return decided.price / _MINOR, decided.low, decided.high
+
     def learn(self, sales: Sales) -> None:
         """Fold the sales in, and learn the catalogue's parameters anew."""
         policy = self._policy
