@@ -12,8 +12,10 @@ from bandits.linucb import LinearUCB
 from bandits.objectives import Objective
 from bandits.plans import Stock
 from bandits.policy import Policy
-from bandits.population import Known, Population
+from bandits.population import Effect, Known, Population
 from bandits.records import Decisions, Estimates, Listings, Outcomes, Rules
+from bandits.training import TrunkSettings
+from bandits.trunk import Trunk
 from bandits.words import word_ids
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Context",
     "CurveBank",
     "Decisions",
+    "Effect",
     "Estimates",
     "Evidence",
     "GuessModel",
@@ -40,6 +43,8 @@ __all__ = [
     "Rules",
     "Sources",
     "Stock",
+    "Trunk",
+    "TrunkSettings",
     "best_arm",
     "draw",
     "geometric_ladders",

@@ -12,7 +12,7 @@ from bandits.population import Effect, Known, Population
 _ITERATIONS, _RESUMED = 25, 25
 _EFFECT_SD = 0.25  # of the effect of a block of traits on log elasticity, before any sales
 _FARTHEST = 20.0  # standard deviations from its mean that a parameter is taken for, at most
-_BETTER = 2.0  # nats by which a block must explain held-out sales better
+_BETTER = 5.0  # nats by which a block must explain held-out sales better
 _MOST_UNITS = 300.0  # units for which a listing counts, at most
 _FEWEST = 40  # listings from which halves teach anything
 

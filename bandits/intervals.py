@@ -33,24 +33,30 @@ def demand_intervals(
         log_price: from the anchors, (n,). mean: units per impression believed there, (n,).
         extra: standard deviation of corrections relative to the mean, (n,).
     """
-    relative = torch.as_tensor(log_price)
+    relative = torch.as_tensor(log_price).float()
     curves = bank.demand(relative).flatten(1)  # (n, m)
-    weight = belief.weight.flatten(1)
-    demand = (belief.level.flatten(1) * curves).clamp_min(1e-300)
+    weight = belief.weight.float().flatten(1)
+    demand = (belief.level.float().flatten(1) * curves).clamp_min(1e-30)
     own = (weight * demand).sum(1, keepdim=True)
-    normal = torch.as_tensor(ndtri((np.arange(_LEVELS) + 0.5) / _LEVELS))
-    shape = 9.0 * belief.shape.flatten(1)[:, :, None]
-    spread = (1.0 - 1.0 / shape + normal / torch.sqrt(shape)).clamp_min(0.05)  # (n, m, levels)
-    value = torch.log(demand / own)[:, :, None] + 3.0 * torch.log(spread)
+    normal = torch.as_tensor(ndtri((np.arange(_LEVELS) + 0.5) / _LEVELS)).float()
+    shape = 9.0 * belief.shape.float().flatten(1)
+    middle_level, width = 1.0 - 1.0 / shape, torch.rsqrt(shape)
+    expected = (torch.log(demand / own) - _LOWEST) / _BIN  # in bins
     bins = round((_HIGHEST - _LOWEST) / _BIN)
-    place = ((value - _LOWEST) / _BIN).long().clamp_(0, bins - 1).flatten(1)
-    mass = (weight[:, :, None] / _LEVELS).expand(value.shape).flatten(1)
-    histogram = torch.zeros(len(value), bins, dtype=mass.dtype).scatter_add_(1, place, mass)
-    cumulative = histogram.cumsum(1) / histogram.sum(1, keepdim=True)
+    histogram = torch.zeros(len(demand), bins, dtype=torch.float32)
+    weight = weight.expand(demand.shape)
+    for off in normal:  # a level at a time: its places fit in the processor's cache
+        spread = torch.addcmul(middle_level, width, off).clamp_min_(0.05).log_()
+        place = torch.add(expected, spread, alpha=3.0 / _BIN).clamp_(0, bins - 1).long()
+        histogram.scatter_add_(1, place, weight)
+    cumulative = histogram.double().cumsum(1)
+    cumulative /= cumulative[:, -1:].clone()
     low, middle, high = (_quantile(cumulative, share) for share in (TAIL, 0.5, 1.0 - TAIL))
     off = float(ndtri(1.0 - TAIL)) * extra
     below, above = np.hypot(middle - low, off), np.hypot(high - middle, off)
-    return mean * np.exp(middle - below), mean * np.exp(middle + above)
+    low, high = mean * np.exp(middle - below), mean * np.exp(middle + above)
+    # a mean that a few hypotheses make may lie outside its own interval
+    return np.minimum(low, mean), np.maximum(high, mean)
 
 
 def _quantile(cumulative: torch.Tensor, share: float) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bandits import choice
+from bandits.alignment import Alignment
 from bandits.curves import as_tensor
 from bandits.empirical_bayes import learn_population
 from bandits.evidence import DAY_US, Evidence, Posterior
@@ -38,11 +39,6 @@ _SCARCE = 0.4  # a ladder's reach above the price at which a stock lasts to the 
 _BLOCK = 512  # rows whose curves are all worked out at once
 
 
-def known_of(context: Context, anchor: NDArray[np.float64]) -> Known:
-    """What a context tells of listings before they sell, relative to their anchors, (n,)."""
-    return Known(as_tensor(context.guess - anchor), as_tensor(context.guess_sd), traits(context))
-
-
 class Policy:
     """Demand model and choice rule; a fold over outcomes, and nothing else, changes it.
 
@@ -63,7 +59,7 @@ class Policy:
         trunk: Trunk | None = None,
     ) -> None:
         self.rules = rules or Rules()
-        self.trunk = trunk and trunk.to(device)
+        self.trunk = trunk.to(device) if trunk else None
         extra = trunk.dim - DIM if trunk else 0  # learned features come first
         self.device = torch.device(device)  # of the head and of scoring; evidence stays on the CPU
         days = self.rules.half_life_days
@@ -78,13 +74,26 @@ class Policy:
         )
         self.evidence = Evidence(half_life=half_life)
         self.population = Population.default()
-        self._chosen_at = 0.0  # units sold when the traits that elasticity depends on were chosen
+        self.alignment = Alignment()
+        self.chosen_at = 0.0  # units sold when the traits that elasticity depends on were chosen
 
     # -- deciding ---------------------------------------------------------------------------
 
+    def known(self, context: Context, anchor: NDArray[np.float64]) -> Known:
+        """What a context tells of listings before they sell, relative to their anchors, (n,).
+
+        Where sales in a category contradict its guesses, worth is doubted by more than the guess's
+        own error (`Alignment`).
+        """
+        doubt = self.alignment.of(context.category, len(anchor))
+        variance = context.guess_sd**2
+        variance = variance + (doubt - 1.0) * (variance + float(self.population.worth_sd) ** 2)
+        guess = as_tensor(context.guess - anchor)
+        return Known(guess, as_tensor(np.sqrt(variance)), traits(context))
+
     def posterior(self, listings: Listings) -> Posterior:
         """Belief about each row's demand curve."""
-        known = known_of(listings.context, listings.anchor)
+        known = self.known(listings.context, listings.anchor)
         return self.evidence.posterior(listings.listing, self.population, known)
 
     def profile(self, belief: Posterior) -> Profile:
@@ -290,7 +299,7 @@ class Policy:
                     weight[part],
                     torch.as_tensor(ladders.allowed[part]),
                 )
-                for part in torch.split(torch.arange(len(gain)), _BLOCK)
+                for part in (slice(i, i + _BLOCK) for i in range(0, len(gain), _BLOCK))
             ]
             or [np.empty(gain.shape)]
         )
@@ -356,27 +365,35 @@ class Policy:
                 guessed without their own sales.
         """
         units = float(self.evidence.totals[:, 0].sum())
-        anew = units >= 2 * self._chosen_at
+        anew = units >= 2 * self.chosen_at
         self.population = learn_population(
             self.evidence.bank,
             self.evidence.weighed(listing),
-            known_of(context, anchor),
+            self.known(context, anchor),
             None if anew else list(self.population.effects),
         )
         if anew:
-            self._chosen_at = units
+            self.chosen_at = units
+        if context.category is not None:
+            self.alignment = Alignment()  # doubts are about guesses as they are made
+            known, strangers = self.known(context, anchor), np.full_like(listing, -1)
+            before, after = (
+                self.evidence.posterior(rows, self.population, known)
+                for rows in (strangers, listing)
+            )
+            self.alignment = Alignment.learn(context.category, before, after)
 
     def watch(
         self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
     ) -> None:
         """Doubt older sales of listings whose recent ones contradict them; args as above."""
-        self.evidence.watch(listing, self.population, known_of(context, anchor))
+        self.evidence.watch(listing, self.population, self.known(context, anchor))
 
     def worth(
         self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
     ) -> NDArray[np.float64]:
         """Log price that own evidence points to, in the terms of a guess, (m,); args as above."""
-        known = known_of(context, anchor)
+        known = self.known(context, anchor)
         belief = self.evidence.posterior(listing, self.population, known)
         return np.asarray(belief.worth()[0].numpy() - float(self.population.shift) + anchor)
 

@@ -1,7 +1,7 @@
 """Training of the small network under a linear head, from logged rows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +9,10 @@ import torch
 from torch.nn.functional import gelu
 
 Tensors = dict[str, torch.Tensor]
+
+Watch = Callable[[int, float, float], None]
+"""Called after each epoch with its number, from 0, the loss it learned from and the held-out loss;
+epoch 0 is the straight readout alone."""
 
 _THROWN_AWAY = ("readout", "raw", "bias")
 """What training needs of a network and a head does better."""
@@ -59,17 +63,24 @@ class Rows:
         return Rows(self.x[rows], self.y[rows], self.weight[rows], self.group[rows])
 
 
-def trained(rows: Rows, family: torch.Tensor | None, settings: TrunkSettings, seed: int) -> Tensors:
+def trained(
+    rows: Rows,
+    family: torch.Tensor | None,
+    settings: TrunkSettings,
+    seed: int,
+    watch: Watch | None = None,
+) -> Tensors:
     """Weights of a trunk; the seed decides what is held out, drawn and shuffled.
 
     Args:
         rows: logged rows. family: rows of one are held out together, int64 (m,), or None.
+        watch: told how training goes.
     """
     draw = torch.Generator().manual_seed(seed)
     learn, stop = _split(len(rows.x), family, settings.held_out, draw)
     tensors = _drawn(rows, int(rows.group.max()) + 1, settings, draw)
     device = rows.x.device
-    best = _train(tensors, rows, learn.to(device), stop.to(device), settings, draw)
+    best = _train(tensors, rows, (learn.to(device), stop.to(device)), settings, draw, watch)
     return {name: value for name, value in best.items() if name not in _THROWN_AWAY}
 
 
@@ -132,12 +143,13 @@ def _split(
 def _train(
     tensors: Tensors,
     rows: Rows,
-    learn: torch.Tensor,
-    stop: torch.Tensor,
+    parts: tuple[torch.Tensor, torch.Tensor],
     settings: TrunkSettings,
     draw: torch.Generator,
+    watch: Watch | None,
 ) -> Tensors:
-    """The weights with the lowest held-out loss."""
+    """The weights with the lowest held-out loss; `parts` are rows to learn from and to stop by."""
+    learn, stop = parts
     moved = {k: v.requires_grad_() for k, v in tensors.items() if k not in ("mean", "scale")}
     decayed = [v for k, v in moved.items() if k[0] == "w"]
     free = [v for k, v in moved.items() if k[0] != "w"]
@@ -151,13 +163,20 @@ def _train(
     best, since = _copied(tensors), 0
     with torch.no_grad():
         lowest = float(_loss(tensors, held_out, settings))
-    for _ in range(settings.epochs):
+        if watch:
+            watch(0, float(_loss(tensors, rows[learn], settings)), lowest)
+    for epoch in range(1, settings.epochs + 1):
+        losses = []
         for part in _batches(learn, settings.batch, draw):
             optimiser.zero_grad()
-            _loss(tensors, rows[part], settings).backward()  # type: ignore[no-untyped-call]
+            loss = _loss(tensors, rows[part], settings)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            losses.append(loss.detach())
         with torch.no_grad():
             lost = float(_loss(tensors, held_out, settings))
+        if watch:
+            watch(epoch, float(torch.stack(losses).mean()), lost)
         since += 1
         if lost < lowest:
             best, lowest, since = _copied(tensors), lost, 0

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bandits.linucb import LinearUCB
-from bandits.training import Rows, Tensors, TrunkSettings, hidden, trained
+from bandits.training import Rows, Tensors, TrunkSettings, Watch, hidden, trained
 
 _REFOLD_ROWS = 1 << 16
 """Logged rows turned into features at a time when a head is folded anew."""
@@ -52,6 +52,7 @@ class Trunk:
         family: torch.Tensor | None = None,
         settings: TrunkSettings | None = None,
         seed: int = 0,
+        watch: Watch | None = None,
     ) -> "Trunk":
         """Train on logged rows, on the device they are on; the seed decides everything drawn.
 
@@ -60,6 +61,7 @@ class Trunk:
             weight: (m,) ≥ 0, for "poisson" the exposure; 1 unless given.
             group: which readout a row trains, int64 (m,): one an arm; 0 unless given.
             family: rows of one family are held out together, int64 (m,); each its own unless given.
+            watch: told how training goes.
         """
         settings = settings or TrunkSettings()
         if len(x) < 2:
@@ -71,7 +73,7 @@ class Trunk:
             weight=torch.ones_like(x[:, 0]) if weight is None else weight.to(x),
             group=torch.zeros(len(x), dtype=torch.int64) if group is None else group,
         )
-        learned = trained(logged.to(x.device), family, settings, seed)
+        learned = trained(logged.to(x.device), family, settings, seed, watch)
         with torch.no_grad():
             lengths = [part.square().sum(1).mean() for part in (x, hidden(learned, x))]
             learned["length"] = torch.sqrt(lengths[0] / lengths[1].clamp_min(1e-12)).reshape(1)

@@ -8,6 +8,7 @@ Run: python benchmarks/calibration.py --data online_retail.parquet [--seeds 3]
 """
 
 import argparse
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,9 @@ from service.settings import Settings
 STEPS = ((0, 0), (10, 10), (100, 10), (1000, 25))  # impressions, and days in which they come
 
 
-def covered(held: Stage, impressions: int, days: int) -> float:
+def covered(held: Stage, seller: PriceBandit, impressions: int, days: int) -> float:
     """Share of new listings whose interval at the best price holds what buyers would buy."""
-    seller, warm = PriceBandit(held.knowledge, held.seed), held.market.warm_days
-    trade(held, seller, held.known, warm, 0)
+    warm = held.market.warm_days
     if days:
         shown = np.full(len(held.buyers), impressions / days)
         buyers = replace(held.buyers, mean_impressions=shown)
@@ -57,7 +57,9 @@ def main() -> None:
         shares = np.zeros((given.seeds, len(STEPS)))
         for seed in range(given.seeds):
             held = stage(planned.history, vectors, market, seed)
-            shares[seed] = [covered(held, *step) for step in STEPS]
+            seller = PriceBandit(held.knowledge, held.seed)
+            trade(held, seller, held.known, market.warm_days, 0)
+            shares[seed] = [covered(held, deepcopy(seller), *step) for step in STEPS]
         print(f"{name:>10}" + "".join(f"{x:>8.3f}" for x in shares.mean(0)), flush=True)
 
 

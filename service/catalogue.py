@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bandits import minor_per_major, word_ids
 from bandits.words import WORDS
+from service.fields import WEIGHTS, end_of, weights_of
 from service.items import numbers
 
 NEIGHBOURS = 10
@@ -34,13 +35,17 @@ class Catalogue:
         per_major: minor units per currency unit, int64 (a,).
         currency: codes, object (a,). active: False once deleted, bool (a,).
         single: True where one impression sells one unit at most, bool (a,).
+        inventory: units left to sell, float64 (a,), NaN without an end. sell_by: microseconds
+            since 1970 UTC until which they sell, float64 (a,), NaN where not said.
+        objective: weights of profit, revenue and units, float64 (a, 3), NaN where not said.
         text: id of the listing's embedding, int64 (a,), -1 where it has none.
         words: hashes of its words, int32 (a, 32), see `bandits.word_ids`.
         neighbours: rows of similar listings, nearest first, int64 (a, 10), -1 where fewer.
         similarity: their cosines, float64 (a, 10), NaN where fewer.
         anchor: log price that the listing's demand curves are relative to, NaN until needed.
+        first_at: when it was first priced, or sold as recorded, as `sell_by`, NaN before.
         last_price: price decided last, currency units, NaN before the first.
-        family: code of the family, int64 (a,), -1 without one.
+        family, category: their codes, int64 (a,), -1 without one.
         sold: Σ units · log price and Σ units of recorded sales, float64 (a, 2).
         learned_price: log price that own evidence points to, (a,), NaN until it does.
         family_prices: family → (unit, price in minor units, currency) decided last.
@@ -52,19 +57,25 @@ class Catalogue:
         self.listing_id: list[str] = []
         self.document: list[dict[str, Any]] = []
         self.family_code: dict[str, int] = {}
+        self.category_code: dict[str, int] = {}
         self._room = 0
         self.number: dict[str, NDArray[np.float64]] = {name: np.empty(0) for name in NUMBERS}
         self.per_major = np.empty(0, np.int64)
         self.currency = np.empty(0, object)
         self.active = np.empty(0, np.bool_)
         self.single = np.empty(0, np.bool_)
+        self.inventory = np.empty(0)
+        self.sell_by = np.empty(0)
+        self.objective = np.empty((0, len(WEIGHTS)))
         self.text = np.empty(0, np.int64)
         self.words = np.empty((0, WORDS), np.int32)
         self.neighbours = np.empty((0, NEIGHBOURS), np.int64)
         self.similarity = np.empty((0, NEIGHBOURS))
         self.anchor = np.empty(0)
+        self.first_at = np.empty(0)
         self.last_price = np.empty(0)
         self.family = np.empty(0, np.int64)
+        self.category = np.empty(0, np.int64)
         self.sold = np.empty((0, 2))
         self.learned_price = np.empty(0)
         self.family_prices: dict[int, tuple[str, int, str]] = {}
@@ -88,8 +99,10 @@ class Catalogue:
         self.number = {name: wider(column, nan) for name, column in self.number.items()}
         for name, fill in (
             ("per_major", 1), ("currency", ""), ("active", False), ("single", False),
-            ("text", -1), ("words", -1), ("neighbours", -1), ("similarity", nan), ("anchor", nan),
-            ("last_price", nan), ("family", -1), ("sold", 0.0), ("learned_price", nan),
+            ("inventory", nan), ("sell_by", nan), ("objective", nan), ("text", -1), ("words", -1),
+            ("neighbours", -1), ("similarity", nan), ("anchor", nan), ("first_at", nan),
+            ("last_price", nan), ("family", -1), ("category", -1), ("sold", 0.0),
+            ("learned_price", nan),
         ):  # fmt: skip
             setattr(self, name, wider(getattr(self, name), fill))
 
@@ -126,10 +139,11 @@ class Catalogue:
         self.per_major[rows] = minor_per_major(codes)
         self.active[rows] = True
         self.single[rows] = [d.get("one_unit_per_impression", False) for d in documents]
-        self.family[rows] = [
-            self.family_code.setdefault(d["family"], len(self.family_code)) if "family" in d else -1
-            for d in documents
-        ]
+        self.inventory[rows] = numbers(documents, "inventory")
+        self.sell_by[rows] = [end_of(document.get("sell_by")) for document in documents]
+        self.objective[rows] = [weights_of(document.get("objective")) for document in documents]
+        self.family[rows] = _coded(documents, "family", self.family_code)
+        self.category[rows] = _coded(documents, "category", self.category_code)
         self.text[rows] = text
         self.words[rows] = word_ids([_words_of(document) for document in documents])
         self.claim(text, rows, codes)
@@ -271,7 +285,17 @@ def utc_day(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).date().isoformat()
 
 
+def rfc3339(at_us: int) -> str:
+    """A time in microseconds since 1970 as text, e.g. 2026-01-31T12:00:00Z."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat().replace("+00:00", "Z")
+
+
 def _words_of(document: dict[str, Any]) -> str:
     """The words that tell one listing from another."""
     names = ("title", "brand", "category", "description")
     return " ".join(str(document[name]) for name in names if document.get(name))
+
+
+def _coded(documents: Sequence[dict[str, Any]], name: str, codes: dict[str, int]) -> list[int]:
+    """Codes of a text field, new ones given where needed; -1 where it is missing."""
+    return [codes.setdefault(d[name], len(codes)) if d.get(name) else -1 for d in documents]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.benchmark_command import benchmark
+from service.train_command import train
 
 if TYPE_CHECKING:
     from service.pricebandit import Pricebandit
@@ -267,6 +268,7 @@ def evaluate(
 
 
 app.command()(benchmark)
+app.command()(train)
 
 
 def _settings(home: Path | None, **given: object) -> Any:

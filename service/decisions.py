@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bandits import GUARDRAILS
 from service.catalogue import Catalogue
+from service.fields import objective_of
 from service.ids import as_text
 from service.subjects import Priced, Subjects
 
@@ -105,9 +106,12 @@ def write(
         for text, record, listing_id, currency, request, a, span, names, similar, reason,
             p, u, gain, lowest, highest, chance in keys
     ]  # fmt: skip
-    if not recorded.any():
+    rows = []
+    if recorded.any():
+        rows = _rows(priced, catalogue, requests, texts, answers, spans)
+    _add_aims(priced, price, units, answers, rows)
+    if not rows:
         return Written(answers, [])
-    rows = _rows(priced, catalogue, requests, texts, answers, spans)
     shared = {"at": at_us, "model_version": version, "features_of": features_of}
     kept = zip(rows, recorded.tolist(), strict=True)
     return Written(answers, [{**row, **shared} for row, record in kept if record])
@@ -166,12 +170,54 @@ def _rows(
             "propensities": propensity_bytes,
             **answer["expected"],
             "guardrails": " ".join(answer["guardrails"]),
+            "objective": None,
+            "plan": None,
             "degraded": answer.get("reason"),
         }
         for text, other, listing, request, family, answer, minor, cost, ladder_bytes,
             score_bytes, propensity_bytes, features, curve in columns
     ]  # fmt: skip
     return rows
+
+
+def _add_aims(
+    priced: Priced,
+    price: NDArray[np.float64],
+    units: NDArray[np.float64],
+    answers: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+) -> None:
+    """Say in answers, and in rows of the log if any, what was aimed at and which stock planned.
+
+    Args:
+        price: currency units, (n,). units: expected per impression, (n,).
+    """
+    listings = priced.listings
+    if listings.objective is not None:
+        gain = (listings.gain(price[:, None])[:, 0] * units).tolist()
+        for i, objective in enumerate(objectives(priced.subjects)):
+            if objective is not None:
+                answers[i]["objective"] = objective
+                # `expected` is the row's too, where it has no place
+                answers[i]["expected"] = {**answers[i]["expected"], "gain_per_impression": gain[i]}
+                if rows:
+                    rows[i]["objective"] = orjson.dumps(objective).decode()
+    if listings.stock is not None:
+        left, stock = priced.subjects.inventory, listings.stock
+        for i in np.flatnonzero(~np.isnan(left)).tolist():
+            plan = {
+                "inventory": int(left[i]),
+                "days": int(stock.days[i]),
+                "impressions_per_day": float(stock.impressions[i]),
+            }
+            answers[i]["plan"] = plan
+            if rows:
+                rows[i]["plan"] = orjson.dumps(plan).decode()
+
+
+def objectives(subjects: Subjects) -> list[str | dict[str, float] | None]:
+    """Each subject's own objective, None for those without."""
+    return [objective_of(weights) for weights in subjects.objective.tolist()]
 
 
 def _reasons(subjects: Subjects) -> list[str | None]:

@@ -1,7 +1,6 @@
 """What the service can say of a listing or a decision: similar listings, demand, the reasons."""
 
 import hashlib
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 from bandits import Context, Estimates, minor_per_major, uniforms
 from service import ids, log
 from service.bounds import bounds_of
-from service.decisions import shown_prices
+from service.catalogue import rfc3339
+from service.decisions import objectives, shown_prices
 from service.pricebandit import Pricebandit, now_us
 from service.problems import Problem
 from service.subjects import listings_of
@@ -98,41 +98,44 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     estimates, _ = policy.estimate(listings, profile, prices)
     alone = Estimates(estimates.mean[0], estimates.sd[0], estimates.curve_sd[0])
     low, high = policy.interval(listings, belief, prices[0], alone)
-    margin = (prices - np.nan_to_num(subjects.number["unit_cost"])[:, None])[0]
+    cost = subjects.number["unit_cost"]
+    margin = (prices - np.nan_to_num(cost)[:, None])[0]
     middle, middle_sd = bandit.guesses.middle(subjects)
     parts = policy.contributions(listings, _uninformed(listings.context, middle, middle_sd), prices)
     totals = policy.evidence.gather(row)[1][0].tolist()
     return {
         "listing_id": listing_id,
         "currency": subjects.currency[0],
-        "objective": "revenue" if np.isnan(subjects.number["unit_cost"][0]) else "profit",
+        "objective": objectives(subjects)[0] or ("revenue" if np.isnan(cost[0]) else "profit"),
         "model_version": bandit.fold.version,
         "impressions": int(totals[1]),
         "units": int(totals[0]),
         "guess": {"price": float(np.exp(guess[0])), "log_sd": float(sd[0])},
-        "curve": _curve(prices[0], margin, estimates, low, high, parts),
+        "curve": _curve(prices[0], (margin, listings.gain(prices)[0]), estimates, low, high, parts),
     }
 
 
 def _curve(
     prices: NDArray[np.float64],
-    margin: NDArray[np.float64],
+    worth: tuple[NDArray[np.float64], NDArray[np.float64]],
     estimates: Estimates,
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     parts: dict[str, NDArray[np.float64]],
 ) -> list[dict[str, Any]]:
+    """Points of the curve; `worth` of a unit sold: its profit, and what the objective gains."""
     return [
         {
             "price": float(price),
             "units_per_impression": {"estimate": u, "low": lo, "high": hi},
             "profit_per_impression": {"estimate": u * m, "low": lo * m, "high": hi * m},
+            "gain_per_impression": {"estimate": u * g, "low": lo * g, "high": hi * g},
             "contributions": {name: float(part[0, i]) for name, part in parts.items()},
         }
-        for i, (price, m, u, lo, hi) in enumerate(
+        for i, (price, m, g, u, lo, hi) in enumerate(
             zip(
                 prices.tolist(),
-                margin.tolist(),
+                *(unit.tolist() for unit in worth),
                 estimates.mean[0].tolist(),
                 low.tolist(),
                 high.tolist(),
@@ -182,7 +185,7 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
         "decision_id": row.id,
         "listing_id": listing_ids[row.listing],
         **_present(request_id=row.request_id, unit=row.unit, family=row.family),
-        "decided_at": _rfc3339(row.at),
+        "decided_at": rfc3339(row.at),
         "policy": row.policy,
         "model_version": row.model_version,
         "features_version": row.features_of,
@@ -206,23 +209,23 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
         },
         "guardrails": row.guardrails.split(),
         "degraded": row.degraded is not None,
-        **_present(reason=row.degraded),
+        **_present(
+            reason=row.degraded,
+            objective=row.objective and orjson.loads(row.objective),
+            plan=row.plan and orjson.loads(row.plan),
+        ),
         "outcomes": [
             {
                 "outcome_id": outcome.outcome_id,
                 "impressions": outcome.impressions,
                 "units": outcome.units,
                 "returned_units": outcome.returned_units,
-                "occurred_at": _rfc3339(outcome.occurred_at),
-                "received_at": _rfc3339(outcome.received_at),
+                "occurred_at": rfc3339(outcome.occurred_at),
+                "received_at": rfc3339(outcome.received_at),
             }
             for outcome in came
         ],
     }
-
-
-def _rfc3339(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _present(**fields: Any) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pydantic_core
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from service.fields import shown
 from service.problems import ItemError, Problem
-from service.schemas import MOST_ITEMS, shown
+from service.schemas import MOST_ITEMS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,18 @@
-"""The model as a fold over the log, and its snapshots: bookmarks in that fold."""
+"""The model as a fold over the log."""
 
-import hashlib
-import io
-import json
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-import torch
 from numpy.typing import NDArray
 
-from bandits import DIM, Outcomes, Policy
+from bandits import DIM, Outcomes, Policy, Trunk
 from service import log
 from service.catalogue import Catalogue
 
-KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 3\n"
+_UNDER = "+"  # between the version of the logged features and that of a trunk
 
 Progress = Callable[[int, int], None]
 
@@ -32,17 +25,52 @@ class Position:
     sales: int = 0
 
 
+@dataclass(slots=True)
+class Read:
+    """What the fold has read so far: counts, units net of returns, and the span of the events.
+
+    Attributes:
+        first, last: microseconds since 1970 UTC; None before any event.
+    """
+
+    outcomes: int = 0
+    sales: int = 0
+    units: float = 0.0
+    first: int | None = None
+    last: int | None = None
+
+    def add(self, units: NDArray[np.float64], at: NDArray[np.int64]) -> None:
+        """Note units and times of events, (m,) each."""
+        if len(at):
+            first, last = int(at.min()), int(at.max())
+            self.units += float(units.sum())
+            self.first = first if self.first is None else min(self.first, first)
+            self.last = last if self.last is None else max(self.last, last)
+
+
+def version_under(features_of: str, trunk: Trunk | None) -> str:
+    """Version of the head's statistics: of the logged features, and of the trunk over them."""
+    return features_of if trunk is None else f"{features_of}{_UNDER}{trunk.version}"
+
+
+def logged_version(features_of: str) -> str:
+    """Version of the logged features, which are the same under every trunk."""
+    return features_of.partition(_UNDER)[0]
+
+
 class Fold:
     """A policy, and how far in the log it has read.
 
     Args:
         policy: statistics start empty and are changed by this fold alone.
-        features_of: version of the features; statistics of the head take no others.
+        features_of: version of the features, as `version_under` has it; statistics of the head take
+            no others.
     """
 
     def __init__(self, policy: Policy, features_of: str) -> None:
         self.policy, self.features_of = policy, features_of
         self.position = Position()
+        self.read = Read()
 
     @property
     def version(self) -> str:
@@ -52,6 +80,8 @@ class Fold:
     def add_outcomes(self, outcomes: Outcomes, last: int) -> None:
         """Fold outcomes in; `last` is the log's number of the last of them."""
         self.policy.learn(outcomes)
+        self.read.outcomes += len(outcomes.listing)
+        self.read.add(outcomes.units, outcomes.at)
         self.position.outcomes = max(self.position.outcomes, last)
 
     def add_sales(
@@ -82,6 +112,8 @@ class Fold:
             (units * (price - cost))[shown],
             at[shown],
         )
+        self.read.sales += len(rows)
+        self.read.add(units, at)
         self.position.sales = max(self.position.sales, last)
 
     def replay(
@@ -133,7 +165,8 @@ def rebuild(
     Raises:
         ValueError: the catalogue's price levels are not those of the log.
     """
-    anew = Fold(Policy(fold.policy.rules, fold.policy.device), fold.features_of)
+    policy = Policy(fold.policy.rules, fold.policy.device, fold.policy.trunk)
+    anew = Fold(policy, fold.features_of)
     sold = catalogue.sold.copy()
     catalogue.sold[:] = 0.0
     events = anew.replay(source, catalogue, progress)
@@ -179,14 +212,16 @@ OUTCOME_COLUMNS = (
 def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
     """Rows of OUTCOME_COLUMNS, less `seq` where not yet numbered, as the policy takes them.
 
-    Features of another version count for nothing in the head: their row is all zeros.
+    Features of another version count for nothing in the head: their row is all zeros. What is
+    logged is no trunk's, so that a decision under one trunk teaches the head under another.
     """
     columns = list(zip(*rows, strict=True))
     impressions, units, returned, at, listing, price, cost, curve_sd, blobs, versions = columns[
         -10:
     ]
     where = np.array(listing, np.int64)
-    other = np.array([version != features_of for version in versions])
+    wanted = logged_version(features_of)
+    other = np.array([logged_version(version) != wanted for version in versions])
     if other.any():
         blank = bytes(4 * DIM)
         blobs = tuple(blank if o else blob for o, blob in zip(other, blobs, strict=True))
@@ -205,131 +240,3 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         features,
         np.array(at, np.int64),
     )
-
-
-# -- snapshots ------------------------------------------------------------------------------
-
-
-def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
-    policy, n = fold.policy, len(catalogue)
-    evidence = policy.evidence
-    m = len(evidence)
-    return {
-        "gram": policy.head.gram.cpu().numpy(),
-        "moment": policy.head.moment.cpu().numpy(),
-        "as_of": np.array([policy.head.as_of]),
-        "sums": evidence.sums[:m].numpy(),
-        "totals": evidence.totals[:m].numpy(),
-        "evidence_as_of": evidence.as_of,
-        "trust": evidence.trust,
-        "evidence_listing": evidence.listing,
-        "evidence_anchor": evidence.anchor,
-        "sold": catalogue.sold[:n],
-        "last_price": catalogue.last_price[:n],
-    }
-
-
-def write_snapshot(fold: Fold, catalogue: Catalogue, log_id: str, folder: Path) -> Path:
-    """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones go.
-
-    The file says which log, features and position it belongs to, and ends with its own SHA-256.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    header = {
-        "log": log_id,
-        "features_of": fold.features_of,
-        "rules": _rules(fold.policy),
-        "families": _families(catalogue),
-        "decided_until": catalogue.decided_until,
-        **asdict(fold.position),
-    }
-    buffer = io.BytesIO()
-    np.savez(buffer, **_arrays(fold, catalogue))  # type: ignore[arg-type]
-    head = json.dumps(header).encode()
-    payload = _MAGIC + len(head).to_bytes(8, "big") + head + buffer.getvalue()
-    payload += hashlib.sha256(payload).digest()
-    path = folder / f"{fold.position.outcomes:016d}-{fold.position.sales:016d}.snapshot"
-    aside = path.with_suffix(f".{os.getpid()}.part")
-    with open(aside, "wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    directory = os.open(folder, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)
-    for old in sorted(folder.glob("*.snapshot"))[:-KEPT_SNAPSHOTS]:
-        old.unlink(missing_ok=True)
-    for left in folder.glob("*.part"):
-        left.unlink(missing_ok=True)
-    return path
-
-
-def read_snapshot(fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path) -> bool:
-    """Take over the newest sound snapshot of this log and these features; False if there is none.
-
-    A torn or foreign file is passed over: the log has everything.
-    """
-    with source.engine.connect() as conn:
-        ends = [
-            conn.scalar(sa.select(sa.func.max(t.c.seq))) or 0 for t in (log.outcomes, log.sales)
-        ]
-    for path in sorted(folder.glob("*.snapshot"), reverse=True):
-        payload = path.read_bytes()
-        body, digest = payload[:-32], payload[-32:]
-        if not body.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
-            continue
-        start = len(_MAGIC) + 8
-        size = int.from_bytes(body[len(_MAGIC) : start], "big")
-        header = json.loads(body[start : start + size])
-        position = Position(header["outcomes"], header["sales"])
-        mine = (source.id, fold.features_of, _rules(fold.policy))
-        if (header["log"], header["features_of"], header["rules"]) != mine:
-            continue
-        if position.outcomes > ends[0] or position.sales > ends[1]:
-            continue  # the log was put back to an earlier state
-        with np.load(io.BytesIO(body[start + size :])) as arrays:
-            _restore(fold, catalogue, dict(arrays))
-        fold.position = position
-        catalogue.decided_until = header["decided_until"]
-        catalogue.family_prices = {
-            catalogue.family_code[name]: (unit, price, currency)
-            for name, (unit, price, currency) in header["families"].items()
-            if name in catalogue.family_code
-        }
-        return True
-    return False
-
-
-def _rules(policy: Policy) -> dict[str, Any]:
-    """What statistics depend on besides the log."""
-    bank = policy.evidence.bank
-    return {
-        "half_life_days": policy.rules.half_life_days,
-        "shapes": list(bank.shapes),
-        "reach": bank.reach,
-        "locations": bank.locations,
-        "elasticity": bank.elasticity,
-    }
-
-
-def _families(catalogue: Catalogue) -> dict[str, tuple[str, int, str]]:
-    names = list(catalogue.family_code)
-    return {names[code]: held for code, held in catalogue.family_prices.items()}
-
-
-def _restore(fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]]) -> None:
-    head, evidence = fold.policy.head, fold.policy.evidence
-    head.restore(
-        torch.as_tensor(arrays["gram"]), torch.as_tensor(arrays["moment"]), arrays["as_of"].item()
-    )
-    evidence.restore(
-        arrays["evidence_listing"],
-        arrays["evidence_anchor"],
-        torch.as_tensor(arrays["sums"]),
-        torch.as_tensor(arrays["totals"]),
-        arrays["evidence_as_of"],
-        arrays["trust"],
-    )
-    catalogue.sold[: len(arrays["sold"])] = arrays["sold"]
-    catalogue.last_price[: len(arrays["last_price"])] = arrays["last_price"]

@@ -31,6 +31,7 @@ listings = sa.Table(
     sa.Column("document", sa.Text, nullable=False),  # JSON as accepted
     sa.Column("neighbours", sa.LargeBinary, nullable=False),  # int64 rows, then float64 cosines
     sa.Column("anchor", sa.Double),  # log price; set once, by the first decision or sale
+    sa.Column("first_at", sa.BigInteger),  # of that decision or sale; set with the anchor
     sa.Column("registered_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Column("deleted_at", sa.BigInteger),
@@ -73,6 +74,8 @@ decisions = sa.Table(
     sa.Column("low", sa.Double, nullable=False),
     sa.Column("high", sa.Double, nullable=False),
     sa.Column("guardrails", sa.Text, nullable=False),  # names, separated by spaces
+    sa.Column("objective", sa.Text),  # JSON, where the listing has one of its own
+    sa.Column("plan", sa.Text),  # JSON, what its stock was planned over
     sa.Column("degraded", sa.Text),
 )
 

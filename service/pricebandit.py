@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bandits import VERSION, Context, Policy
 from encoders import EmbeddingCache, Encoder, listing_texts
-from service import learning, log
+from service import learning, log, snapshots, trunks
 from service.catalogue import NEIGHBOURS, Catalogue
 from service.settings import Settings
 from service.subjects import Guesses, Subjects, context_of, gather, nothing_asked
@@ -80,7 +80,11 @@ class Pricebandit:
         self.other_texts = EmbeddingCache(folder / "markets", self.encoder)
         self.catalogue = Catalogue()
         features_of = f"{VERSION}-{self.encoder.fingerprint[:12]}"
-        self.fold = learning.Fold(Policy(settings.rules, settings.torch_device), features_of)
+        trunk = trunks.in_use(self.home, features_of)
+        self.fold = learning.Fold(
+            Policy(settings.rules, settings.torch_device, trunk),
+            learning.version_under(features_of, trunk),
+        )
         self.guesses = Guesses()
         self._unlearned = 0  # outcomes since the population was learned last
         self._since_snapshot = 0
@@ -110,10 +114,14 @@ class Pricebandit:
 
     def _load(self, progress: Progress | None) -> None:
         self._load_listings(progress)
-        learning.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
+        learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         report = partial(progress, "replaying the log") if progress else None
         self._since_snapshot = self.fold.replay(self.log, self.catalogue, report)
         self._load_prices()
+        if learned and not self._since_snapshot:
+            learned.hand_over(self.policy, self.catalogue)
+            self.guesses.fit(self.catalogue)
+            return
         self._touched = [self.policy.evidence.listing]
         self.refresh()
 
@@ -122,8 +130,9 @@ class Pricebandit:
         with self.log.engine.connect() as conn:
             total = conn.scalar(sa.select(sa.func.count()).select_from(log.listings)) or 0
         query = sa.select(
-            table.row, table.document, table.neighbours, table.anchor, table.deleted_at
-        ).order_by(table.row)
+            table.row, table.document, table.neighbours, table.anchor, table.first_at,
+            table.deleted_at,
+        ).order_by(table.row)  # fmt: skip
         done = 0
         for part in self.log.stream(query, _PART):
             documents = [orjson.loads(row.document) for row in part]
@@ -141,6 +150,8 @@ class Pricebandit:
             self.catalogue.similarity[rows] = packed[:, 1].view(np.float64)
             anchors = [np.nan if row.anchor is None else row.anchor for row in part]
             self.catalogue.anchor[rows] = anchors
+            first_at = [np.nan if row.first_at is None else row.first_at for row in part]
+            self.catalogue.first_at[rows] = first_at
             done += len(part)
             if progress:
                 progress("loading listings", done, total)
@@ -159,9 +170,12 @@ class Pricebandit:
             )
 
     def snapshot(self) -> Path:
-        """Write a snapshot of the fold as it stands."""
+        """Learn what is new, and write a snapshot, from which another start prices alike."""
+        if self._unlearned:
+            self.refresh()
+        self.guesses.fit(self.catalogue)  # as a start does, from the prices learned last
         self._since_snapshot = 0
-        return learning.write_snapshot(self.fold, self.catalogue, self.log.id, self.snapshots)
+        return snapshots.write_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
 
     def spoil(self) -> None:
         """Memory may lack what the log has: no snapshot of it is written any more."""
@@ -185,24 +199,37 @@ class Pricebandit:
     # -- learning ---------------------------------------------------------------------------
 
     def set_anchors(
-        self, conn: sa.Connection, rows: NDArray[np.int64], anchors: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Log the anchors of listings that have none, (m,); the distinct rows, and their anchors.
+        self,
+        conn: sa.Connection,
+        rows: NDArray[np.int64],
+        anchors: NDArray[np.float64],
+        at_us: NDArray[np.int64],
+    ) -> Callable[[], None]:
+        """Log the anchors of listings that have none, and since when they are offered, (m,) each;
+        what sets both in memory.
 
         A listing's anchor is set once: its evidence is relative to it for ever.
         """
-        rows, first = np.unique(rows, return_index=True)
-        anchors = anchors[first]
+        rows, first, place = np.unique(rows, return_index=True, return_inverse=True)
+        anchors, first_at = anchors[first], at_us[first]
+        np.minimum.at(first_at, place, at_us)
         if len(rows):
             table = log.listings
             conn.execute(
                 table.update().where(table.c.row == sa.bindparam("b_row")),
                 [
-                    {"b_row": row, "anchor": anchor}
-                    for row, anchor in zip(rows.tolist(), anchors.tolist(), strict=True)
+                    {"b_row": row, "anchor": anchor, "first_at": at}
+                    for row, anchor, at in zip(
+                        rows.tolist(), anchors.tolist(), first_at.tolist(), strict=True
+                    )
                 ],
             )
-        return rows, anchors
+
+        def apply() -> None:
+            self.catalogue.anchor[rows] = anchors
+            self.catalogue.first_at[rows] = first_at
+
+        return apply
 
     def learned(self, rows: NDArray[np.int64]) -> None:
         """Note that listings have new evidence."""

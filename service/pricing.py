@@ -11,16 +11,17 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from bandits import GUARDRAILS, Policy
+from bandits import GUARDRAILS, Policy, Stock
 from encoders import EncoderError, market_texts
-from service import bounds, decisions, ids, log
+from service import bounds, decisions, ids, inventory, log
 from service.catalogue import Catalogue
-from service.items import Items, numbers
+from service.gathering import subjects_of
+from service.items import Items
 from service.pricebandit import Pending, Pricebandit, now_us
 from service.problems import ItemError
 from service.reading import inside_listing
 from service.registering import Embedded, embed_what_ifs, without_currency_changes
-from service.subjects import Priced, Subjects, gather, listings_of
+from service.subjects import Priced, Subjects, listings_of
 
 _LOGGER = logging.getLogger("pricebandit")
 
@@ -79,7 +80,11 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
     requests = [row for batch in batches for row in batch.items.rows]
     # what-ifs may name families that are not in the catalogue, which is not to know of them
     codes = dict(catalogue.family_code) if any(batch.inline for batch in batches) else {}
-    parts = [_subjects(bandit, batch, codes) for batch in batches if batch.items.rows]
+    parts = [
+        subjects_of(bandit, b.items, b.market_text, b.market_lost, b.inline, codes)
+        for b in batches
+        if b.items.rows
+    ]
     subjects = Subjects.concatenate(parts) if parts else None
     keys = ids.decision_ids(len(requests), at, catalogue.decided_until)
     family_prices = ChainMap({}, catalogue.family_prices)
@@ -88,7 +93,12 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         part = subjects.take(mine)
         guess, sd = bandit.guesses.of(catalogue, part)
         explore, record = bool(explored[mine[0]]), bool(recorded[mine[0]])
-        priced = decide(bandit.policy, part, guess, sd, family_prices, keys[mine], explore, at)
+        stock = inventory.stock_of(
+            catalogue, bandit.policy.evidence, part, bandit.settings.horizon_days, at
+        )
+        priced = decide(
+            bandit.policy, part, guess, sd, family_prices, keys[mine], explore, at, stock
+        )
         refused += [ItemError(int(mine[e.index]), e.field, e.message) for e in priced.refused]
         where = mine[priced.kept]
         written = decisions.write(
@@ -99,7 +109,9 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
             answers[i] = answer
         stored += written.rows
         if record:
-            after.append(_set_anchors(bandit, conn, priced))
+            new = np.isnan(priced.subjects.anchor)
+            rows, anchors = priced.subjects.listing[new], priced.listings.anchor[new]
+            after.append(bandit.set_anchors(conn, rows, anchors, np.full(len(rows), at)))
             family_prices.update(bounds.prices_held(priced.subjects, priced.decisions.price, at))
     if stored:
         stored.sort(key=lambda row: row["id"])
@@ -177,58 +189,6 @@ def _known(bandit: Pricebandit, batch: PriceBatch) -> PriceBatch:
     )
 
 
-def _subjects(bandit: Pricebandit, batch: PriceBatch, families: dict[str, int]) -> Subjects:
-    """Columns of what a batch asks to price, in its order; `families` grows by new ones."""
-    items, catalogue = batch.items, bandit.catalogue
-    rows = catalogue.rows(items.column("listing_id"))
-    market = [row.get("market", {}) for row in items.rows]
-    asked = {
-        "market_text": batch.market_text,
-        "market_lost": batch.market_lost,
-        "competitor_price": numbers(market, "competitor_price"),
-        "traffic": numbers(market, "traffic"),
-        "promotion": np.array([_promoted(m) for m in market], np.float64),
-        "current_price": items.numbers("current_price"),
-        "unit": np.array(items.column("unit"), object),
-    }
-    if batch.inline is None or not batch.inline.items.rows:
-        return gather(catalogue, rows, rows, *bandit.vectors(rows), asked)
-    inline = np.isin(items.index, batch.inline.items.index)
-    by_id, what_if = np.flatnonzero(~inline), np.flatnonzero(inline)
-    columns = _taken(asked, what_if)
-    parts = [_what_ifs(catalogue, batch.inline, rows[what_if], columns, families)]
-    if len(by_id):
-        known = rows[by_id]
-        parts.append(gather(catalogue, known, known, *bandit.vectors(known), _taken(asked, by_id)))
-    return Subjects.concatenate(parts).take(np.argsort(np.concatenate([what_if, by_id])))
-
-
-def _what_ifs(
-    catalogue: Catalogue,
-    inline: Embedded,
-    listing: NDArray[np.int64],
-    asked: dict[str, Any],
-    families: dict[str, int],
-) -> Subjects:
-    """Listings that are priced as if they were registered; own sales count where they are."""
-    n = len(listing)
-    scratch = Catalogue()
-    scratch.family_code = families
-    place = np.arange(n)
-    scratch.put(place, inline.items.rows, np.full(n, -1, np.int64))
-    scratch.neighbours[:n], scratch.similarity[:n] = catalogue.nearest(
-        listing, inline.items.column("currency"), inline.similarity, inline.similar
-    )
-    known = listing >= 0
-    scratch.anchor[:n][known] = catalogue.anchor[listing[known]]
-    scratch.last_price[:n][known] = catalogue.last_price[listing[known]]
-    return gather(scratch, place, listing, inline.vectors, inline.text >= 0, asked)
-
-
-def _taken(columns: dict[str, Any], rows: NDArray[np.int64]) -> dict[str, Any]:
-    return {name: column[rows] for name, column in columns.items()}
-
-
 def decide(
     policy: Policy,
     subjects: Subjects,
@@ -238,18 +198,21 @@ def decide(
     ids: NDArray[np.uint64],
     explore: bool,
     at_us: int,
+    stock: Stock | None = None,
 ) -> Priced:
-    """Price every subject that has an allowed price.
+    """Price every subject that has an allowed price and time left to sell.
 
     Args:
         guess, guess_sd: log price, currency units, and its error, (n,).
         family_prices: family → (unit, price in minor units, currency) decided last, which holds
             in its unit.
-        ids: decision ids, uint64 (n, 2).
+        ids: decision ids, uint64 (n, 2). stock: what is left of each subject.
     """
     allowed = bounds.bounds_of(subjects)
     refused = bounds.infeasible(subjects, allowed)
-    kept = np.flatnonzero(allowed.feasible)
+    overdue = [e for e in inventory.overdue(subjects, at_us) if allowed.feasible[e.index]]
+    refused += overdue
+    kept = np.setdiff1d(np.flatnonzero(allowed.feasible), [e.index for e in overdue])
     # families agree without their refused members
     leader, held, errors = bounds.families(
         subjects.take(kept), bounds.take(allowed, kept), family_prices, at_us
@@ -261,24 +224,12 @@ def decide(
         subjects, allowed = subjects.take(kept), bounds.take(allowed, kept)
         leader, held, _ = bounds.families(subjects, allowed, family_prices, at_us)
         guess, guess_sd, ids = guess[kept], guess_sd[kept], ids[kept]
-    listings = listings_of(
-        subjects, guess, guess_sd, bounds.shared(allowed, leader, held), leader, at_us
-    )
+        stock = stock and stock.take(kept)
+    shared = bounds.shared(allowed, leader, held)
+    listings = listings_of(subjects, guess, guess_sd, shared, leader, at_us, stock)
     decisions = policy.decide(listings, ids, explore)
     decisions.ladders.guardrails[held >= 0, GUARDRAILS.index("family")] = True
     return Priced(subjects, kept, listings, decisions, refused)
-
-
-def _set_anchors(bandit: Pricebandit, conn: sa.Connection, priced: Priced) -> Callable[[], None]:
-    """Log anchors that are not set yet; what sets them in memory after the commit."""
-    subjects = priced.subjects
-    new = np.isnan(subjects.anchor)
-    rows, anchors = bandit.set_anchors(conn, subjects.listing[new], priced.listings.anchor[new])
-
-    def apply() -> None:
-        bandit.catalogue.anchor[rows] = anchors
-
-    return apply
 
 
 def _note_prices(catalogue: Catalogue, stored: Sequence[dict[str, Any]]) -> None:
@@ -299,9 +250,3 @@ def _all_of(steps: Sequence[Callable[[], None]]) -> Callable[[], None]:
             step()
 
     return apply
-
-
-def _promoted(market: dict[str, Any]) -> float:
-    """1 on promotion: true, a name of it, or a number above 0."""
-    promotion = market.get("promotion", 0)
-    return 1.0 if isinstance(promotion, str) else min(max(float(promotion), 0.0), 1.0)

@@ -30,7 +30,7 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
     impressions = impressions[new]
     money = minor / bandit.catalogue.per_major[rows]
     missing = np.isnan(bandit.catalogue.anchor[rows]) & (impressions > 0)
-    anchored, anchors = bandit.set_anchors(conn, rows[missing], np.log(money[missing]))
+    anchor = bandit.set_anchors(conn, rows[missing], np.log(money[missing]), at_us[missing])
     last = 0
     if len(rows):
         kept = [key for key, is_new in zip(keys, new, strict=True) if is_new]
@@ -53,7 +53,7 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
         last = conn.scalar(sa.select(sa.func.max(s.seq))) or 0
 
     def apply() -> None:
-        bandit.catalogue.anchor[anchored] = anchors
+        anchor()
         if len(rows):
             bandit.fold.add_sales(
                 bandit.catalogue, rows, money, units.astype(np.float64), impressions, at_us, last

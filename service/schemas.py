@@ -1,117 +1,38 @@
-"""What comes in over HTTP, item by item, and what single items are refused for."""
+"""What comes in over HTTP, item by item, and what goes out."""
 
-import math
-import re
-from datetime import datetime
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from bandits import MINOR_DIGITS
-
-LONGEST_TEXT = 32 * 1024
-"""Bytes of UTF-8 in one text."""
+from service.fields import (
+    Attributes,
+    Count,
+    Currency,
+    Line,
+    Market,
+    Money,
+    Name,
+    Objective,
+    Paragraph,
+    Price,
+    SellBy,
+    When,
+    filled,
+)
 
 MOST_ITEMS = 10_000
 """Items in one batch."""
 
-# lone surrogates (U+D800 to U+DFFF) too: they have no UTF-8
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-def shown(value: object) -> str:
-    """A value as messages show it, 80 characters at most."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        # integers of thousands of digits and lists a thousand deep refuse to be printed
-        return "a value too large to show"
-    return text if len(text) <= 80 else text[:77] + "…"
-
-
-def _text(value: str, control: re.Pattern[str], longest: int = LONGEST_TEXT) -> str:
-    if len(value) * 4 > longest and (size := len(value.encode("utf-8", "replace"))) > longest:
-        raise ValueError(f"{size} bytes long: shorten it to {longest} bytes of UTF-8")
-    if not value.isprintable() and (found := control.search(value)):
-        raise ValueError(f"control character U+{ord(found[0]):04X}: remove it")
-    return value
-
-
-def _line(value: str) -> str:
-    return _text(value, _CONTROL)
-
-
-def _paragraph(value: str) -> str:
-    return _text(value, _CONTROL_BUT_LINES)
-
-
-def _filled(value: str) -> str:
-    if not value:
-        raise ValueError("empty: give at least one character")
-    return value
-
-
-def _name(value: str) -> str:
-    return _text(_filled(value), _CONTROL, 1024)
-
-
-def _currency(value: str) -> str:
-    if value not in MINOR_DIGITS:
-        raise ValueError("unknown currency: give an ISO 4217 code in capitals, e.g. GBP")
-    return value
-
-
-def _money(value: float) -> float:
-    # beyond this a price in minor units would not fit where it is kept
-    if value > 1e12:
-        raise ValueError("more than 1e12 currency units: check the unit")
-    return value
-
-
-def _no_money_is_absent(value: float) -> float:
-    if value == 0:
-        raise ValueError("0 is not a price: leave the field out where it is unknown")
-    return _money(value)
-
-
-Name = Annotated[str, Field(strict=True), AfterValidator(_name)]
-Line = Annotated[str, Field(strict=True), AfterValidator(_line)]
-Paragraph = Annotated[str, Field(strict=True), AfterValidator(_paragraph)]
-Currency = Annotated[str, Field(strict=True), AfterValidator(_currency)]
-Money = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), AfterValidator(_money)]
-Price = Annotated[
-    float, Field(strict=True, ge=0, allow_inf_nan=False), AfterValidator(_no_money_is_absent)
-]
-Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
-
-
-def _when(value: Any) -> Any:
-    # numbers would be taken for seconds since 1970, which the contract does not allow
-    if isinstance(value, datetime):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("not a time: give RFC 3339 text with its offset, 2026-01-31T12:00:00Z")
-    return value
-
-
-When = Annotated[AwareDatetime, BeforeValidator(_when)]
-
-
-def _attributes(value: dict[str, str]) -> dict[str, str]:
-    for key, text in value.items():
-        _line(key)
-        _line(text)
-    return value
-
-
-Attributes = Annotated[
-    dict[Annotated[str, Field(strict=True)], Annotated[str, Field(strict=True)]],
-    AfterValidator(_attributes),
-]
-
 _STRICT = {"extra": "forbid"}
+
+UnitsLeft = Annotated[
+    Count,
+    Field(description="Units left to sell, not to be replenished. A request's goes before."),
+]
+DaysLeft = Annotated[
+    Count, Field(description="Days left to sell in, today included; goes before `sell_by`.")
+]
 
 
 class Listing(TypedDict):
@@ -120,7 +41,7 @@ class Listing(TypedDict):
     __pydantic_config__ = _STRICT  # type: ignore[misc]
 
     listing_id: Name
-    title: Annotated[Line, AfterValidator(_filled)]
+    title: Annotated[Line, AfterValidator(filled)]
     currency: Currency
     description: NotRequired[Paragraph]
     category: NotRequired[Line]
@@ -131,35 +52,13 @@ class Listing(TypedDict):
     min_price: NotRequired[Money]
     max_price: NotRequired[Price]
     minimum_advertised_price: NotRequired[Money]
-    inventory: NotRequired[Count]
-    sell_by: NotRequired[When]
+    inventory: NotRequired[UnitsLeft]
+    sell_by: NotRequired[SellBy]
+    objective: NotRequired[Objective]
     price_ending: NotRequired[Annotated[Money, Field(lt=1)]]
     max_step: NotRequired[Annotated[float, Field(strict=True, gt=0, le=1000, allow_inf_nan=False)]]
     family: NotRequired[Name]
     one_unit_per_impression: NotRequired[Annotated[bool, Field(strict=True)]]
-
-
-def _market(value: dict[str, Any]) -> dict[str, Any]:
-    for key, entry in value.items():
-        _line(key)
-        if isinstance(entry, str):
-            (_paragraph if key == "text" else _line)(entry)
-        elif isinstance(entry, bool):
-            if key != "promotion":
-                raise ValueError(f"{key} is {entry}: give a number or a string")
-        elif isinstance(entry, int | float):
-            # compared before isfinite, which cannot take integers of hundreds of digits
-            if abs(entry) > 1e15 or not math.isfinite(entry):
-                raise ValueError(f"{key} is {shown(entry)}: give a finite number below 1e15")
-        else:
-            raise ValueError(f"{key} is {shown(entry)}: give a number or a string")
-    for key in ("competitor_price", "traffic"):
-        if key in value and (isinstance(value[key], str | bool) or value[key] < 0):
-            raise ValueError(f"{key} is {shown(value[key])}: give a number of at least 0")
-    return value
-
-
-Market = Annotated[dict[str, Any], Field(strict=True), AfterValidator(_market)]
 
 
 class PriceRequest(TypedDict):
@@ -171,8 +70,8 @@ class PriceRequest(TypedDict):
     listing: NotRequired[Listing]
     market: NotRequired[Market]
     current_price: NotRequired[Price]
-    inventory: NotRequired[Count]
-    periods_left: NotRequired[Count]
+    inventory: NotRequired[UnitsLeft]
+    periods_left: NotRequired[DaysLeft]
     unit: NotRequired[Name]
     request_id: NotRequired[Name]
 
@@ -204,12 +103,24 @@ class Evidence(TypedDict):
 
 
 class Expected(TypedDict):
-    """Estimate at the price, per impression; `low` and `high` bound profit, 90 %."""
+    """Estimate at the price, per impression; `low` and `high` bound profit, 90 %.
+
+    `gain_per_impression` is what the listing's own objective makes of it, where it has one.
+    """
 
     units_per_impression: float
     profit_per_impression: float
     low: float
     high: float
+    gain_per_impression: NotRequired[float]
+
+
+class Plan(TypedDict):
+    """What a finite stock was planned over: units left, days, impressions expected a day."""
+
+    inventory: int
+    days: int
+    impressions_per_day: float
 
 
 class Decision(TypedDict):
@@ -239,3 +150,5 @@ class Decision(TypedDict):
     evidence: list[Evidence]
     degraded: bool
     reason: NotRequired[str]
+    objective: NotRequired[str | dict[str, float]]
+    plan: NotRequired[Plan]

@@ -76,6 +76,16 @@ class Settings(BaseSettings):
     floor: float = Field(
         _RULES.floor, gt=0, le=1, description="Share of draws spread evenly over the ladder."
     )
+    budget: float | None = Field(
+        _RULES.budget,
+        gt=0,
+        le=1,
+        description="Largest share of a price's expected gain that exploring may cost. "
+        "Unset: no bound.",
+    )
+    horizon_days: int = Field(
+        30, ge=1, description="Days that stock without a last day is planned over."
+    )
     half_life_days: float | None = Field(
         None, gt=0, description="Days after which an outcome counts half in the head. Unset: never."
     )
@@ -114,5 +124,6 @@ class Settings(BaseSettings):
             temperature=self.temperature,
             gamma=self.gamma,
             floor=self.floor,
+            budget=self.budget,
             half_life_days=self.half_life_days,
         )

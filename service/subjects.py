@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import Context, Decisions, GuessModel, Limits, Listings, Sources
+from bandits import (
+    Context,
+    Decisions,
+    GuessModel,
+    Limits,
+    Listings,
+    Objective,
+    Sources,
+    Stock,
+)
 from service.catalogue import Catalogue
 from service.problems import ItemError
 
@@ -30,7 +39,11 @@ class Subjects:
         embedding: float32 (n, d), zeros where `embedded` is False, bool (n,).
         words: hashes of the text's words, int32 (n, 32).
         neighbours, similarity: int64 and float64 (n, 10).
-        charged: log of what it was sold for, (n,). anchor, last_price: (n,). family: int64 (n,).
+        charged: log of what it was sold for, (n,). anchor, first_at, last_price: (n,).
+        family, category: int64 (n,). objective: weights, (n, 3), NaN where not said.
+        inventory: units left, the request's before the listing's, (n,), NaN without an end.
+        sell_by: microseconds since 1970 UTC, (n,), NaN where not said. periods_left: days left to
+            sell in as the request has it, (n,), NaN where it does not.
         market_text: float32 (n, d).
         competitor_price, traffic, promotion, current_price: (n,), NaN where unknown.
         unit: what the price is held constant for, object (n,), None where not said.
@@ -49,8 +62,14 @@ class Subjects:
     similarity: NDArray[np.float64]
     charged: NDArray[np.float64]
     anchor: NDArray[np.float64]
+    first_at: NDArray[np.float64]
     last_price: NDArray[np.float64]
     family: NDArray[np.int64]
+    category: NDArray[np.int64]
+    objective: NDArray[np.float64]
+    inventory: NDArray[np.float64]
+    sell_by: NDArray[np.float64]
+    periods_left: NDArray[np.float64]
     market_text: NDArray[np.float32]
     competitor_price: NDArray[np.float64]
     traffic: NDArray[np.float64]
@@ -114,6 +133,8 @@ def nothing_asked(n: int, d: int) -> dict[str, Any]:
         "traffic": nan,
         "promotion": nan,
         "current_price": nan,
+        "inventory": nan,
+        "periods_left": nan,
         "unit": np.full(n, None, object),
         "market_lost": np.zeros(n, np.bool_),
     }
@@ -132,8 +153,9 @@ def gather(
     Args:
         rows: where the columns are, int64 (n,). listing: rows of their evidence, int64 (n,).
         vectors, embedded: embeddings, float32 (n, d), and where there is one, bool (n,).
-        asked: the market columns.
+        asked: the market columns, and what the request says is left to sell.
     """
+    said = asked["inventory"]
     return Subjects(
         listing=listing,
         listing_id=np.array([catalogue.listing_id[row] for row in rows.tolist()], object),
@@ -147,9 +169,13 @@ def gather(
         similarity=catalogue.similarity[rows],
         charged=catalogue.charged(rows),
         anchor=catalogue.anchor[rows],
+        first_at=catalogue.first_at[rows],
         last_price=catalogue.last_price[rows],
         family=catalogue.family[rows],
-        **asked,
+        category=catalogue.category[rows],
+        objective=catalogue.objective[rows],
+        sell_by=catalogue.sell_by[rows],
+        **{**asked, "inventory": np.where(np.isnan(said), catalogue.inventory[rows], said)},
     )
 
 
@@ -223,6 +249,7 @@ def context_of(
         subjects.traffic,
         np.nan_to_num(subjects.promotion),
         np.full(n, at_us),
+        subjects.category,
     )
 
 
@@ -233,8 +260,21 @@ def listings_of(
     bounds: Limits,
     leader: NDArray[np.int64],
     at_us: int,
+    stock: Stock | None = None,
 ) -> Listings:
     """Subjects as the policy takes them."""
     context = context_of(subjects, guess, guess_sd, at_us)
     anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
-    return Listings(subjects.listing, anchor, subjects.per_major, bounds, leader, context)
+    return Listings(
+        subjects.listing, anchor, subjects.per_major, bounds, leader, context,
+        _objective_of(subjects.objective), stock,
+    )  # fmt: skip
+
+
+def _objective_of(weights: NDArray[np.float64]) -> Objective | None:
+    """Weights (n, 3), NaN for profit; None where all are."""
+    silent = np.isnan(weights[:, 0])
+    if silent.all():
+        return None
+    # profit as in `Listings.gain` without objectives: a cost that is unknown counts as nothing
+    return Objective(*np.where(silent[:, None], (1.0, 0.0, 0.0), weights).T)

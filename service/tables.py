@@ -23,8 +23,8 @@ _OTHER_NAMES = {"listing": "listing_id", "time": "at", "date": "at"}
 def listing_items(table: pl.DataFrame) -> list[Any]:
     """Rows of a catalogue as listings, unknown fields absent, to be validated like any others.
 
-    Columns are named as the fields of a listing; `attributes` may be JSON text. Of numbers given
-    as text, what is no number stays text, so that validation can say so.
+    Columns are named as the fields of a listing; `attributes` and `objective` may be JSON text. Of
+    numbers given as text, what is no number stays text, so that validation can say so.
     """
     for name in set(NUMBERS) & set(table.columns):
         if table.schema[name] == pl.String:
@@ -50,12 +50,13 @@ def _parsed(table: pl.DataFrame, name: str) -> pl.DataFrame:
 
 def _listing(row: dict[str, Any]) -> dict[str, Any]:
     listing = {name: value for name, value in row.items() if value is not None and value != ""}
-    attributes = listing.get("attributes")
-    if isinstance(attributes, str):
-        with suppress(orjson.JSONDecodeError):  # what is no JSON stays text, to be refused by name
-            listing["attributes"] = orjson.loads(attributes)
-    elif isinstance(attributes, dict):
-        listing["attributes"] = {k: v for k, v in attributes.items() if v is not None}
+    for name in ("attributes", "objective"):
+        value = listing.get(name)
+        if isinstance(value, str):
+            with suppress(orjson.JSONDecodeError):  # what is no JSON stays text, to be judged so
+                listing[name] = orjson.loads(value)
+        elif isinstance(value, dict):
+            listing[name] = {k: v for k, v in value.items() if v is not None}
     return listing
 
 

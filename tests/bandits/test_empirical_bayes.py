@@ -57,22 +57,22 @@ def test_without_sales_the_defaults_hold(make, n):
 
 @pytest.mark.statistical
 def test_a_planted_shift_is_found(make):
-    # 150 listings of 4,000 impressions, seeded; in 10 seeds the errors are 0.21 or less, most of
-    # them towards none, and the two ends are 0.31 to 0.57 apart
+    # 150 listings of 4,000 impressions, seeded; in 10 seeds the errors are 0.15 or less, most of
+    # them towards none, and the two ends are 0.40 to 0.54 apart
     low, middle, high = (float(learned(make, 1, shift=s).shift) for s in (-0.3, 0.0, 0.3))
-    assert low == pytest.approx(-0.3, abs=0.22)
-    assert middle == pytest.approx(0.0, abs=0.12)
+    assert low == pytest.approx(-0.3, abs=0.15)
+    assert middle == pytest.approx(0.0, abs=0.08)
     assert high == pytest.approx(0.3, abs=0.12)
-    assert high - low > 0.25
+    assert high - low > 0.38
 
 
 @pytest.mark.statistical
 def test_a_planted_elasticity_is_found(make):
-    # as above: 0.42 to 0.62 and 0.84 to 1.19, the latter higher by 0.34 or more, in 10 seeds
+    # as above: 0.39 to 0.59 and 0.83 to 1.22, the latter higher by 0.36 or more, in 10 seeds
     low, high = (float(learned(make, 1, elasticity=e).elasticity) for e in (0.3, 1.1))
-    assert 0.2 < low < 0.64
-    assert 0.8 < high < 1.3
-    assert high - low > 0.25
+    assert 0.3 < low < 0.6
+    assert 0.8 < high < 1.25
+    assert high - low > 0.35
 
 
 @pytest.mark.statistical
@@ -81,7 +81,7 @@ def test_a_planted_elasticity_is_found(make):
     [
         ("level", 0.12, 0.035),
         ("level", 0.01, 0.005),
-        ("worth_sd", 0.12, 0.06),
+        ("worth_sd", 0.12, 0.05),
         ("worth_sd", 0.6, 0.1),
     ],
 )
@@ -94,35 +94,40 @@ def test_a_planted_level_and_deviation_are_found(make, name, value, tolerance):
 
 @pytest.mark.statistical
 def test_a_planted_shape_is_found(make):
-    # as above: 0.48 to 0.64 in 10 seeds, where 0.14 is assumed before sales
+    # as above: 0.48 to 0.65 in 10 seeds, where 0.14 is assumed before sales
     shapes = torch.tensor([0.05, 0.05, 0.1, 0.8]).double()
     assert learned(make, shapes=shapes).shapes[-1] > 0.45
 
 
 @pytest.mark.statistical
-def test_what_a_text_says_of_elasticity_is_found(make):
-    # 250 listings of 4,000 impressions, seeded. Of 8 seeds the block is found in 4; wherever it
-    # is, the correlation is 0.98 and the deviation 0.74 to 1.10 times the true one.
-    known = described(make, 250, 7)
+@pytest.mark.parametrize("seed", [1, 3, 7])
+def test_what_a_text_says_of_elasticity_is_found(make, seed):
+    # 250 listings of 4,000 impressions, seeded. The block is found in 11 seeds of 12 (not where one
+    # listing sells 160,000 units); the correlation is 0.975 or more there and the deviation 0.72 to
+    # 0.96 times the true one. What says nothing joins it in 2.
+    known = described(make, 250, seed)
     slope = torch.tensor([1.2, -0.8, 0, 0, 0, 0]).double()
     effects = {"text": Effect(torch.zeros(6).double(), slope)}
     population = dataclasses.replace(DEFAULT, effects=effects)
-    found = learn_population(DEFAULT_BANK, sold(make, population, known, 7), known)
-    assert "text" in found.effects
+    found = learn_population(DEFAULT_BANK, sold(make, population, known, seed), known)
+    assert list(found.effects) == ["text"]
     truth, estimate = (e.effects["text"].of(known.traits["text"]) for e in (population, found))
-    assert torch.corrcoef(torch.stack([truth, estimate]))[0, 1] > 0.8
-    assert 0.5 < estimate.std() / truth.std() < 1.5
+    assert torch.corrcoef(torch.stack([truth, estimate]))[0, 1] > 0.95
+    assert 0.65 < estimate.std() / truth.std() < 1.1
 
 
 @pytest.mark.statistical
 def test_what_says_nothing_of_elasticity_is_left_out(make):
-    # 150 listings of 4,000 impressions, seeded; of 12 seeds some block is picked in 5
-    picked = 0
+    # 150 listings of 4,000 impressions, seeded. Of 24 seeds some block is picked in 6, of these in
+    # 2, and moves log elasticity by 0.10 to 0.18 (one deviation), where listings differ by 0.4.
+    moved = []
     for seed in range(6):
         known = described(make, 150, seed)
-        sums = sold(make, DEFAULT, known, seed)
-        picked += bool(learn_population(DEFAULT_BANK, sums, known).effects)
-    assert picked <= 3
+        found = learn_population(DEFAULT_BANK, sold(make, DEFAULT, known, seed), known)
+        moved += [e.of(known.traits[name]).std() for name, e in found.effects.items()]
+        assert found.elasticity_sd > 0.2
+    assert len(moved) <= 3  # blocks of 12
+    assert max(moved, default=0.0) < 0.25
 
 
 def test_traits_that_are_given_are_not_chosen_again(make):
@@ -132,6 +137,21 @@ def test_traits_that_are_given_are_not_chosen_again(make):
     assert list(found.effects) == ["words"]
     assert found.effects["words"].slope.any()
     assert not learn_population(DEFAULT_BANK, sums, known, []).effects
+
+
+def test_a_listing_counts_for_so_many_units_at_most(make):
+    known = make.known(40, guess_sd=0.1)
+    sums = sold(make, DEFAULT, known, 3)
+    often = sums.clone()
+    often[5] *= 400 / sums[5, -1]
+    oftener = often.clone()
+    oftener[5] *= 1000
+    some, more = (learn_population(DEFAULT_BANK, part, known) for part in (often, oftener))
+    assert scalars(more) == pytest.approx(scalars(some), rel=1e-6, abs=1e-9)
+    fewer = sums.clone()
+    fewer[5] *= 100 / sums[5, -1]
+    less = learn_population(DEFAULT_BANK, fewer, known)
+    assert scalars(less) != pytest.approx(scalars(some), rel=1e-4)
 
 
 def test_what_is_learned_is_a_function_of_the_arguments_alone(make):

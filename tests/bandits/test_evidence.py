@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bandits import CurveBank, Evidence, Known, Population
 from bandits.curves import DEFAULT_BANK as BANK
 from bandits.evidence import DAY_US, RECENT_DAYS, TRUSTS, posterior
+from bandits.population import prior
 
 
 def t(*values):
@@ -65,30 +66,62 @@ def small_population(**changed):
     return dataclasses.replace(Population(shapes, 0.1, 0.35, 0.5, 0.4, 0.05, 1.7), **changed)
 
 
+def log_f(kappa, log_relative_price):
+    """Log of the curve of one shape at prices relative to its reference price."""
+    return -SMALL.elasticity * np.expm1(kappa * log_relative_price) / kappa
+
+
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+def prior_by_hand(population, kappa, offset):
+    """Of the hypothesis that a curve lies at `offset`: how likely that is relative to others of
+    its shape, and shape and mean of the Gamma distribution of its level.
+
+    Of a curve located there, log elasticity is log 2 + κ (log worth − offset): what is known of
+    both is a product of two normals over the worth.
+    """
+    worth, worth_variance = KNOWN.guess.item() + population.shift, KNOWN.guess_sd.item() ** 2
+    worth_variance += population.worth_sd**2
+    by_curve = offset + (population.elasticity - np.log(SMALL.elasticity)) / kappa
+    curve_variance = (population.elasticity_sd / kappa) ** 2
+    both = worth_variance + curve_variance
+    likely = np.exp(-0.5 * (worth - by_curve) ** 2 / both)
+    precision = 1 / worth_variance + 1 / curve_variance
+    mean = (worth / worth_variance + by_curve / curve_variance) / precision
+    off = mean - offset
+    # the moments of log f at the worth, whose mean is exact and whose variance is by the slope
+    average = WEIGHTS @ log_f(kappa, off + NODES / np.sqrt(precision))
+    variance = (SMALL.elasticity * np.exp(kappa * off)) ** 2 / precision
+    at_worth = np.exp(average - variance / 2).clip(0.02, 50.0)  # nobody sells far from there
+    k = 1 / (1 / population.level_shape + np.expm1(min(variance, 2.0)))
+    return likely, k, population.level / at_worth
+
+
 def by_integration(population):
     """Marginal likelihood, weights, mean and mean square of the level, over a grid of levels.
 
     Gamma prior times Poisson likelihood of every sale, with log a as the variable: the integrand
-    falls off doubly exponentially and the trapezoidal rule is exact to machine precision. The
-    prior is the belief about a listing without sales.
+    falls off doubly exponentially and the trapezoidal rule is exact to machine precision.
     """
     log_a = np.linspace(-40.0, 8.0, 40_001)
     a, step = np.exp(log_a), log_a[1] - log_a[0]
-    prior = Evidence(SMALL).posterior(np.array([-1]), population, KNOWN)
-    k = population.level_shape
     marginal = np.empty((2, 5))
     first, second = np.empty((2, 5)), np.empty((2, 5))
     for s, kappa in enumerate(SMALL.shapes):
-        for i, offset in enumerate(SMALL.offsets.tolist()):
-            rate = k / prior.level[0, s, i].item()
+        hands = [prior_by_hand(population, kappa, offset) for offset in SMALL.offsets.tolist()]
+        total = sum(likely for likely, _, _ in hands)
+        for i, (likely, k, level) in enumerate(hands):
+            rate = k / level
             gamma = k * np.log(rate) - lgamma(k) + k * log_a - rate * a  # density × da / d log a
             log_like = np.zeros_like(a)
             for price, n, u in zip(*SALES.values(), strict=True):
-                z = np.log(price) - ANCHOR - offset
-                expected = n * a * np.exp(-SMALL.elasticity * (np.exp(kappa * z) - 1.0) / kappa)
+                z = np.log(price) - ANCHOR - SMALL.offsets[i].item()
+                expected = n * a * np.exp(log_f(kappa, z))
                 log_like += u * np.log(expected) - expected - lgamma(u + 1)
             mass = np.exp(gamma + log_like) * step
-            marginal[s, i] = prior.weight[0, s, i].item() * mass.sum()
+            marginal[s, i] = population.shapes[s].item() * likely / total * mass.sum()
             first[s, i] = (a * mass).sum() / mass.sum()
             second[s, i] = (a * a * mass).sum() / mass.sum()
     return marginal.sum(), marginal / marginal.sum(), first, second
@@ -96,7 +129,7 @@ def by_integration(population):
 
 def squared(belief):
     """Mean square of the level under each hypothesis, (n, s, l)."""
-    return belief.level**2 * (1 + 1 / belief.shape)[:, None, None]
+    return belief.level**2 * (1 + 1 / belief.shape)
 
 
 def small_sums():
@@ -145,7 +178,7 @@ def test_populations_compare_by_their_marginal_likelihood(changed):
     expected = np.log(by_integration(theirs)[0]) - np.log(by_integration(ours)[0])
     found = small_posterior(theirs).log_likelihood - small_posterior(ours).log_likelihood
     assert abs(expected) > 1e-3
-    assert found.item() == pytest.approx(expected, abs=1e-8)
+    assert found.item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_location_has_the_moments_of_its_marginal():
@@ -339,13 +372,23 @@ def test_a_listing_without_sales_is_believed_the_prior():
 @pytest.mark.parametrize("guess_sd", [0.1, 0.4, 0.7])
 def test_the_prior_is_what_the_population_says(guess_sd):
     population = dataclasses.replace(Population.default(BANK), level=0.07, level_shape=2.5)
-    prior = prior_of(1, population, guess_sd=guess_sd)
-    assert prior.weight.sum().item() == pytest.approx(1.0)
-    variance = squared(prior) - prior.level**2
-    torch.testing.assert_close(variance, prior.level**2 / 2.5)
-    mean, sd = prior.worth()
+    found = prior_of(1, population, guess_sd=guess_sd)
+    before = prior(BANK, population, known_of(1, guess_sd=guess_sd))
+    torch.testing.assert_close(found.weight, before.log_weight.exp())
+    torch.testing.assert_close(found.level, 0.07 / before.at_worth)
+    # no listing's level is known better than the population's, nor than what it is worth
+    variance = squared(found) - found.level**2
+    assert (before.doubt > 0).all()
+    torch.testing.assert_close(variance, found.level**2 * (1 / 2.5 + before.doubt))
+    mean, sd = found.worth()
     assert mean.item() == pytest.approx(0.0, abs=0.02)
     assert 0 < sd.item() < np.hypot(guess_sd, population.worth_sd)
+
+
+def test_where_worth_and_elasticity_go_together_only_the_level_is_in_doubt():
+    population = dataclasses.replace(Population.default(BANK), level_shape=2.5, elasticity_sd=0.0)
+    belief = prior_of(2, population)
+    assert (belief.shape == 2.5).all()
 
 
 @pytest.mark.parametrize("guess", [-0.4, 0.0, 0.3])
@@ -359,10 +402,14 @@ def test_the_level_is_believed_at_the_price_that_the_listing_is_worth(guess):
     near = (BANK.offsets - guess).abs() < 0.4
     at_guess = (belief.level[0] * demand)[:, near]
     torch.testing.assert_close(at_guess, torch.full_like(at_guess, 0.07), rtol=1e-3, atol=0)
-    # one that says nothing leaves the reference price as the worth
-    belief = prior_of(1, population, guess=guess, guess_sd=1e6)
+    # one that says nothing leaves the reference price as the worth, if the elasticity is known
+    alike = dataclasses.replace(population, elasticity_sd=1e-4)
+    belief = prior_of(1, alike, guess=guess, guess_sd=1e6)
     at_reference = belief.level[0][:, near]
     torch.testing.assert_close(at_reference, torch.full_like(at_reference, 0.07), rtol=1e-4, atol=0)
+    # and if not, more would be sold at it: 1 / f is convex, and the worth may lie above
+    belief = prior_of(1, population, guess=guess, guess_sd=1e6)
+    assert (belief.level[0][:, near] > 0.07 * 1.05).all()
 
 
 def believed_demand(belief, log_price=0.0):

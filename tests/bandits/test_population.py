@@ -99,14 +99,49 @@ def test_the_worth_under_a_hypothesis_is_its_mean_given_where_the_curve_is(make)
             assert belief.log_worth[0, s, i].item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_demand_at_the_worth_is_that_of_the_curve_there(make):
-    belief = prior(FINE, DEFAULT, make.known(1, 0.2, 0.4))
+def test_demand_at_a_worth_that_is_not_in_doubt_is_that_of_the_curve_there(make):
+    # where all are as elastic, where a curve lies says what the listing is worth
+    population = dataclasses.replace(DEFAULT, elasticity_sd=0.0)
+    belief = prior(FINE, population, make.known(1, 0.2, 0.4))
     exact = torch.stack(
         [FINE.demand(belief.log_worth[0, s])[:, s].diagonal() for s in range(len(FINE.shapes))]
     )
     near = (FINE.offsets.abs() < 6.0) & (belief.log_worth[0].abs() < 6.0)
     torch.testing.assert_close(belief.at_worth[0][near], exact.clamp(0.02, 50.0)[near])
     assert ((exact > 0.02) & (exact < 50.0))[near].double().mean() > 0.5
+    assert not belief.doubt.any()
+
+
+@pytest.mark.parametrize(
+    ("elasticity_sd", "tolerance", "doubt_tolerance"),
+    [(0.005, 1e-6, 0.001), (0.02, 1e-4, 0.012), (0.05, 0.003, 0.07), (0.1, 0.025, 0.26)],
+)
+@pytest.mark.parametrize("guess_sd", [0.0, 0.4])
+def test_demand_at_a_worth_in_doubt_is_what_integration_finds(
+    make, guess_sd, elasticity_sd, tolerance, doubt_tolerance
+):
+    # the variance of log f by its slope: right where there is little doubt, too low where much
+    population = dataclasses.replace(
+        DEFAULT, shift=0.1, worth_sd=0.3, elasticity=0.8, elasticity_sd=elasticity_sd
+    )
+    belief = prior(FINE, population, make.known(1, 0.2, guess_sd))
+    spread = np.hypot(guess_sd, 0.3)
+    for s, kappa in enumerate(FINE.shapes):
+        for i in range(740, 861, 20):  # within 0.6 of the anchor
+            offset, middle = FINE.offsets[i].item(), belief.log_worth[0, s, i].item()
+            # far out 1 / f grows faster than the density falls: no farther than is likely
+            sd = 1 / np.hypot(1 / spread, kappa / elasticity_sd)
+            worth = middle + sd * np.linspace(-7.0, 7.0, 4001)
+            elasticity = np.log(2.0) + kappa * (worth - offset)
+            off_guess, off_usual = (worth - 0.3) / spread, (elasticity - 0.8) / elasticity_sd
+            mass = np.exp(-0.5 * (off_guess**2 + off_usual**2))
+            mass /= mass.sum()
+            inverse = np.exp(2.0 / kappa * np.expm1(kappa * (worth - offset)))  # 1 / f
+            mean = mass @ inverse
+            doubt = mass @ inverse**2 / mean**2 - 1
+            assert belief.at_worth[0, s, i].item() == pytest.approx(1 / mean, rel=tolerance)
+            found = belief.doubt[0, s, i].item()
+            assert found == pytest.approx(doubt, rel=doubt_tolerance)
 
 
 @pytest.mark.statistical

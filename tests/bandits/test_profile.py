@@ -26,7 +26,7 @@ def exact(bank, belief, log_price):
     """Mean and standard deviation of the mixture of curves at prices (n, k), (n, k) each."""
     curves = bank.demand(log_price)  # (n, k, s, l)
     weight, level = belief.weight[:, None], belief.level[:, None]
-    second = level**2 * (1 + 1 / belief.shape)[:, None, None, None]
+    second = level**2 * (1 + 1 / belief.shape[:, None])
     mean = (weight * level * curves).sum((2, 3))
     square = (weight * second * curves**2).sum((2, 3))
     return mean, torch.sqrt(square - mean**2)
@@ -35,9 +35,8 @@ def exact(bank, belief, log_price):
 def chance_of_less(bank, belief, log_price, demand):
     """Probability of less demand (n,) at one price, of the mixture of Gammas, (n,)."""
     curves = bank.demand(torch.tensor(log_price).double())
-    shape = belief.shape[:, None, None].expand_as(belief.level)
-    rate = shape / belief.level / curves.clamp_min(1e-300)
-    below = torch.special.gammainc(shape, (torch.as_tensor(demand)[:, None, None] * rate))
+    rate = belief.shape / belief.level / curves.clamp_min(1e-300)
+    below = torch.special.gammainc(belief.shape, torch.as_tensor(demand)[:, None, None] * rate)
     return (belief.weight * below).sum((1, 2)).numpy()
 
 

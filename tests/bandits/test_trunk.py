@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from bandits import LinearUCB
+from bandits import DIM as FEATURES
+from bandits import LinearUCB, Outcomes, Policy
 from bandits.training import TrunkSettings
 from bandits.trunk import Trunk, refold
 
@@ -162,3 +163,58 @@ def test_a_cuda_device_has_the_same_features_and_version(trunk):
     torch.testing.assert_close(moved.features(x).cpu(), trunk.features(x), rtol=1e-4, atol=1e-4)
     trained = Trunk.fit(*(part.cuda() for part in rows(12, 500, bent)), settings=FAST)
     assert torch.isfinite(trained.features(x)).all()
+
+
+# -- in the policy --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trunk_of_features():
+    rng = np.random.default_rng(0)
+    x = torch.as_tensor(rng.normal(size=(400, FEATURES)), dtype=torch.float32)
+    return Trunk.fit(x, torch.sin(3 * x[:, 1]), settings=FAST)
+
+
+def test_before_any_outcome_a_trunk_corrects_nothing(trunk_of_features, make):
+    listings = make.listings(np.array([5.0, 20.0]), listing=np.array([0, 1]))
+    prices = np.array([[4.0, 5.0, 7.0], [15.0, 20.0, 30.0]])
+    found = []
+    for policy in (Policy(), Policy(trunk=trunk_of_features)):
+        profile = policy.profile(policy.posterior(listings))
+        estimates, x = policy.estimate(listings, profile, prices)
+        found.append((estimates.mean, x))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    assert torch.equal(found[1][1], found[0][1])  # what is logged is the same under any trunk
+
+
+def test_what_is_logged_is_what_the_head_saw(trunk_of_features, make):
+    policy = Policy(trunk=trunk_of_features)
+    listings = make.listings(np.full(6, 10.0), listing=np.arange(6))
+    made = policy.decide(listings, make.random_ids(0, 6))
+    rows = np.arange(6)
+    logged = torch.as_tensor(made.features)
+    raw = logged / logged[:, :1]
+    seen = trunk_of_features.features(raw) * logged[:, :1]
+    mean, _ = policy.corrected(logged)
+    np.testing.assert_allclose(mean, policy.head.score(seen).mean, rtol=1e-4)
+    np.testing.assert_allclose(mean, made.estimates.mean[rows, made.arm], rtol=1e-4)
+
+
+def test_a_row_of_zeros_teaches_a_head_on_a_trunk_nothing(trunk_of_features):
+    policy = Policy(trunk=trunk_of_features)
+    one, none = np.ones(1), np.zeros((1, FEATURES), np.float32)
+    at = np.zeros(1, np.int64)
+    policy.learn(Outcomes(at, one, one, one * 100, one * 5, one, one * 0.1, none, at))
+    assert not policy.head.gram.any()
+    assert not policy.head.moment.any()
+    assert len(policy.evidence) == 1
+
+
+def test_training_tells_how_it_goes():
+    told = []
+    x, y = rows(0, 500, bent)
+    Trunk.fit(x, y, settings=FAST, watch=lambda *step: told.append(step))
+    epochs, learned, held_out = zip(*told, strict=True)
+    assert epochs == tuple(range(len(epochs)))
+    assert min(learned) < 0.8 * learned[0]
+    assert min(held_out) < held_out[0]

@@ -239,7 +239,7 @@ def test_a_snapshot_that_cannot_be_written_fails_no_outcome(shop_at, monkeypatch
     with shop_at(snapshot_every=1) as shop:
         shop.register(MUG)
         decision = shop.decide({"listing_id": "mug"})[0]
-        monkeypatch.setattr("service.learning.write_snapshot", refuse)
+        monkeypatch.setattr("service.snapshots.write_snapshot", refuse)
         outcome = {"decision_id": decision["decision_id"], "impressions": 9, "units": 1}
         assert shop.report({**outcome, "outcome_id": "1"})["accepted"] == 1
         assert shop.report({**outcome, "outcome_id": "2"})["accepted"] == 1

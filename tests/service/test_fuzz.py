@@ -41,7 +41,15 @@ LISTING = st.fixed_dictionaries(
         "inventory": _mostly(st.integers(0, 10**12)),
         "one_unit_per_impression": st.booleans() | JUNK,
         "attributes": st.dictionaries(st.text(max_size=3), JUNK, max_size=2),
-        "sell_by": st.datetimes().map(lambda t: t.isoformat() + "Z") | JUNK,
+        "sell_by": st.datetimes().map(lambda t: t.isoformat() + "Z")
+        | st.dates().map(str)
+        | st.just("2999-12-31")
+        | JUNK,
+        "objective": st.sampled_from(["profit", "revenue", "units"])
+        | st.dictionaries(
+            st.sampled_from(["profit", "revenue", "units"]), st.floats(0, 9) | NUMBERS
+        )
+        | JUNK,
     },
 )
 REQUEST = st.fixed_dictionaries(
@@ -57,7 +65,7 @@ REQUEST = st.fixed_dictionaries(
         | JUNK,
         "current_price": _mostly(PRICES),
         "inventory": _mostly(st.integers(0, 9)),
-        "periods_left": NUMBERS,
+        "periods_left": st.integers(0, 40) | st.integers(0, 40) | NUMBERS,
         "unit": st.sampled_from(["u", "v"]) | JUNK,
         "request_id": st.text(max_size=5),
     },

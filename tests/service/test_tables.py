@@ -25,12 +25,15 @@ def test_rows_become_listings_with_numbers_where_they_are_numbers() -> None:
             "unit_cost": [" 2.5 ", "cheap"],
             "attributes": ['{"colour": "red"}', "no json"],
             "brand": ["", None],
+            "objective": ["revenue", '{"profit": 1}'],
         }
     )
     assert listing_items(table) == [
-        {"listing_id": "17", "title": "mug", "unit_cost": 2.5, "attributes": {"colour": "red"}},
-        {"listing_id": "18", "title": "bowl", "unit_cost": "cheap", "attributes": "no json"},
-    ]
+        {"listing_id": "17", "title": "mug", "unit_cost": 2.5, "attributes": {"colour": "red"},
+         "objective": "revenue"},
+        {"listing_id": "18", "title": "bowl", "unit_cost": "cheap", "attributes": "no json",
+         "objective": {"profit": 1}},
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

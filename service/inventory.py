@@ -1,0 +1,112 @@
+"""What is left to sell, until when, and how many are expected to look at it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits import Evidence, Stock
+from service.catalogue import Catalogue, rfc3339
+from service.problems import ItemError
+from service.subjects import Subjects
+
+DAY_US = 86_400_000_000
+
+USUAL = 100.0
+"""Impressions a day that a listing is expected to have where no listing has had any yet."""
+
+# Impressions of single days spread about as widely as an exponential distribution, which is a
+# Gamma of shape 1: the mean over d of them, and so what d days tell of the next, has shape d.
+# Listings of one catalogue differ more than days of one listing do: a stranger's shape is half.
+STRANGER = 0.5
+
+TOLD = 4.0
+"""Shape where the request says what to expect: a forecast that is half its size off."""
+
+_LATEST = 1_000_000  # days; plans for longer are no different, and the number must stay whole
+
+
+def overdue(subjects: Subjects, at_us: int) -> list[ItemError]:
+    """An error for every subject whose last day is past."""
+    past = (subjects.sell_by <= at_us) & np.isnan(subjects.periods_left)
+    return [
+        ItemError(
+            row,
+            "sell_by",
+            f"sell_by is {_shown(subjects.sell_by[row])}, which is past: "
+            "move it, or say periods_left in the request",
+        )
+        for row in np.flatnonzero(past).tolist()
+    ]
+
+
+def _shown(at_us: float) -> str:
+    first_year = -62_135_596_800_000_000  # of the calendar; an offset may lead to before it
+    return rfc3339(max(int(at_us), first_year))
+
+
+def stock_of(
+    catalogue: Catalogue, evidence: Evidence, subjects: Subjects, horizon_days: int, at_us: int
+) -> Stock | None:
+    """Units and days left of each subject, and impressions expected; None where nothing ends.
+
+    Sold out, a listing is priced for its last unit: that is the price at which one more, restocked
+    or returned, would have been sold.
+
+    Args:
+        horizon_days: planned over where nothing says until when.
+    """
+    ends = ~np.isnan(subjects.inventory)
+    if not ends.any():
+        return None
+    days = np.where(
+        np.isnan(subjects.periods_left),
+        np.ceil((subjects.sell_by - at_us) / DAY_US),
+        subjects.periods_left,
+    )
+    days = np.where(np.isnan(days), horizon_days, days)
+    impressions, certainty = np.zeros(len(subjects)), np.ones(len(subjects))
+    rows = np.flatnonzero(ends)
+    impressions[rows], certainty[rows] = _expected(catalogue, evidence, subjects.take(rows))
+    return Stock(
+        np.maximum(subjects.inventory, 1.0),
+        days.clip(1, _LATEST).astype(np.int64),
+        impressions,
+        certainty,
+    )
+
+
+def _expected(
+    catalogue: Catalogue, evidence: Evidence, subjects: Subjects
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Impressions expected a day, and the shape of the Gamma that says how surely, (n,) each.
+
+    The request's `traffic`; else the listing's own impressions a day, drawn towards the
+    catalogue's as far as there are few days of them.
+    """
+    n = len(subjects)
+    known = (subjects.listing >= 0) & (subjects.listing < len(evidence.slot))
+    slot = np.full(n, -1)
+    slot[known] = evidence.slot[subjects.listing[known]]
+    own = slot >= 0
+    seen, days = np.zeros(n), np.zeros(n)
+    seen[own] = evidence.totals[slot[own], 1].numpy()
+    days[own] = _days(evidence.as_of[slot[own]], subjects.first_at[own])
+    certainty = STRANGER + days
+    told = ~np.isnan(subjects.traffic)
+    usual = 0.0 if told.all() else _usual(catalogue, evidence)
+    impressions = (STRANGER * usual + seen) / certainty
+    return np.where(told, subjects.traffic, impressions), np.where(told, TOLD, certainty)
+
+
+def _usual(catalogue: Catalogue, evidence: Evidence) -> float:
+    """Impressions a day of the mean listing that has had any."""
+    days = _days(evidence.as_of, catalogue.first_at[evidence.listing])
+    seen = float(evidence.totals[: len(evidence), 1].sum())
+    return seen / float(days.sum()) if seen > 0 else USUAL
+
+
+def _days(last_us: NDArray[np.float64], first_us: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Days from the first offer to the last sale or look that was told of, at least one.
+
+    Not to this day: what the last days brought may still have to come in.
+    """
+    return np.fmax((last_us - first_us) / DAY_US, 1.0)

@@ -1,0 +1,153 @@
+"""A table of sales as if this service had been there: what it believed before each was made."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bandits import Listings, Outcomes, limits
+from markets import History, read_sales_table
+from service import registering
+from service.items import read_items
+from service.pricebandit import Pricebandit
+from service.reading import contradictions
+from service.sales import import_sales
+from service.schemas import LISTINGS
+from service.settings import Settings
+from service.subjects import context_of, gather, nothing_asked
+from service.tables import SalesTable, sales
+from service.train import NothingToTrainOn, Rows, concatenated
+
+Progress = Callable[[str, int, int], None]
+
+_BLOCKS = 30  # times that what was sold so far is learned from
+_PART = 4096
+_FIELDS = ("listing_id", "title", "description", "category", "brand", "currency", "unit_cost")
+
+
+def rehearse(
+    path: Path, currency: str | None, settings: Settings, progress: Progress
+) -> tuple[Rows, Pricebandit]:
+    """Live through a table of sales in a home of its own, which is gone when this returns.
+
+    Args:
+        path, currency: as for `markets.read_sales_table`. settings: rules, encoder and embeddings
+            are theirs; their home is only read for embeddings.
+
+    Returns:
+        Its sales with what was believed at the start of their block of days, and the closed state
+        after the last one.
+
+    Raises:
+        markets.tables.TableError: the table cannot be read.
+        NothingToTrainOn: it does not say how often listings were shown.
+    """
+    history = read_sales_table(path, currency=currency)
+    shown = history.sales["impressions"].fill_null(0) > 0
+    if not shown.any():
+        raise NothingToTrainOn(
+            f"{path.name}: none of {history.sales.height} sales says how often the listing was "
+            "shown: fill in the column impressions, without which there is no rate to learn from"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        embeddings = settings.embeddings or settings.home / "embeddings"
+        there = {"home": Path(folder), "database_url": None, "embeddings": embeddings}
+        bandit = Pricebandit(Settings(**{**settings.model_dump(), **there}))
+        try:
+            _register(bandit, history, progress)
+            return _lived(bandit, history.sales.filter(shown), progress), bandit
+        finally:
+            bandit.spoil()  # no snapshot is written of what will not be there
+            bandit.close()
+
+
+def _register(bandit: Pricebandit, history: History, progress: Progress) -> None:
+    documents = [
+        {name: value for name, value in row.items() if value is not None}
+        for row in history.listings.select(_FIELDS).iter_rows(named=True)
+    ]
+    items = read_items(LISTINGS, documents)
+    items = items.without(contradictions(items))
+    embedded = registering.embed_listings(
+        bandit, items, lambda done, total: progress("embedding", done, total)
+    )
+    bandit.carry_out(registering.register, [embedded])
+    if items.errors:
+        raise NothingToTrainOn(f"a listing of the table is refused: {items.errors[0].message}")
+
+
+def _lived(bandit: Pricebandit, table: pl.DataFrame, progress: Progress) -> Rows:
+    """Note what is believed before each block of days, then learn from the block."""
+    table = table.sort("at", maintain_order=True)
+    for name in ("promotion", "unit_cost"):
+        if name not in table.columns:
+            table = table.with_columns(pl.lit(None, pl.Float64).alias(name))
+    parts: list[Outcomes] = []
+    done = 0
+    for block in _blocks(table):
+        recorded = sales(block, set(bandit.catalogue.row_of))
+        assert not recorded.errors  # the loader has checked them
+        for start in range(0, block.height, _PART):
+            rows = slice(start, start + _PART)
+            parts.append(_believed(bandit, block[rows], recorded.part(start, start + _PART)))
+        bandit.carry_out(import_sales, [recorded])
+        bandit.refresh()
+        done += block.height
+        progress("living through the sales", done, table.height)
+    outcomes = concatenated(parts)
+    return Rows.of(outcomes, np.array(bandit.catalogue.listing_id, object)[outcomes.listing])
+
+
+def _blocks(table: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Whole days in order, at most `_BLOCKS` parts of about as many rows each."""
+    day = table["at"].dt.date()
+    number = ((day.rank("min") - 1) * _BLOCKS / table.height).floor()
+    for one in number.unique().sort():
+        yield table.filter(number == one)
+
+
+def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) -> Outcomes:
+    """Sales with the curve and features of their listings as things stand."""
+    catalogue = bandit.catalogue
+    rows = catalogue.rows(recorded.listing_id)
+    vectors = bandit.vectors(rows)
+    asked: dict[str, Any] = nothing_asked(*vectors[0].shape)
+    asked["promotion"] = _numbers(block["promotion"])
+    subjects = gather(catalogue, rows, rows, *vectors, asked)
+    cost = _numbers(block["unit_cost"])
+    number = dict(subjects.number)
+    number["unit_cost"] = np.where(np.isnan(cost), number["unit_cost"], cost)
+    subjects = replace(subjects, number=number)
+    guess, sd = bandit.guesses.of(catalogue, subjects)
+    context = replace(context_of(subjects, guess, sd, 0), at=recorded.at_us)
+    anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
+    n = len(rows)
+    listings = Listings(
+        rows, anchor, subjects.per_major, limits(subjects.per_major), np.arange(n), context
+    )
+    policy = bandit.policy
+    profile = policy.profile(policy.posterior(listings))
+    estimates, x = policy.estimate(listings, profile, recorded.price[:, None])
+    margin = recorded.price - np.nan_to_num(number["unit_cost"])
+    units = recorded.units.astype(np.float64)
+    return Outcomes(
+        rows,
+        anchor,
+        recorded.price,
+        recorded.impressions,
+        units,
+        units * margin,
+        estimates.curve_sd[:, 0],
+        x[:, 0].cpu().numpy(),
+        recorded.at_us,
+    )
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    """A column as float64 (n,), NaN where it says nothing."""
+    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -1,0 +1,268 @@
+"""Snapshots of the model: bookmarks in the fold over the log, and what they were trained on."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+import torch
+from numpy.typing import NDArray
+
+from bandits import Effect, Policy, Population
+from service import log
+from service.catalogue import Catalogue
+from service.learning import Fold, Position, Read, logged_version
+
+KEPT_SNAPSHOTS = 2
+_MAGIC = b"pricebandit snapshot 4\n"
+
+
+def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
+    policy, n = fold.policy, len(catalogue)
+    evidence = policy.evidence
+    m = len(evidence)
+    return {
+        "gram": policy.head.gram.cpu().numpy(),
+        "moment": policy.head.moment.cpu().numpy(),
+        "as_of": np.array([policy.head.as_of]),
+        "sums": evidence.sums[:m].numpy(),
+        "totals": evidence.totals[:m].numpy(),
+        "evidence_as_of": evidence.as_of,
+        "trust": evidence.trust,
+        "evidence_listing": evidence.listing,
+        "evidence_anchor": evidence.anchor,
+        "sold": catalogue.sold[:n],
+        "last_price": catalogue.last_price[:n],
+        "learned_price": catalogue.learned_price[:n],
+    }
+
+
+def write_snapshot(fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path) -> Path:
+    """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones go.
+
+    The file says which log, features and position it belongs to and what it was trained on, and
+    ends with its own SHA-256.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {
+        "log": source.id,
+        "features_of": fold.features_of,
+        "rules": _rules(fold.policy),
+        "families": _families(catalogue),
+        "decided_until": catalogue.decided_until,
+        "trained_on": {**asdict(fold.read), "decisions": _decisions(source, catalogue)},
+        "versions": _versions(fold),
+        "all_rules": asdict(fold.policy.rules),
+        "population": _spelled(fold.policy.population),
+        "chosen_at": fold.policy.chosen_at,
+        **asdict(fold.position),
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **_arrays(fold, catalogue))  # type: ignore[arg-type]
+    head = json.dumps(header).encode()
+    payload = _MAGIC + len(head).to_bytes(8, "big") + head + buffer.getvalue()
+    payload += hashlib.sha256(payload).digest()
+    path = folder / f"{fold.position.outcomes:016d}-{fold.position.sales:016d}.snapshot"
+    aside = path.with_suffix(f".{os.getpid()}.part")
+    with open(aside, "wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    directory = os.open(folder, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)
+    for old in sorted(folder.glob("*.snapshot"))[:-KEPT_SNAPSHOTS]:
+        old.unlink(missing_ok=True)
+    for left in folder.glob("*.part"):
+        left.unlink(missing_ok=True)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the catalogue as a whole had taught when a snapshot was written.
+
+    Attributes:
+        population: see `Policy`, as is `chosen_at`. price: `Catalogue.learned_price`, (n,).
+    """
+
+    population: Population
+    chosen_at: float
+    price: NDArray[np.float64]
+
+    def hand_over(self, policy: Policy, catalogue: Catalogue) -> None:
+        """Let the model know it, in the place of learning it anew."""
+        policy.population, policy.chosen_at = self.population, self.chosen_at
+        catalogue.learned_price[: len(self.price)] = self.price
+
+
+def read_snapshot(
+    fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path
+) -> Learned | None:
+    """Take over the newest sound snapshot of this log and these features; None if there is none.
+
+    What its writer had learned from the catalogue is returned: it holds where no event came after.
+
+    A torn or foreign file is passed over: the log has everything.
+    """
+    with source.engine.connect() as conn:
+        ends = [
+            conn.scalar(sa.select(sa.func.max(t.c.seq))) or 0 for t in (log.outcomes, log.sales)
+        ]
+    for header, body in _sound(folder):
+        position = Position(header["outcomes"], header["sales"])
+        mine = (source.id, fold.features_of, _rules(fold.policy))
+        if (header["log"], header["features_of"], header["rules"]) != mine:
+            continue
+        if position.outcomes > ends[0] or position.sales > ends[1]:
+            continue  # the log was put back to an earlier state
+        with np.load(io.BytesIO(body)) as arrays:
+            _restore(fold, catalogue, dict(arrays))
+            price = arrays["learned_price"]
+        fold.position = position
+        told = {field.name: header["trained_on"][field.name] for field in fields(Read)}
+        fold.read = Read(**told)
+        catalogue.decided_until = header["decided_until"]
+        catalogue.family_prices = {
+            catalogue.family_code[name]: (unit, price, currency)
+            for name, (unit, price, currency) in header["families"].items()
+            if name in catalogue.family_code
+        }
+        return Learned(_population(header["population"]), header["chosen_at"], price)
+    return None
+
+
+def described(folder: Path) -> dict[str, Any] | None:
+    """What the newest sound snapshot in a folder was trained on; None where there is none.
+
+    Keys: file, position, `trained_on` (counts, units, times in ISO 8601), `versions`, `rules`,
+    `population`.
+    """
+    for header, _ in _sound(folder):
+        told = header["trained_on"]
+        return {
+            "file": header["file"],
+            "outcomes_until": header["outcomes"],
+            "sales_until": header["sales"],
+            "trained_on": {
+                **told,
+                "first": _iso(told["first"]),
+                "last": _iso(told["last"]),
+            },
+            "versions": header["versions"],
+            "rules": header["all_rules"],
+            "population": summary(_population(header["population"])),
+        }
+    return None
+
+
+def summary(population: Population) -> dict[str, Any]:
+    """The catalogue's learned parameters, without the long effects of traits."""
+    spelled = _spelled(population)
+    return {**spelled, "effects": sorted(spelled["effects"])}
+
+
+def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Headers and bodies of the snapshots that are whole and of this format, newest first."""
+    for path in sorted(folder.glob("*.snapshot"), reverse=True):
+        payload = path.read_bytes()
+        body, digest = payload[:-32], payload[-32:]
+        if not body.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
+            continue
+        start = len(_MAGIC) + 8
+        size = int.from_bytes(body[len(_MAGIC) : start], "big")
+        header = json.loads(body[start : start + size])
+        yield {**header, "file": path.name}, body[start + size :]
+
+
+def _decisions(source: log.Log, catalogue: Catalogue) -> int:
+    d = log.decisions.c
+    query = sa.select(sa.func.count()).where(d.id <= catalogue.decided_until)
+    with source.engine.connect() as conn:
+        return conn.scalar(query) or 0
+
+
+def _versions(fold: Fold) -> dict[str, str | None]:
+    features, _, encoder = logged_version(fold.features_of).partition("-")
+    trunk = fold.policy.trunk
+    return {
+        "pricebandit": metadata.version("pricebandit"),
+        "features": features,
+        "encoder": encoder,
+        "trunk": trunk.version if trunk else None,
+    }
+
+
+def _iso(at: int | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at / 1e6, UTC).isoformat()
+
+
+def _spelled(population: Population) -> dict[str, Any]:
+    """A population as JSON has it; floats come back from it to the last digit."""
+    found: dict[str, Any] = {}
+    for field in fields(Population):
+        value = getattr(population, field.name)
+        if field.name == "effects":
+            found["effects"] = {
+                name: {part.name: getattr(effect, part.name).tolist() for part in fields(Effect)}
+                for name, effect in value.items()
+            }
+        else:
+            found[field.name] = torch.as_tensor(value, dtype=torch.float64).tolist()
+    return found
+
+
+def _population(spelled: dict[str, Any]) -> Population:
+    columns = {
+        name: torch.tensor(value, dtype=torch.float64)
+        for name, value in spelled.items()
+        if name != "effects"
+    }
+    effects = {
+        name: Effect(**{k: torch.tensor(v, dtype=torch.float64) for k, v in parts.items()})
+        for name, parts in spelled["effects"].items()
+    }
+    return Population(**columns, effects=effects)
+
+
+def _rules(policy: Policy) -> dict[str, Any]:
+    """What statistics depend on besides the log."""
+    bank = policy.evidence.bank
+    return {
+        "half_life_days": policy.rules.half_life_days,
+        "shapes": list(bank.shapes),
+        "reach": bank.reach,
+        "locations": bank.locations,
+        "elasticity": bank.elasticity,
+    }
+
+
+def _families(catalogue: Catalogue) -> dict[str, tuple[str, int, str]]:
+    names = list(catalogue.family_code)
+    return {names[code]: held for code, held in catalogue.family_prices.items()}
+
+
+def _restore(fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]]) -> None:
+    head, evidence = fold.policy.head, fold.policy.evidence
+    head.restore(
+        torch.as_tensor(arrays["gram"]), torch.as_tensor(arrays["moment"]), arrays["as_of"].item()
+    )
+    evidence.restore(
+        arrays["evidence_listing"],
+        arrays["evidence_anchor"],
+        torch.as_tensor(arrays["sums"]),
+        torch.as_tensor(arrays["totals"]),
+        arrays["evidence_as_of"],
+        arrays["trust"],
+    )
+    catalogue.sold[: len(arrays["sold"])] = arrays["sold"]
+    catalogue.last_price[: len(arrays["last_price"])] = arrays["last_price"]

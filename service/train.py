@@ -1,0 +1,233 @@
+"""Is a trained trunk worth having? Held-out outcomes say, under the curve alone and both heads."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+import torch
+from numpy.typing import NDArray
+from scipy.special import xlogy
+
+from bandits import Outcomes, Policy, Rules, Trunk, TrunkSettings
+from bandits.policy import CORRECTED
+from evaluation.intervals import Interval, Ratio, bca
+from service import log
+from service.catalogue import Catalogue
+from service.learning import OUTCOME_COLUMNS, outcomes_of
+
+Floats = NDArray[np.float64]
+Watch = Callable[[str, int, float, float], None]
+"""Called after each epoch: what is trained, the epoch, the loss learned from, the held-out one."""
+
+LEVEL = 0.95
+HELD_OUT = 5  # one listing in so many is held out, and one day in so many
+MODELS = ("own curve", "+ head, raw features", "+ head, trunk")
+SETTINGS = TrunkSettings(out=16, epochs=60)
+
+_DAY_US = 86_400_000_000
+
+
+class NothingToTrainOn(ValueError):
+    """What there is cannot be trained on or judged by; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Outcomes with what was believed when their prices were charged.
+
+    Attributes:
+        outcomes: m of them, all with impressions and with features of this version.
+        name: id of each one's listing, object (m,).
+        left_out: reason → outcomes left out.
+    """
+
+    outcomes: Outcomes
+    name: NDArray[np.object_]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, outcomes: Outcomes, name: NDArray[np.object_]) -> "Rows":
+        """Those of all outcomes that tell how often was bought of how often shown."""
+        shown, known = outcomes.impressions > 0, outcomes.features[:, 0] > 0
+        left_out = {
+            "without impressions": int((~shown).sum()),
+            "with features of another version": int((shown & ~known).sum()),
+        }
+        kept = shown & known
+        return cls(_take(outcomes, kept), name[kept], {k: n for k, n in left_out.items() if n})
+
+    def held_out(self) -> dict[str, NDArray[np.bool_]]:
+        """What each comparison holds out, bool (m,): listings by their ids; the last days, or of a
+        log of one day what was reported last.
+        """
+        names, of = np.unique(self.name, return_inverse=True)
+        held = np.array([_number(name) % HELD_OUT == 0 for name in names], np.bool_)
+        day = self.outcomes.at // _DAY_US
+        when = day if len(np.unique(day)) > 1 else self.outcomes.at
+        times = np.unique(when)
+        first = times[-max(len(times) // HELD_OUT, 1)] if len(times) else 0
+        return {"new listings": held[of], "last days": when >= first}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The models on held-out outcomes.
+
+    Attributes:
+        learned, held_out: outcomes. listings: held out. impressions: held out.
+        deviance: model → mean Poisson deviance of units per impression, weighted by impressions.
+        head_gain, trunk_gain: by how much the raw head's is lower than the curve's, and that of the
+            head on a trunk lower than the raw head's; paired, bootstrapped over listings.
+    """
+
+    learned: int
+    held_out: int
+    listings: int
+    impressions: float
+    deviance: dict[str, float]
+    head_gain: Interval
+    trunk_gain: Interval
+
+
+def rows_of_log(source: log.Log, catalogue: Catalogue, features_of: str) -> Rows:
+    """All outcomes of a log with the features of their decisions."""
+    query = (
+        sa.select(*OUTCOME_COLUMNS)
+        .join(log.decisions, log.decisions.c.id == log.outcomes.c.decision_id)
+        .order_by(log.outcomes.c.seq)
+    )
+    parts = [outcomes_of(part, catalogue, features_of) for part in source.stream(query)]
+    if not parts:
+        raise NothingToTrainOn(
+            "the log holds no outcome: price listings, report what was sold (POST /v1/outcomes), "
+            "or give a table of sales with --data"
+        )
+    outcomes = concatenated(parts)
+    names = np.array(catalogue.listing_id, object)
+    return Rows.of(outcomes, names[outcomes.listing])
+
+
+def concatenated(parts: list[Outcomes]) -> Outcomes:
+    """All rows of the parts, in order."""
+    return Outcomes(
+        *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Outcomes))
+    )
+
+
+def check(rows: Rows) -> None:
+    """Raise `NothingToTrainOn` unless every comparison has something to learn from and to judge."""
+    days = len(np.unique(rows.outcomes.at // _DAY_US))
+    left_out = "".join(f"; {n} {reason} are left out" for reason, n in rows.left_out.items())
+    total = (
+        f"There are {len(rows.name)} outcomes of {len(set(rows.name))} listings on {days} days"
+        f"{left_out}: report outcomes of more listings and days"
+    )
+    for name, held in rows.held_out().items():
+        sides = {"to learn from": rows.name[~held], "held out": rows.name[held]}
+        for side, names in sides.items():
+            if (count := len(set(names))) < 2:
+                raise NothingToTrainOn(
+                    f"{name}: {count} listings {side}, at least 2 needed. {total}"
+                )
+
+
+def compare(
+    rows: Rows, rules: Rules, device: torch.device, seed: int, watch: Watch | None = None
+) -> dict[str, Comparison]:
+    """Hold the models against each other on held-out listings and on the last days.
+
+    Each is fitted to what is not held out; the own curve is the one believed at the decision, and
+    needs no fit. Nothing that is drawn depends on anything but the seed.
+    """
+    check(rows)
+    return {
+        name: _compared(rows, held, rules, device, seed, name, watch)
+        for name, held in rows.held_out().items()
+    }
+
+
+def better(found: dict[str, Comparison]) -> bool:
+    """Whether a trunk beats the raw features wherever it was asked."""
+    return all(comparison.trunk_gain.low > 0 for comparison in found.values())
+
+
+def trained_on(
+    rows: Rows, device: torch.device, seed: int, name: str = "all", watch: Watch | None = None
+) -> Trunk:
+    """A trunk for the head's own criterion: weighted squared error of units over the own curve."""
+    outcomes = rows.outcomes
+    x = torch.as_tensor(outcomes.features)
+    curve = x[:, :1]
+    own = curve[:, 0].double().numpy()
+    # weights and bounds are those of the head, `Policy.learn_corrections`, relative to the curve
+    units = np.minimum(outcomes.units, CORRECTED * own * outcomes.impressions + 5.0)
+    y = units / outcomes.impressions / own
+    weight = own**2 / (own / outcomes.impressions + outcomes.curve_sd**2)
+    family = np.unique(rows.name, return_inverse=True)[1]
+
+    def told(epoch: int, learned: float, held_out: float) -> None:
+        if watch:
+            watch(name, epoch, learned, held_out)
+
+    trunk = Trunk.fit(
+        (x / curve).to(device),
+        torch.as_tensor(y).to(device),
+        torch.as_tensor(weight).to(device),
+        family=torch.as_tensor(family),
+        settings=SETTINGS,
+        seed=seed,
+        watch=told,
+    )
+    return trunk.to("cpu")
+
+
+def _compared(
+    rows: Rows,
+    held: NDArray[np.bool_],
+    rules: Rules,
+    device: torch.device,
+    seed: int,
+    name: str,
+    watch: Watch | None,
+) -> Comparison:
+    learn = Rows(_take(rows.outcomes, ~held), rows.name[~held])
+    test = _take(rows.outcomes, held)
+    trunk = trained_on(learn, device, seed, name, watch)
+    found = [test.features[:, 0].astype(np.float64)]
+    for under in (None, trunk):
+        policy = Policy(rules, device, under)
+        policy.learn_corrections(learn.outcomes)
+        mean, _ = policy.corrected(torch.as_tensor(test.features))
+        found.append(mean.double().cpu().numpy())
+    deviances = [_deviance(test, rate) for rate in found]
+    n, group = test.impressions, np.unique(rows.name[held], return_inverse=True)[1]
+
+    def gain(before: Floats, after: Floats) -> Interval:
+        return bca([Ratio(before - after, n)], group, LEVEL, seed)
+
+    return Comparison(
+        len(learn.name),
+        len(n),
+        int(group.max()) + 1,
+        float(n.sum()),
+        {k: float(d.sum() / n.sum()) for k, d in zip(MODELS, deviances, strict=True)},
+        gain(deviances[0], deviances[1]),
+        gain(deviances[1], deviances[2]),
+    )
+
+
+def _deviance(outcomes: Outcomes, rate: Floats) -> Floats:
+    """Poisson deviance of each outcome's units, returns never taking them below none, (m,)."""
+    units, expected = np.maximum(outcomes.units, 0.0), outcomes.impressions * rate
+    return np.asarray(2 * (xlogy(units, units / expected) - units + expected))
+
+
+def _take(outcomes: Outcomes, rows: NDArray[Any]) -> Outcomes:
+    return Outcomes(*(getattr(outcomes, f.name)[rows] for f in fields(Outcomes)))
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

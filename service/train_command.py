@@ -1,0 +1,248 @@
+"""The command `pricebandit train`: its options, its progress, its exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer import Option
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+    from service.train import Comparison, Rows
+    from service.train_report import Curve
+
+Data = Annotated[
+    Path | None,
+    Option(help="A table of sales with impressions. Default: the home's own log."),
+]
+Currency = Annotated[str | None, Option(help="Of a table that does not say: ISO 4217.")]
+Home = Annotated[
+    Path | None,
+    Option(help="Folder of all state. Default: PRICEBANDIT_HOME, or ./pricebandit-home."),
+]
+Seed = Annotated[int, Option(min=0, help="Decides everything that is drawn.")]
+Adopt = Annotated[
+    bool, Option("--adopt", help="Put a trunk that wins in use, from the next start on.")
+]
+Rollback = Annotated[
+    bool, Option("--rollback", help="Take the trunk in use out of it again; nothing is trained.")
+]
+Show = Annotated[
+    bool, Option("--show", help="Say what the newest snapshot was trained on; nothing is trained.")
+]
+Json = Annotated[Path | None, Option(help="Write what was found to this file.")]
+Tensorboard = Annotated[
+    Path | None, Option(help="Write curves of the training to this folder, new or empty.")
+]
+
+
+def train(
+    data: Data = None,
+    currency: Currency = None,
+    home: Home = None,
+    seed: Seed = 1,
+    adopt: Adopt = False,
+    rollback: Rollback = False,
+    show: Show = False,
+    json: Json = None,
+    tensorboard: Tensorboard = None,
+) -> None:
+    """Train features of a neural network, and say on held-out sales whether they are better."""
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    given: dict[str, Any] = {} if home is None else {"home": home}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        lines = (f"PRICEBANDIT_{e['loc'][0]!s}".upper() + f": {e['msg']}" for e in error.errors())
+        _fail("\n".join(lines))
+    if adopt + rollback + show > 1:
+        _fail("--adopt, --rollback and --show do three different things: give one of them")
+    if rollback:
+        _roll_back(settings)
+    elif show:
+        _show(settings, json)
+    else:
+        _train(settings, data, currency, seed, adopt, json, tensorboard)
+
+
+def _train(
+    settings: Settings,
+    data: Path | None,
+    currency: str | None,
+    seed: int,
+    adopt: bool,
+    json: Path | None,
+    tensorboard: Path | None,
+) -> None:
+    """Train, show what was found and write it where asked."""
+    from encoders import EncoderError
+    from evaluation.scalars import MissingPackage
+    from service import train_report
+    from service.benchmark import Places
+    from service.log import LogInUse
+    from service.pricebandit import HomeInUse
+
+    try:
+        Places(json=json, tensorboard=tensorboard).check()
+        found, curves = _found(settings, data, currency, seed, adopt)
+        train_report.show(found)
+        if json is not None:
+            _write(json, found)
+        if tensorboard is not None:
+            train_report.to_tensorboard(found, curves, tensorboard)
+    except (HomeInUse, LogInUse, EncoderError, MissingPackage, OSError, ValueError) as error:
+        _fail(str(error))
+
+
+def _found(
+    settings: Settings, data: Path | None, currency: str | None, seed: int, adopt: bool
+) -> tuple[dict[str, Any], list[Curve]]:
+    """What training found, adopted if asked and earned; and its curves."""
+    import numpy as np
+    import torch
+
+    from service import snapshots, train, trunks
+    from service.learning import logged_version
+    from service.rehearsal import rehearse
+
+    curves: list[Curve] = []
+    with _Bar() as bar:
+        if data is None:
+            rows, bandit = _lived(settings, bar)
+        else:
+            rows, bandit = rehearse(data, currency, settings, bar.to)
+
+        def watch(name: str, epoch: int, learned: float, held_out: float) -> None:
+            curves.append((name, epoch, learned, held_out))
+            bar.to(f"training, {name}", epoch, train.SETTINGS.epochs)
+
+        device = torch.device(settings.torch_device)
+        compared = train.compare(rows, settings.rules, device, seed, watch)
+        better = train.better(compared)
+        trunk = train.trained_on(rows, device, seed, watch=watch) if better and adopt else None
+        if trunk is not None:
+            trunks.adopt(settings.home, trunk, logged_version(bandit.fold.features_of))
+            if data is None:  # a start under the new trunk reads the whole log: now, not later
+                _lived(settings, bar)
+    at = rows.outcomes.at
+    version = trunk.version if trunk is not None else None
+    found = {
+        "source": "the log" if data is None else data.name,
+        "seed": seed,
+        "outcomes": len(at),
+        "listings": len(set(rows.name)),
+        "days": len(np.unique(at // 86_400_000_000)),
+        "left_out": rows.left_out,
+        "snapshot": snapshots.described(settings.home / "snapshots") if data is None else None,
+        "population": snapshots.summary(bandit.policy.population),
+        "comparisons": {name: _spelled(one) for name, one in compared.items()},
+        "better": better,
+        "adopted": version,
+        "verdict": _verdict(compared, version),
+    }
+    return found, curves
+
+
+def _lived(settings: Settings, bar: _Bar) -> tuple[Rows, Any]:
+    """Outcomes of the home's log, and its state as it was when closed again."""
+    from service.pricebandit import Pricebandit
+    from service.train import rows_of_log
+
+    bandit = Pricebandit(settings, bar.to)
+    try:
+        return rows_of_log(bandit.log, bandit.catalogue, bandit.fold.features_of), bandit
+    finally:
+        bandit.close()
+
+
+def _verdict(compared: dict[str, Comparison], adopted: str | None) -> str:
+    if adopted:
+        return (
+            f"trunk-{adopted}, trained on all outcomes, is in use from the next start on; "
+            "`pricebandit train --rollback` goes back"
+        )
+    lost = [name for name, one in compared.items() if one.trunk_gain.low <= 0]
+    if lost:
+        return (
+            f"The raw features stay: on {' and on '.join(lost)} the interval of the trunk's gain "
+            "is not above 0. Nothing is changed."
+        )
+    return "The trunk is better on both. Nothing is changed: --adopt puts it in use."
+
+
+def _spelled(one: Comparison) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(one)
+
+
+def _roll_back(settings: Settings) -> None:
+    from service.trunks import roll_back
+
+    try:
+        before, after = roll_back(settings.home)
+    except OSError as error:
+        _fail(str(error))
+    if before is None:
+        _fail(f"{settings.home} has no trunk in use: there is nothing to go back from")
+    now = f"trunk-{after} is" if after else "raw features are"
+    typer.echo(f"trunk-{before} is out of use; {now} used from the next start on")
+
+
+def _show(settings: Settings, json: Path | None) -> None:
+    from service.snapshots import described
+    from service.train_report import show_trained_on
+
+    found = described(settings.home / "snapshots")
+    if found is None:
+        _fail(
+            f"{settings.home / 'snapshots'} holds no snapshot of this version: one is written when "
+            "the service stops, or by `pricebandit replay`"
+        )
+    show_trained_on(found)
+    if json is not None:
+        _write(json, found)
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    from json import dumps
+
+    path.write_text(dumps(found, indent=1) + "\n")
+
+
+class _Bar:
+    """A progress bar on standard error, gone when done."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("opening", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def to(self, what: str, done: int, total: int) -> None:
+        """Show what is being done and how far it has come."""
+        self._progress.update(self._task, description=what, completed=done, total=total)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)

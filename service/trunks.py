@@ -1,0 +1,121 @@
+"""The trunks that a home has adopted: which one is in use, and how to go back."""
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bandits import Trunk
+
+POINTER = "trunk.json"
+
+_LOGGER = logging.getLogger("pricebandit")
+
+
+class TrunkLost(OSError):
+    """A trunk that a home has adopted cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A trunk in a home.
+
+    Attributes:
+        version: of its weights. features_of: version of the logged features it was trained on.
+    """
+
+    version: str
+    features_of: str
+
+    def path(self, home: Path) -> Path:
+        """Its file."""
+        return home / f"trunk-{self.version}"
+
+
+def adopted(home: Path) -> list[Adopted]:
+    """Trunks adopted one after the other; the last is in use, and none where the list is empty.
+
+    Raises:
+        TrunkLost: the file that names them cannot be read.
+    """
+    path = home / POINTER
+    if not path.exists():
+        return []
+    try:
+        return [Adopted(**entry) for entry in json.loads(path.read_text())["adopted"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrunkLost(
+            f"{path} cannot be read ({error}): delete it, and raw features are used"
+        ) from error
+
+
+def in_use(home: Path, features_of: str) -> Trunk | None:
+    """The trunk in use; None where there is none, or where it was trained on other features.
+
+    Args:
+        features_of: version of the features that are logged now.
+
+    Raises:
+        TrunkLost: it is named and cannot be read.
+    """
+    found = adopted(home)
+    if not found:
+        return None
+    last = found[-1]
+    if last.features_of != features_of:
+        _LOGGER.warning(
+            "trunk-%s was trained on features %s, and these are %s: raw features are used",
+            last.version, last.features_of, features_of,
+        )  # fmt: skip
+        return None
+    path = last.path(home)
+    try:
+        trunk = Trunk.load(path)
+        if trunk.version == last.version:
+            return trunk
+        reason = f"it holds {trunk.version}"
+    except Exception as error:  # of several kinds, by what is wrong with the file
+        reason = str(error)
+    raise TrunkLost(
+        f"{path} cannot be used ({reason}): put it back, or run `pricebandit train --rollback`"
+    )
+
+
+def adopt(home: Path, trunk: Trunk, features_of: str) -> None:
+    """Put a trunk in use from the next start on; those before are kept to go back to."""
+    new = Adopted(trunk.version, features_of)
+    before = adopted(home)
+    home.mkdir(parents=True, exist_ok=True)
+    aside = new.path(home).with_suffix(f".{os.getpid()}.part")
+    trunk.save(aside)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(aside, new.path(home))
+    _write(home, before if before[-1:] == [new] else [*before, new])
+
+
+def roll_back(home: Path) -> tuple[str | None, str | None]:
+    """Take the trunk in use out of it, from the next start on; versions (before, after).
+
+    None stands for raw features.
+    """
+    before = adopted(home)
+    if before:
+        _write(home, before[:-1])
+    versions = [None, *(entry.version for entry in before)]
+    return versions[-1], versions[-2] if before else None
+
+
+def _write(home: Path, entries: list[Adopted]) -> None:
+    """Swap the pointer at once: a reader finds the old one or the new one."""
+    path = home / POINTER
+    aside = path.with_suffix(f".{os.getpid()}.part")
+    with aside.open("w") as file:
+        json.dump({"adopted": [asdict(entry) for entry in entries]}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    folder = os.open(home, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)

@@ -1,0 +1,207 @@
+"""Stock that may run out, and a day after which nothing is sold."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service import pricing
+from service.inventory import DAY_US
+from service.pricebandit import now_us
+
+MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "unit_cost": 2,
+       "reference_price": 5}  # fmt: skip
+BUSY = {"market": {"traffic": 400}}
+ASIDE = {"explore": False, "record": False}
+
+
+def _best(shop, listing=None, **request):
+    """The decision without exploration or a trace, on a listing of its own."""
+    return shop.decide({"listing": {**MUG, **(listing or {})}, **BUSY, **request}, **ASIDE)[0]
+
+
+def _in(**span):
+    return (datetime.now(UTC) + timedelta(**span)).isoformat()
+
+
+def test_scarce_stock_is_dearer_and_ample_stock_changes_nothing(shop):
+    free = _best(shop)
+    prices = [_best(shop, inventory=units, periods_left=10)["price"] for units in (2, 10, 50)]
+    assert prices == sorted(prices, reverse=True)
+    assert prices[0] > 1.2 * free["price"]
+    ample = _best(shop, inventory=10**9, periods_left=10)
+    plan = {"inventory": 10**9, "days": 10, "impressions_per_day": 400.0}
+    assert ample == {**free, "plan": plan}
+
+
+def test_the_price_falls_as_the_last_day_comes_near(shop):
+    prices = [_best(shop, inventory=8, periods_left=days)["price"] for days in (60, 10, 3, 1)]
+    assert prices == sorted(prices, reverse=True)
+    assert prices[0] > prices[-1]
+    by_day = [
+        _best(shop, {"inventory": 8, "sell_by": _in(days=days)})["price"] for days in (60, 10)
+    ]
+    assert by_day == prices[:2]
+
+
+@pytest.mark.parametrize(
+    ("until", "days"),
+    [
+        (lambda: _in(hours=1), 1),
+        (lambda: _in(hours=23), 1),
+        (lambda: _in(hours=25), 2),
+        (lambda: _in(days=9.5), 10),
+        (lambda: datetime.now(UTC).date().isoformat(), 1),
+        (lambda: (datetime.now(UTC).date() + timedelta(9)).isoformat(), 10),
+        (lambda: "9999-12-31", 1_000_000),
+        (lambda: None, 30),
+    ],
+)
+def test_days_are_counted_to_the_last(shop, until, days):
+    day = datetime.now(UTC).date()
+    last = until()
+    plan = _best(shop, {"inventory": 3, **({"sell_by": last} if last else {})})["plan"]
+    if datetime.now(UTC).date() == day:  # else midnight has passed meanwhile
+        assert plan == {"inventory": 3, "days": days, "impressions_per_day": 400.0}
+
+
+def test_the_request_says_more_of_stock_than_the_listing(shop):
+    listing = {"inventory": 500, "sell_by": "2999-01-31T12:00:00Z"}
+    assert _best(shop, listing, inventory=4)["plan"]["inventory"] == 4
+    assert _best(shop, listing, periods_left=7)["plan"]["days"] == 7
+    assert _best(shop, listing, periods_left=0)["plan"]["days"] == 1
+    assert "plan" not in _best(shop, {"sell_by": "2999-01-31"}, periods_left=7)
+    shop.register({**MUG, **listing})
+    known = {"listing_id": "mug", "inventory": 4, "periods_left": 7, **BUSY}
+    decision = shop.decide(known, explore=False)[0]
+    assert decision["price"] == _best(shop, inventory=4, periods_left=7)["price"]
+    detail = shop.client.get(f"/v1/decisions/{decision['decision_id']}").json()
+    assert detail["plan"] == decision["plan"]
+    assert decision["plan"] == {"inventory": 4, "days": 7, "impressions_per_day": 400.0}
+
+
+def test_the_horizon_is_a_setting(shop_at):
+    with shop_at(horizon_days=4) as shop:
+        assert _best(shop, inventory=3)["plan"]["days"] == 4
+
+
+def test_sold_out_is_priced_as_the_last_unit(shop):
+    last, out = (_best(shop, inventory=units, periods_left=5) for units in (1, 0))
+    assert out["price"] == last["price"] > _best(shop)["price"]
+    assert out["plan"]["inventory"] == 0
+
+
+def test_a_last_day_that_is_past_is_an_error_of_the_item(shop):
+    over = {**MUG, "listing_id": "over", "inventory": 3, "sell_by": "2020-01-31T12:00:00Z"}
+    older = {**MUG, "listing_id": "older", "sell_by": "2020-01-31"}
+    assert shop.register(MUG, over, older)["errors"] == []
+    answer = shop.price(*({"listing_id": name} for name in ("over", "mug", "older")))
+    assert [d["listing_id"] for d in answer["decisions"]] == ["mug"]
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(0, "sell_by"), (2, "sell_by")]
+    words = "which is past: move it, or say periods_left in the request"
+    assert answer["errors"][0]["message"] == f"sell_by is 2020-01-31T12:00:00Z, {words}"
+    assert "2020-02-01T00:00:00Z" in answer["errors"][1]["message"]
+    assert shop.decide({"listing_id": "over", "periods_left": 2})[0]["plan"]["days"] == 2
+    assert shop.client.get("/v1/listings/over/demand").status_code == 200
+    for first in ("0001-01-01T00:00:00+23:59", "0001-01-01"):
+        message = shop.price({"listing": {**MUG, "sell_by": first}}, **ASIDE)["errors"][0][
+            "message"
+        ]
+        assert "sell_by is 0001-01-0" in message
+
+
+def test_a_member_whose_last_day_is_past_leaves_its_family_alone(shop):
+    members = [{**MUG, "listing_id": f"m{i}", "family": "mugs"} for i in range(3)]
+    members[0]["sell_by"] = "2020-01-31"
+    for member in members:
+        member["inventory"] = 5
+    shop.register(*members)
+    answer = shop.price(*({"listing_id": m["listing_id"], **BUSY} for m in members))
+    assert [e["index"] for e in answer["errors"]] == [0]
+    assert len(answer["decisions"]) == 2
+    assert len({d["price"] for d in answer["decisions"]}) == 1
+    assert all(d["plan"]["inventory"] == 5 for d in answer["decisions"])
+
+
+def test_limits_hold_whatever_the_stock(shop):
+    rules = {
+        "low": {"max_price": 5.2},
+        "step": {"max_step": 0.02},
+        "ending": {"price_ending": 0.49},
+        "units": {"objective": "units", "min_price": 4.5},
+    }
+    shop.register(*({**MUG, "listing_id": name, **rule} for name, rule in rules.items()))
+    holds = {
+        "low": lambda p: p <= 5.2,
+        "step": lambda p: 4.9 <= p <= 5.1,
+        "ending": lambda p: round(p % 1, 2) == 0.49,
+        "units": lambda p: p >= 4.5,
+    }
+    for units, days in ((0, 3), (1, 30), (5, 1), (10**12, 10**12)):
+        asked = [
+            {"listing_id": name, "inventory": units, "periods_left": days, **BUSY}
+            for name in rules
+            for _ in range(3)
+        ]
+        for explore in (True, False):
+            for decision in shop.decide(*asked, explore=explore, record=False):
+                assert all(map(holds[decision["listing_id"]], decision["ladder"]))
+                assert decision["price"] >= MUG["unit_cost"]
+
+
+def _report(shop, monkeypatch, days, impressions):
+    """Decisions so many days ago, and outcomes that came of each the moment it was made."""
+    for day in days:
+        monkeypatch.setattr(pricing, "now_us", lambda ago=day: now_us() - ago * DAY_US)
+        decision = shop.decide({"listing_id": "mug"})[0]
+        shop.report({"decision_id": decision["decision_id"], "outcome_id": "1", "units": 1,
+                     "impressions": impressions, "occurred_at": _in(days=-day)})  # fmt: skip
+
+
+def _expected(shop, listing_id):
+    asked = {"listing_id": listing_id, "inventory": 3}
+    return shop.decide(asked, record=False)[0]["plan"]["impressions_per_day"]
+
+
+def test_impressions_are_expected_as_they_were_seen(shop_at, database_url, monkeypatch):
+    with shop_at(database_url=database_url) as shop:
+        shop.register(MUG, {**MUG, "listing_id": "new"})
+        assert _expected(shop, "mug") == 100  # nothing seen anywhere
+        _report(shop, monkeypatch, (10, 6, 0), 2000)
+        assert _expected(shop, "mug") == pytest.approx(600, rel=1e-3)
+        assert _expected(shop, "new") == pytest.approx(600, rel=1e-3)  # as the catalogue's
+        told = shop.decide({"listing_id": "mug", "inventory": 3, **BUSY}, record=False)[0]
+        assert told["plan"]["impressions_per_day"] == 400
+        seen = _expected(shop, "mug")
+    with shop_at(database_url=database_url) as shop:
+        assert _expected(shop, "mug") == seen
+
+
+def test_recorded_sales_count_from_the_first(open_bandit, drive):
+    import numpy as np
+
+    from service.sales import import_sales
+    from service.tables import SalesTable
+
+    bandit = open_bandit()
+    drive.listings(bandit, MUG)
+    at_us = np.array([30, 10, 20], np.int64) * 86_400_000_000
+    history = SalesTable(
+        ["mug"] * 3, at_us, np.full(3, 5.0), np.ones(3, np.int64), np.full(3, 400.0), []
+    )
+    bandit.carry_out(import_sales, [history])
+    plan = drive.prices(bandit, {"listing_id": "mug", "inventory": 3})[0]["plan"]
+    assert plan["impressions_per_day"] == pytest.approx(60)
+
+
+def test_stock_outlives_a_restart(shop_at, database_url):
+    listing = {**MUG, "inventory": 3, "sell_by": "2999-12-31"}
+    timed = {**listing, "listing_id": "timed", "sell_by": "2999-12-31T12:00:00+02:00"}
+    asked = [{"listing_id": name, **BUSY} for name in ("mug", "timed")]
+    with shop_at(database_url=database_url) as shop:
+        shop.register(listing, timed)
+        before = shop.decide(*asked, **ASIDE)
+        assert shop.client.get("/v1/listings/mug").json() == listing
+    with shop_at(database_url=database_url) as shop:
+        assert shop.decide(*asked, **ASIDE) == before
+        assert shop.client.get("/v1/listings/mug").json() == listing
+        assert shop.client.get("/v1/listings/timed").json() == timed
