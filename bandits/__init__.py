@@ -1,5 +1,6 @@
 """Price ladders, limits, the demand model with its linear-UCB head, and the choice of a price."""
 
+from bandits.alignment import Alignment
 from bandits.choice import best_arm, draw, inverse_gap, softmax, uniforms
 from bandits.currencies import MINOR_DIGITS, minor_per_major
 from bandits.curves import CurveBank
@@ -23,6 +24,7 @@ __all__ = [
     "GUARDRAILS",
     "MINOR_DIGITS",
     "VERSION",
+    "Alignment",
     "Context",
     "CurveBank",
     "Decisions",

@@ -38,20 +38,20 @@ class Alignment:
             category: codes, -1 without one, int64 (m,). before: beliefs without own sales, after:
                 with them.
         """
-        if not (category >= 0).any():
+        known = category >= 0
+        if not known.any():
             return cls()
         (m0, s0), (m1, s1) = (
             tuple(t.numpy() for t in belief.worth()) for belief in (before, after)
         )
         ratio = ((m1 - m0) ** 2 + s1**2) / np.maximum(s0, 1e-6) ** 2
-        known = category >= 0
         count = np.bincount(category[known])
         total = np.bincount(category[known], np.minimum(ratio[known], 10 * _MOST))
         return cls(np.clip((total + _LISTINGS) / (count + _LISTINGS), 1.0, _MOST))
 
-    def of(self, category: NDArray[np.int64] | None, n: int) -> NDArray[np.float64]:
-        """Factors of n listings by category, (n,); 1 where nothing is known."""
-        if category is None or not len(self.doubt):
-            return np.ones(n)
+    def of(self, category: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Factors of listings by category, (n,); 1 where nothing is known."""
+        if not len(self.doubt):
+            return np.ones(len(category))
         known = (category >= 0) & (category < len(self.doubt))
         return np.where(known, self.doubt[np.where(known, category, 0)], 1.0)

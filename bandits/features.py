@@ -88,7 +88,7 @@ class Context:
         traffic: visitors expected, any unit, (n,).
         promotion: 1 on promotion, 0 not, (n,).
         at: time of the decision, microseconds since 1970 UTC, int64 (n,).
-        category: code of the listing's category, -1 without one, int64 (n,); None for no listing.
+        category: code of the listing's category, -1 without one, int64 (n,).
     """
 
     text: NDArray[np.float32]
@@ -101,7 +101,7 @@ class Context:
     traffic: NDArray[np.float64]
     promotion: NDArray[np.float64]
     at: NDArray[np.int64]
-    category: NDArray[np.int64] | None = None
+    category: NDArray[np.int64]
 
 
 def features(context: Context, log_price: NDArray[np.float64]) -> torch.Tensor:

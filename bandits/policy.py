@@ -85,7 +85,7 @@ class Policy:
         Where sales in a category contradict its guesses, worth is doubted by more than the guess's
         own error (`Alignment`).
         """
-        doubt = self.alignment.of(context.category, len(anchor))
+        doubt = self.alignment.of(context.category)
         variance = context.guess_sd**2
         variance = variance + (doubt - 1.0) * (variance + float(self.population.worth_sd) ** 2)
         guess = as_tensor(context.guess - anchor)
@@ -374,14 +374,12 @@ class Policy:
         )
         if anew:
             self.chosen_at = units
-        if context.category is not None:
-            self.alignment = Alignment()  # doubts are about guesses as they are made
-            known, strangers = self.known(context, anchor), np.full_like(listing, -1)
-            before, after = (
-                self.evidence.posterior(rows, self.population, known)
-                for rows in (strangers, listing)
-            )
-            self.alignment = Alignment.learn(context.category, before, after)
+        self.alignment = Alignment()  # doubts are about guesses as they are made
+        known, strangers = self.known(context, anchor), np.full_like(listing, -1)
+        before, after = (
+            self.evidence.posterior(rows, self.population, known) for rows in (strangers, listing)
+        )
+        self.alignment = Alignment.learn(context.category, before, after)
 
     def watch(
         self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context

@@ -160,6 +160,7 @@ def _uninformed(
         nan,
         np.zeros(len(middle)),
         context.at,
+        context.category,
     )
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import torch
 from numpy.typing import NDArray
 
-from bandits import Effect, Policy, Population
+from bandits import Alignment, Effect, Policy, Population
 from service import log
 from service.catalogue import Catalogue
 from service.learning import Fold, Position, Read, logged_version
@@ -63,6 +63,7 @@ def write_snapshot(fold: Fold, catalogue: Catalogue, source: log.Log, folder: Pa
         "all_rules": asdict(fold.policy.rules),
         "population": _spelled(fold.policy.population),
         "chosen_at": fold.policy.chosen_at,
+        "doubt": fold.policy.alignment.doubt.tolist(),
         **asdict(fold.position),
     }
     buffer = io.BytesIO()
@@ -92,16 +93,18 @@ class Learned:
     """What the catalogue as a whole had taught when a snapshot was written.
 
     Attributes:
-        population: see `Policy`, as is `chosen_at`. price: `Catalogue.learned_price`, (n,).
+        population, alignment, chosen_at: see `Policy`. price: `Catalogue.learned_price`, (n,).
     """
 
     population: Population
     chosen_at: float
+    alignment: Alignment
     price: NDArray[np.float64]
 
     def hand_over(self, policy: Policy, catalogue: Catalogue) -> None:
         """Let the model know it, in the place of learning it anew."""
         policy.population, policy.chosen_at = self.population, self.chosen_at
+        policy.alignment = self.alignment
         catalogue.learned_price[: len(self.price)] = self.price
 
 
@@ -137,7 +140,8 @@ def read_snapshot(
             for name, (unit, price, currency) in header["families"].items()
             if name in catalogue.family_code
         }
-        return Learned(_population(header["population"]), header["chosen_at"], price)
+        alignment = Alignment(np.array(header["doubt"]))
+        return Learned(_population(header["population"]), header["chosen_at"], alignment, price)
     return None
 
 

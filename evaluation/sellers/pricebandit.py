@@ -111,4 +111,5 @@ class PriceBandit:
             np.full(n, np.nan),
             today.promotion.astype(np.float64) if today else np.zeros(n),
             today.date * _DAY_US if today else np.zeros(n, np.int64),
+            np.full(n, -1),
         )

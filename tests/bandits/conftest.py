@@ -115,6 +115,7 @@ def _listings(
             guess_sd=column(guess_sd),
             unit_cost=column(unit_cost),
             at=column(at, np.int64),
+            category=np.full(n, -1),
             **{name: column(value) for name, value in known.items()},
         ),
         objective=objective,

@@ -53,10 +53,9 @@ def test_a_category_whose_guesses_are_off_is_doubted_and_the_other_is_not(make):
 
 def test_without_categories_nothing_is_doubted(make):
     nobody = Alignment.learn(np.full(3, -1), None, None)
-    assert nobody.of(np.array([0, 5, -1]), 3).tolist() == [1, 1, 1]
-    assert Alignment(np.array([2.0])).of(None, 2).tolist() == [1, 1]
+    assert nobody.of(np.array([0, 5, -1])).tolist() == [1, 1, 1]
 
 
 def test_unknown_categories_are_trusted():
-    doubts = Alignment(np.array([2.0, 3.0])).of(np.array([1, -1, 7, 0]), 4)
+    doubts = Alignment(np.array([2.0, 3.0])).of(np.array([1, -1, 7, 0]))
     assert doubts.tolist() == pytest.approx([3, 1, 1, 2])
