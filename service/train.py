@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from bandits import Outcomes, Policy, Rules, Trunk, TrunkSettings
-from bandits.policy import CORRECTED
+from bandits.demand import CORRECTED
 from evaluation.intervals import Interval, Ratio, bca
 from service import log
 from service.catalogue import Catalogue

@@ -510,7 +510,7 @@ def test_extreme_outcomes_leave_numbers(make, impressions, units):
 
 
 def test_the_consulted_are_few_sorted_and_have_evidence(make):
-    from bandits.policy import CONSULTED
+    from bandits.demand import CONSULTED
 
     policy = Policy()
     n = 2 * CONSULTED + 7

@@ -1,0 +1,261 @@
+"""The demand model: units per impression at a price, and how sure that is."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bandits.alignment import Alignment
+from bandits.curves import as_tensor
+from bandits.empirical_bayes import learn_population
+from bandits.evidence import DAY_US, Evidence, Posterior
+from bandits.features import DIM, MARKET, PRIOR_MEAN, SCALE, Context, features, traits
+from bandits.intervals import demand_intervals
+from bandits.linucb import LinearUCB
+from bandits.population import Known, Population
+from bandits.profile import Profile
+from bandits.records import Estimates, Listings, Outcomes
+from bandits.trunk import Trunk
+
+CORRECTED = 20.0
+"""The head may raise or lower the own curve by this factor at most."""
+
+RAREST = 1e-4
+"""Units per impression below which an outcome's weight in the head grows no further: no sale
+where the curve expected next to none may outweigh all others."""
+
+CONSULTED = 1000
+"""Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
+
+_NO_CURVE = 1e-30  # below it features × curve say nothing of the features
+
+
+class Demand:
+    """What listings sell at a price; a fold over outcomes, and nothing else, changes it.
+
+    Units per impression at price p are estimated as (own curve at p) × (1 + corrections), where
+    the own curve comes from the listing's evidence and from what is known of it (`Evidence`,
+    `Population`), and the linear-UCB head learns the corrections from all listings at once.
+    Uncertainties of both add up.
+
+    Args:
+        ridge: strength of the head's prior, in units sold. half_life_days: days after which an
+            outcome counts half; None keeps all.
+        trunk: learned features for the head beside the raw ones; the head starts empty under it.
+    """
+
+    def __init__(
+        self,
+        ridge: float,
+        half_life_days: float | None,
+        device: torch.device | str = "cpu",
+        trunk: Trunk | None = None,
+    ) -> None:
+        self.trunk = trunk.to(device) if trunk else None
+        extra = trunk.dim - DIM if trunk else 0  # learned features come first
+        self.device = torch.device(device)  # of the head and of scoring; evidence stays on the CPU
+        half_life = half_life_days and half_life_days * DAY_US
+        self.head = LinearUCB(
+            DIM + extra,
+            ridge=ridge,
+            prior_mean=np.concatenate([np.zeros(extra), PRIOR_MEAN]),
+            half_life=half_life,
+            device=device,
+            dtype=torch.float32,
+        )
+        self.evidence = Evidence(half_life=half_life)
+        self.population = Population.default()
+        self.alignment = Alignment()
+        self.chosen_at = 0.0  # units sold when the traits that elasticity depends on were chosen
+
+    # -- estimating -------------------------------------------------------------------------
+
+    def known(self, context: Context, anchor: NDArray[np.float64]) -> Known:
+        """What a context tells of listings before they sell, relative to their anchors, (n,).
+
+        Where sales in a category contradict its guesses, worth is doubted by more than the guess's
+        own error (`Alignment`).
+        """
+        doubt = self.alignment.of(context.category)
+        variance = context.guess_sd**2
+        variance = variance + (doubt - 1.0) * (variance + float(self.population.worth_sd) ** 2)
+        guess = as_tensor(context.guess - anchor)
+        return Known(guess, as_tensor(np.sqrt(variance)), traits(context))
+
+    def posterior(self, listings: Listings) -> Posterior:
+        """Belief about each row's demand curve."""
+        known = self.known(listings.context, listings.anchor)
+        return self.evidence.posterior(listings.listing, self.population, known)
+
+    def profile(self, belief: Posterior) -> Profile:
+        """Demand under own evidence over a grid of prices."""
+        return Profile.of(self.evidence.bank, belief, self.device)
+
+    def estimate(
+        self,
+        listings: Listings,
+        profile: Profile,
+        prices: NDArray[np.float64],
+        with_market: bool = True,
+    ) -> tuple[Estimates, torch.Tensor]:
+        """Demand at `prices` (currency units, (n, k)), and features × curve, (n, k, DIM)."""
+        log_price = np.log(prices)
+        relative = torch.as_tensor(log_price - listings.anchor[:, None]).float().to(self.device)
+        curve, own = profile.at(relative)
+        seen = (features(listings.context, log_price) * torch.from_numpy(SCALE)).to(self.device)
+        if not with_market:
+            seen[..., MARKET] = 0.0
+        x = seen * curve[:, :, None]
+        mean, width = self.corrected(x)
+        sd = torch.sqrt((own * (mean / curve)) ** 2 + width**2)
+        estimates = (t.double().cpu().numpy() for t in (mean, sd, own))
+        return Estimates(*estimates), x
+
+    def corrected(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Demand with its corrections and their width, (…) each, of features × curve, (…, DIM)."""
+        curve, head = x[..., 0], self.head.score(self._seen(x))
+        # a correction may not turn demand negative, nor explode it where data are scarce
+        mean = torch.minimum(torch.maximum(head.mean, curve / CORRECTED), CORRECTED * curve)
+        return mean, head.width
+
+    def _seen(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head sees of features × curve, (…, DIM), whose first feature is the curve."""
+        if self.trunk is None:
+            return x
+        x = x.to(self.device)
+        curve = x[..., :1]
+        return self.trunk.features(x / curve.clamp_min(_NO_CURVE)) * curve
+
+    def interval(
+        self,
+        listings: Listings,
+        belief: Posterior,
+        price: NDArray[np.float64],
+        estimates: Estimates,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ends of 90 % intervals of demand at one price of each row, units per impression, (n,).
+
+        Args:
+            price: currency units, (n,). estimates: at these prices, (n,) each.
+        """
+        mean, sd, curve_sd = estimates.mean, estimates.sd, estimates.curve_sd
+        extra = np.sqrt(np.maximum(sd**2 - curve_sd**2, 0.0)) / mean
+        log_price = np.log(price) - listings.anchor
+        return demand_intervals(self.evidence.bank, belief, log_price, mean, extra)
+
+    # -- learning ---------------------------------------------------------------------------
+
+    def learn(self, outcomes: Outcomes) -> None:
+        """Fold outcomes into the statistics, with the features of the time of the decision."""
+        if len(outcomes.listing) == 0:
+            return
+        self.learn_corrections(outcomes)
+        self.evidence.add(
+            outcomes.listing,
+            outcomes.anchor,
+            outcomes.price,
+            outcomes.impressions,
+            outcomes.units,
+            outcomes.profit,
+            outcomes.at,
+        )
+
+    def learn_corrections(self, outcomes: Outcomes) -> None:
+        """Fold outcomes into the head alone."""
+        # without impressions there is no rate for the head to learn from
+        shown = outcomes.impressions > 0
+        x = torch.as_tensor(outcomes.features[shown])
+        impressions = torch.as_tensor(outcomes.impressions[shown])
+        expected = x[:, 0].double().clamp_min(RAREST)
+        # the variance around the curve is Poisson's, plus what the curve itself did not know: what
+        # the listing's own evidence is about to explain must not be learned by all others
+        units = torch.as_tensor(outcomes.units[shown])
+        # sales beyond any correction show a wrong guess, which is the listing's own affair; a few
+        # units pass whatever was expected, or outcomes told one impression at a time would not
+        units = torch.minimum(units, CORRECTED * expected * impressions + 5.0)
+        variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[shown]) ** 2
+        self.head.update(
+            self._seen(x),
+            units / impressions,
+            1.0 / variance,
+            at=torch.as_tensor(outcomes.at[shown].astype(np.float64)),
+        )
+
+    def consulted(self) -> NDArray[np.int64]:
+        """Listing rows whose evidence teaches the catalogue's parameters, int64 (m,)."""
+        rows = np.sort(self.evidence.listing)
+        # an even stride keeps the choice a function of the log alone
+        return rows[:: max(1, -(-len(rows) // CONSULTED))]
+
+    def learn_population(
+        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
+    ) -> None:
+        """Learn the distribution of demand curves from `consulted()` listings.
+
+        Which traits elasticity depends on is chosen anew whenever twice as many units are sold.
+
+        Args:
+            listing: rows, (m,). anchor: log prices, (m,). context: of the listings as strangers,
+                guessed without their own sales.
+        """
+        units = float(self.evidence.totals[:, 0].sum())
+        anew = units >= 2 * self.chosen_at
+        self.population = learn_population(
+            self.evidence.bank,
+            self.evidence.weighed(listing),
+            self.known(context, anchor),
+            None if anew else list(self.population.effects),
+        )
+        if anew:
+            self.chosen_at = units
+        self.alignment = Alignment()  # doubts are about guesses as they are made
+        known, strangers = self.known(context, anchor), np.full_like(listing, -1)
+        before, after = (
+            self.evidence.posterior(rows, self.population, known) for rows in (strangers, listing)
+        )
+        self.alignment = Alignment.learn(context.category, before, after)
+
+    def watch(
+        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
+    ) -> None:
+        """Doubt older sales of listings whose recent ones contradict them; args as above."""
+        self.evidence.watch(listing, self.population, self.known(context, anchor))
+
+    def worth(
+        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
+    ) -> NDArray[np.float64]:
+        """Log price that own evidence points to, in the terms of a guess, (m,); args as above."""
+        known = self.known(context, anchor)
+        belief = self.evidence.posterior(listing, self.population, known)
+        return np.asarray(belief.worth()[0].numpy() - float(self.population.shift) + anchor)
+
+    # -- explaining -------------------------------------------------------------------------
+
+    def contributions(
+        self, listings: Listings, uninformed: Context, prices: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Split estimated units per impression, (n, k), into parts that add up to it.
+
+        `price` is what the catalogue alone says at that price, `text` what the listing's text,
+        neighbours, cost and reference price add, `market` the market's features, `own_sales` the
+        listing's evidence.
+
+        Args:
+            uninformed: the same rows with the catalogue's middle as guess and no text or market.
+        """
+        strangers = replace(listings, listing=np.full_like(listings.listing, -1))
+        steps = (
+            ("price", replace(strangers, context=uninformed), False),
+            ("text", strangers, False),
+            ("market", strangers, True),
+            ("own_sales", listings, True),
+        )
+        parts: dict[str, NDArray[np.float64]] = {}
+        before = np.zeros_like(prices)
+        for name, rows, with_market in steps:
+            profile = self.profile(self.posterior(rows))
+            mean = self.estimate(rows, profile, prices, with_market)[0].mean
+            parts[name] = mean - before
+            before = mean
+        return parts
