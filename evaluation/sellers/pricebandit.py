@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from bandits import Context, Listings, Outcomes, Policy, Rules, Stock, limits
 from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost, places
+from evaluation.sellers.traffic import Traffic
 from markets import Knowledge
 
 _MINOR = 100
@@ -20,7 +21,7 @@ class PriceBandit:
         self._knowledge, self._policy = knowledge, Policy(rules)
         self._stream = np.random.default_rng(seed)
         self._days = 0
-        self._shown = np.zeros((2, len(knowledge.guess)))  # impressions so far, and days with any
+        self._traffic = Traffic(len(knowledge.guess))
         self._cost = counted_cost(knowledge)
         self._waiting: dict[int, tuple[Ints, Floats, npt.NDArray[np.float32], Ints]] = {}
 
@@ -44,8 +45,7 @@ class PriceBandit:
     def learn(self, sales: Sales) -> None:
         """Fold the sales in, and learn the catalogue's parameters anew."""
         policy = self._policy
-        np.add.at(self._shown[0], sales.rows, sales.impressions)
-        np.add.at(self._shown[1], sales.rows, sales.impressions > 0)
+        self._traffic.add(sales)
         for day in np.unique(sales.day).tolist():
             rows, curve_sd, features, at = self._waiting[day]
             of_day = np.flatnonzero(sales.day == day)
@@ -83,19 +83,11 @@ class PriceBandit:
         return Listings(rows, anchor, per_major, bounds, np.arange(n), context, stock=stock)
 
     def _stock(self, today: Today) -> Stock:
-        """Stock and days left; impressions a day as counted, drawn towards the shop's mean."""
+        """Stock and days left, and impressions a day as far as they are known."""
         assert today.stock is not None
-        rows, (seen, days) = today.rows, self._shown
-        shown = days > 0
-        mean, shape = 50.0, 0.5
-        if shown.sum() > 1:
-            log_mean = np.log(np.maximum(seen[shown], 0.5) / days[shown])
-            mean = float(np.exp(log_mean.mean() + log_mean.var() / 2))
-            shape = float(np.clip(1.0 / np.expm1(log_mean.var() + 1e-9), 0.3, 4.0))
-        certainty = shape + seen[rows]
-        left = np.full(rows.size, max(today.days_left, 1))
-        expected = certainty / (shape / mean + days[rows])
-        return Stock(today.stock.astype(np.float64), left, expected, certainty)
+        left = np.full(today.rows.size, max(today.days_left, 1))
+        shape, rate = self._traffic.belief(today.rows)
+        return Stock(today.stock.astype(np.float64), left, shape / rate, shape)
 
     def _context(self, rows: Ints, today: Today | None) -> Context:
         """What is known of listings, and of their market today."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
 from scipy.special import gammaincinv, ndtri
@@ -13,6 +15,7 @@ from evaluation.sellers.attributes import attributes
 from evaluation.sellers.fitted_programme import Demand
 from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost, rungs
 from evaluation.sellers.tally import Tally
+from evaluation.sellers.traffic import Traffic
 from markets import Knowledge
 
 _FEW = 1e-3  # a share of the draws that quantiles are kept away from the ends
@@ -28,7 +31,7 @@ class Believed:
     components = 16
 
     def __init__(self, knowledge: Knowledge) -> None:
-        self.tally = Tally(knowledge)
+        self.tally, self.traffic = Tally(knowledge), Traffic(len(knowledge.guess))
         self.demand = Demand(attributes(knowledge, self.components), self.tally)
 
     def rates(self, rows: Ints, count: int) -> Floats:
@@ -40,7 +43,7 @@ class Believed:
         points = qmc.Halton(3, scramble=False).random(count + 1)[1:]
         points = np.clip(points, _FEW, 1.0 - _FEW)
         demand = self.demand.plausible(rows, ndtri(points[:, :2]))
-        shape, rate = self._traffic(rows)
+        shape, rate = self.traffic.belief(rows)
         traffic = gammaincinv(shape[:, None], points[:, 2]) / rate[:, None]  # (m, count)
         rates: Floats = demand * traffic[:, :, None]
         return rates
@@ -48,19 +51,8 @@ class Believed:
     def learn(self, sales: Sales) -> None:
         """Count, then fit."""
         self.tally.add(sales)
+        self.traffic.add(sales)
         self.demand.fit()
-
-    def _traffic(self, rows: Ints) -> tuple[Floats, Floats]:
-        """Shape and rate of the Gamma belief about impressions a day, (m,) each: the spread of the
-        listings seen for days is the prior, by moments of the logarithm."""
-        shown, days = self.tally.impressions.sum(axis=1), self.tally.days
-        seen = (days > 0.0) & (shown > 0.0)
-        mean, shape = 50.0, 0.5
-        if seen.sum() > 1:
-            log_mean = np.log(shown[seen] / days[seen])
-            mean = float(np.exp(log_mean.mean() + log_mean.var() / 2))
-            shape = float(np.clip(1.0 / np.expm1(log_mean.var() + 1e-9), 0.3, 4.0))
-        return shape + shown[rows], shape / mean + days[rows]
 
 
 class BayesProgramme:
@@ -96,7 +88,7 @@ class BayesProgramme:
         self._believed.learn(sales)
 
 
-class Learned:
+class Learned(ABC):
     """A seller that practises on seasons of believed demand before its first day with stock.
 
     What is left for later is learned by a `bandits.continuation.Learner`, from seasons whose demand
@@ -116,8 +108,9 @@ class Learned:
         self._cost, self._learner = counted_cost(knowledge), self._make(seed)
         self._ready = False
 
+    @abstractmethod
     def _make(self, seed: int) -> Learner:
-        raise NotImplementedError
+        """The learner that practises."""
 
     def price(self, today: Today) -> Floats:
         """The rungs with the highest scores, after practice if it is the first day with stock."""
