@@ -86,7 +86,8 @@ class Pricebandit:
             learning.version_under(features_of, trunk),
         )
         self.guesses = Guesses()
-        self._unlearned = 0  # outcomes since the population was learned last
+        self._unlearned = 0  # outcomes since guesses and prices were learned last
+        self._taught = 0  # events in the log when the population was learned last
         self._since_snapshot = 0
         self._touched: list[NDArray[np.int64]] = []
         self._spoiled = False
@@ -120,6 +121,7 @@ class Pricebandit:
         self._load_prices()
         if learned and not self._since_snapshot:
             learned.hand_over(self.policy, self.catalogue)
+            self._taught = self._events()
             self.guesses.fit(self.catalogue)
             return
         self._touched = [self.policy.evidence.listing]
@@ -255,13 +257,23 @@ class Pricebandit:
         return vectors, text >= 0
 
     def refresh(self) -> None:
-        """Learn what the catalogue as a whole says: guesses from text, shapes of demand."""
+        """Learn what the catalogue as a whole says: guesses from text, shapes of demand.
+
+        The population takes seconds to learn and changes little: only once a quarter has been
+        added to what taught it.
+        """
         self.guesses.fit(self.catalogue)
-        rows = self.policy.consulted()
+        rows, events = self.policy.consulted(), self._events()
         if len(rows):
-            self.policy.learn_population(rows, *self._standing(rows))
+            if events > 1.25 * self._taught:
+                self.policy.learn_population(rows, *self._standing(rows))
+                self._taught = events
             self._learn_prices()
         self._unlearned = 0
+
+    def _events(self) -> int:
+        """Outcomes and sales in the model."""
+        return self.fold.position.outcomes + self.fold.position.sales
 
     def _learn_prices(self) -> None:
         """What own evidence says listings are worth, for those that have new evidence."""
