@@ -188,8 +188,8 @@ class Evidence:
         self.slot = np.full(int(listing.max(initial=-1)) + 1, -1, np.int64)
         self.slot[listing] = np.arange(len(listing))
 
-    def _found(self, listing: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of `listing`, -1 without evidence, int64 (n,)."""
+    def rows_of(self, listing: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows here of listing rows, -1 without evidence, int64 (n,)."""
         slot = np.full(len(listing), -1, np.int64)
         inside = (listing >= 0) & (listing < len(self.slot))
         slot[inside] = self.slot[listing[inside]]
@@ -199,7 +199,7 @@ class Evidence:
         """(sums (n, 2, m + s + 1), totals (n, 4), trust (n,)) of listing rows; zeros, and full
         trust, without sales."""
         n = len(listing)
-        slot = self._found(listing)
+        slot = self.rows_of(listing)
         found = torch.as_tensor(np.flatnonzero(slot >= 0))
         source = torch.as_tensor(slot[slot >= 0])
         sums = torch.zeros(n, *self.sums.shape[1:], dtype=torch.float64)
@@ -239,7 +239,7 @@ class Evidence:
         best = gains.argmax(1)
         surprised = gains.gather(1, best[:, None])[:, 0] > gains[:, 0] + SURPRISE
         trusts = torch.tensor(TRUSTS, dtype=torch.float64)[best]
-        slot = self._found(listing)
+        slot = self.rows_of(listing)
         chosen = torch.where(surprised, trusts, 1.0).numpy()
         self.trust[slot[slot >= 0]] = chosen[slot >= 0]
 

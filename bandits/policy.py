@@ -15,6 +15,7 @@ from bandits.records import Decisions, Estimates, Listings, Rules
 from bandits.trunk import Trunk
 
 _LIKELY = 1.64  # deviations up to which demand may be when a stock is asked whether it will do
+_ABOVE_COST = 0.35  # a ladder's least reach above the cost, log units
 _SCARCE = 0.4  # a ladder's reach above the price at which a stock lasts to the end, log units
 _BLOCK = 512  # rows whose curves are all worked out at once
 
@@ -62,7 +63,7 @@ class Policy(Demand):
         # believed range the best price is still some way over it
         known = listings.context.unit_cost > 0
         cost = np.log(np.where(known, listings.context.unit_cost, np.nan))
-        high = np.fmax(high, np.fmax(low, cost) + 0.35)
+        high = np.fmax(high, np.fmax(low, cost) + _ABOVE_COST)
         scale = np.log(listings.per_major)
         low, high = np.exp(low + scale), np.exp(high + scale)
         if (listings.leader != np.arange(len(low))).any():

@@ -82,12 +82,9 @@ def _expected(
     The request's `traffic`; else the listing's own impressions a day, drawn towards the
     catalogue's as far as there are few days of them.
     """
-    n = len(subjects)
-    known = (subjects.listing >= 0) & (subjects.listing < len(evidence.slot))
-    slot = np.full(n, -1)
-    slot[known] = evidence.slot[subjects.listing[known]]
+    slot = evidence.rows_of(subjects.listing)
     own = slot >= 0
-    seen, days = np.zeros(n), np.zeros(n)
+    seen, days = np.zeros((2, len(subjects)))
     seen[own] = evidence.totals[slot[own], 1].numpy()
     days[own] = _days(evidence.as_of[slot[own]], subjects.first_at[own])
     certainty = STRANGER + days
