@@ -14,6 +14,9 @@ from sklearn.linear_model import RidgeCV
 from sklearn.neighbors import KNeighborsRegressor
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Predict = Callable[[Mask, Mask], Floats]
+"""From rows learned from and rows asked for, bool (n,) each, to predictions of the latter."""
 
 PENALTIES = np.logspace(-2, 2, 9)
 """Ridge penalties tried inside each training fold."""
@@ -53,14 +56,7 @@ def lexical_probe(
     texts: Sequence[str], target: Floats, groups: Sequence[str], folds: int = 5, seed: int = 0
 ) -> Probe:
     """TF-IDF of words and pairs of words, then ridge: the baseline that is hard to beat."""
-    rows = np.asarray(texts, object)
-
-    def fit_predict(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Floats:
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        model = RidgeCV(PENALTIES).fit(words.fit_transform(rows[train]), target[train])
-        return np.asarray(model.predict(words.transform(rows[test])))
-
-    return _probe("TF-IDF, ridge", fit_predict, target, groups, folds, seed)
+    return _probe("TF-IDF, ridge", by_words(texts, target), target, groups, folds, seed)
 
 
 def embedding_probes(
@@ -71,32 +67,56 @@ def embedding_probes(
     seed: int = 0,
 ) -> list[Probe]:
     """Ridge and ten nearest neighbours by cosine on unit vectors (n, d)."""
-
-    def ridge(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Floats:
-        return np.asarray(
-            RidgeCV(PENALTIES).fit(vectors[train], target[train]).predict(vectors[test])
-        )
-
-    def nearest(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Floats:
-        model = KNeighborsRegressor(NEIGHBOURS, metric="cosine", weights="distance")
-        return np.asarray(model.fit(vectors[train], target[train]).predict(vectors[test]))
-
     return [
-        _probe("embedding, ridge", ridge, target, groups, folds, seed),
-        _probe("embedding, neighbours", nearest, target, groups, folds, seed),
+        _probe("embedding, ridge", by_ridge(vectors, target), target, groups, folds, seed),
+        _probe(
+            "embedding, neighbours", by_neighbours(vectors, target), target, groups, folds, seed
+        ),
     ]
 
 
+def by_words(texts: Sequence[str], target: Floats) -> Predict:
+    """TF-IDF of words and pairs of words, then ridge."""
+    rows = np.asarray(texts, object)
+
+    def predict(train: Mask, test: Mask) -> Floats:
+        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        model = RidgeCV(PENALTIES).fit(words.fit_transform(rows[train]), target[train])
+        return np.asarray(model.predict(words.transform(rows[test])))
+
+    return predict
+
+
+def by_ridge(vectors: NDArray[np.float32], target: Floats) -> Predict:
+    """Ridge on vectors (n, d)."""
+
+    def predict(train: Mask, test: Mask) -> Floats:
+        model = RidgeCV(PENALTIES).fit(vectors[train], target[train])
+        return np.asarray(model.predict(vectors[test]))
+
+    return predict
+
+
+def by_neighbours(vectors: NDArray[np.float32], target: Floats) -> Predict:
+    """Ten nearest neighbours by cosine on vectors (n, d), the nearer the heavier."""
+
+    def predict(train: Mask, test: Mask) -> Floats:
+        count = min(NEIGHBOURS, int(train.sum()))
+        model = KNeighborsRegressor(count, metric="cosine", weights="distance")
+        return np.asarray(model.fit(vectors[train], target[train]).predict(vectors[test]))
+
+    return predict
+
+
+def r2(predicted: Floats, target: Floats) -> float:
+    """Share of the target's variance that predictions explain, their mean error left aside."""
+    return float(1 - (target - predicted).var() / target.var())
+
+
 def _probe(
-    name: str,
-    fit_predict: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Floats],
-    target: Floats,
-    groups: Sequence[str],
-    folds: int,
-    seed: int,
+    name: str, predict: Predict, target: Floats, groups: Sequence[str], folds: int, seed: int
 ) -> Probe:
     predicted = np.full(len(target), np.nan)
     for held_out in grouped_folds(groups, folds, seed):
-        predicted[held_out] = fit_predict(~held_out, held_out)
-    residual = target - predicted
-    return Probe(name, predicted, float(1 - residual.var() / target.var()))
+        predicted[held_out] = predict(~held_out, held_out)
+    return Probe(name, predicted, r2(predicted, target))

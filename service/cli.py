@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.benchmark_command import benchmark
+from service.finetune_command import finetune
 from service.train_command import train
 
 if TYPE_CHECKING:
@@ -268,6 +269,7 @@ def evaluate(
 
 
 app.command()(benchmark)
+app.command()(finetune)
 app.command()(train)
 
 

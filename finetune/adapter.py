@@ -1,0 +1,80 @@
+"""LoRA put into an encoder, new or from an earlier run, and taken out of it as a PEFT folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from encoders import AdapterError, model_folder
+from finetune.layers import adapted_modules
+from finetune.recipe import Recipe
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def prepared(
+    base: str, recipe: Recipe, init: Path | None = None, *, checkpointing: bool = False
+) -> SentenceTransformer:
+    """The base model with an adapter that can be trained.
+
+    Args:
+        base: hub name or local folder. init: an earlier adapter's folder to go on from; its rank
+            and layers count, not the recipe's. checkpointing: layers' outputs are computed again
+            in the backward pass, which takes less memory and more time.
+
+    Raises:
+        encoders.ModelNotFoundError: the base is nowhere.
+        encoders.AdapterError: `init` is none, or does not fit the base.
+        finetune.layers.NotATransformer, ValueError: no layers to adapt, or not those asked for.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from sentence_transformers import SentenceTransformer
+
+    encoder = SentenceTransformer(str(model_folder(base)), device="cpu", local_files_only=True)
+    transformer: Any = encoder[0].auto_model
+    for parameter in encoder.parameters():
+        parameter.requires_grad = False
+    torch.manual_seed(recipe.seed)  # LoRA's A is drawn
+    if init is not None:
+        try:
+            adapted = PeftModel.from_pretrained(transformer, str(init), is_trainable=True)
+        except Exception as error:  # peft raises whatever its parsers and torch do
+            raise AdapterError(
+                f"init adapter {str(init)!r} does not fit {base!r}: {type(error).__name__}: "
+                f"{error}. Give the folder of an adapter that was trained on this model"
+            ) from error
+    else:
+        config = LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            target_modules=adapted_modules(transformer, recipe.layers, recipe.modules),
+            use_rslora=recipe.rslora,
+            use_dora=recipe.dora,
+        )
+        logging.getLogger("peft").setLevel(logging.ERROR)
+        adapted = get_peft_model(transformer, config)
+    encoder[0].model = adapted
+    if checkpointing:
+        transformer.gradient_checkpointing_enable({"use_reentrant": False})
+    return encoder
+
+
+def trainable_share(encoder: SentenceTransformer) -> float:
+    """Trained parameters of the encoder over all that it had before."""
+    trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    return float(trained / (sum(p.numel() for p in encoder.parameters()) - trained))
+
+
+def save(encoder: SentenceTransformer, folder: Path) -> None:
+    """Write the adapter as PEFT does: `adapter_config.json`, `adapter_model.safetensors`."""
+    encoder[0].auto_model.save_pretrained(str(folder))
+
+
+def save_merged(encoder: SentenceTransformer, folder: Path) -> None:
+    """Write the whole model with the adapter merged in, for users without PEFT. Ends training."""
+    encoder[0].model = encoder[0].auto_model.merge_and_unload()
+    encoder.save(str(folder))

@@ -1,0 +1,101 @@
+"""The model card that goes with an adapter: what it was made from, how, and how good it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from finetune.augmentation import Augmentation
+from finetune.judging import METHODS
+from finetune.products import Products
+from finetune.recipe import Recipe
+
+if TYPE_CHECKING:
+    from finetune.tuning import Tuned
+
+PACKAGES = ("pricebandit", "torch", "transformers", "sentence-transformers", "peft", "accelerate")
+
+
+def written(found: Tuned, products: Products, source: str) -> str:
+    """The card as Markdown with the metadata that model hubs read."""
+    name, fingerprint = found.base
+    groups = len(set(products.group.tolist()))
+    known = (~np.isnan(products.target)).sum(axis=0).tolist()
+    targets = ", ".join(f"{n} ({k:,})" for n, k in zip(products.names, known, strict=True))
+    usual = asdict(Recipe()) | asdict(Augmentation())
+    chosen = asdict(found.recipe) | asdict(found.augmentation)
+    lines = [
+        "---",
+        f"base_model: {name}",
+        "library_name: peft",
+        "pipeline_tag: sentence-similarity",
+        "tags: [lora, pricing, sentence-transformers]",
+        "---",
+        "# Adapter for prices and demand",
+        "",
+        f"LoRA for `{name}` (fingerprint `{fingerprint}`), trained by `pricebandit finetune`. It "
+        "moves texts of products together that cost and sell alike. Use it with "
+        "`PRICEBANDIT_ADAPTER`, or with `peft.PeftModel.from_pretrained`.",
+        "",
+        "## Data",
+        f"- {source}: {len(products.text):,} products in {groups:,} groups; known of them: "
+        f"{targets}; {len(products.together):,} pairs bought together.",
+        f"- {found.learned:,} products learned from, {found.held_out:,} held out; variants of one "
+        "product are on one side.",
+        "",
+        "## Held-out products, R²",
+        *_table(found),
+        "",
+        "## Checks",
+        f"- Similarities of general sentences keep a rank correlation of "
+        f"{found.judgement.kept:.3f} with the base model's.",
+        f"- {_takeover(found)}",
+        "",
+        "## Training",
+        f"- {len(found.epochs)} epochs, the {_ordinal(found.best)} kept; {found.seconds:.0f} s on "
+        f"{found.device}, at most {found.memory / 1e9:.2f} GB; {found.trainable:.2%} of the "
+        "parameters trained.",
+        *(f"- {key}: {value}" for key, value in chosen.items() if usual[key] != value),
+        f"- otherwise the defaults of {_versions()}, {datetime.now(UTC).date()}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table(found: Tuned) -> list[str]:
+    r2 = found.judgement.r2
+    if not r2:
+        return ["Too few products were held out to say."]
+    return [
+        "| | " + " | ".join(METHODS) + " |",
+        "|---" * (len(METHODS) + 1) + "|",
+        *(
+            f"| {target} | " + " | ".join(f"{by[method]:.3f}" for method in METHODS) + " |"
+            for target, by in r2.items()
+        ),
+    ]
+
+
+def _takeover(found: Tuned) -> str:
+    hostile = found.judgement.takeover
+    name, reach = max(hostile.reach.items(), key=lambda item: item[1])
+    return (
+        f"Of texts made to mislead, the one that reaches furthest ({name}) is among the ten "
+        f"nearest of {reach:.2%} of the products; the most that a product of the catalogue "
+        f"reaches is {hostile.usual:.2%}. " + ("Held." if hostile.held else "NOT HELD.")
+    )
+
+
+def _ordinal(number: int) -> str:
+    tail = (
+        "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    )
+    return f"{number}{tail}"
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)

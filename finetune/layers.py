@@ -1,0 +1,122 @@
+"""The transformer's layers: which are adapted, and how the frozen ones below are skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class NotATransformer(ValueError):
+    """A model without a stack of like layers, which is what an adapter goes into."""
+
+
+class _Enough(Exception):
+    """Stops a forward pass once what was wanted of it is there."""
+
+
+def stack_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Name and layers of the model's longest stack of modules of one class.
+
+    Raises:
+        NotATransformer: it has none.
+    """
+    stacks = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and len(module) > 1
+        and len({type(layer) for layer in module}) == 1
+    ]
+    if not stacks:
+        raise NotATransformer(
+            f"{type(model).__name__} has no stack of transformer layers to adapt: "
+            "give another base model"
+        )
+    return max(stacks, key=lambda found: len(found[1]))
+
+
+def adapted_modules(model: nn.Module, layers: int, names: Sequence[str]) -> list[str]:
+    """Full names of the linear modules in the topmost `layers` layers, of all layers if 0.
+
+    Args:
+        names: keep those whose last part is among these; empty: keep all.
+
+    Raises:
+        ValueError: more layers than there are, or a name that no module has.
+    """
+    where, stack = stack_of(model)
+    if layers > len(stack):
+        raise ValueError(f"layers is {layers}: the model has {len(stack)}")
+    linear = [
+        f"{where}.{i}.{name}"
+        for i in range(len(stack) - layers if layers else 0, len(stack))
+        for name, module in stack[i].named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    last = {name.rsplit(".", 1)[-1] for name in linear}
+    if unknown := set(names) - last:
+        raise ValueError(
+            f"modules: none is called {', '.join(sorted(unknown))}; "
+            f"choose among {', '.join(sorted(last))}"
+        )
+    return [name for name in linear if not names or name.rsplit(".", 1)[-1] in names]
+
+
+class FrozenBelow:
+    """The layers under the lowest that is trained: run once for a text, then skipped.
+
+    Args:
+        model: the transformer with its adapter.
+
+    Attributes:
+        count: layers that are frozen; 0 where the lowest is trained, and nothing can be skipped.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        _, self._stack = stack_of(model)
+        trained = [any(p.requires_grad for p in layer.parameters()) for layer in self._stack]
+        self.count = trained.index(True) if any(trained) else 0
+
+    def output(self, model: nn.Module, features: dict[str, Tensor]) -> Tensor:
+        """What the frozen layers make of tokens: (b, tokens, h)."""
+        seen: list[Tensor] = []
+
+        def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            seen.append(args[0] if args else kwargs["hidden_states"])
+            raise _Enough
+
+        hook = self._stack[self.count].register_forward_pre_hook(catch, with_kwargs=True)
+        try:
+            model(features)
+        except _Enough:
+            pass
+        finally:
+            hook.remove()
+        return seen[0]
+
+    @contextmanager
+    def replaced(self, hidden: Tensor) -> Iterator[None]:
+        """Inside, a forward pass takes `hidden` (b, tokens, h) for what the frozen layers say."""
+        frozen = [self._stack[i] for i in range(self.count)]
+        stand_in = _StandIn(hidden, "tuple" in str(type(frozen[0]).forward.__annotations__))
+        for i in range(self.count):
+            self._stack[i] = stand_in
+        try:
+            yield
+        finally:
+            for i, layer in enumerate(frozen):
+                self._stack[i] = layer
+
+
+class _StandIn(nn.Module):
+    """Says what a frozen layer said. Older transformers' layers say it as a tuple."""
+
+    def __init__(self, hidden: Tensor, as_tuple: bool) -> None:
+        super().__init__()
+        self._hidden, self._as_tuple = hidden, as_tuple
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        return (self._hidden,) if self._as_tuple else self._hidden

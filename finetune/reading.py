@@ -1,0 +1,89 @@
+"""Texts as the adapted layers take them: tokens, and what the frozen layers make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from finetune.layers import FrozenBelow
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+REMEMBERED_BYTES = 1 << 30
+"""What frozen layers say of texts may take so much memory; the rest is computed at every step."""
+
+_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A batch of b texts.
+
+    Attributes:
+        features: as the encoder takes them, (b, tokens) each.
+        hidden: what the frozen layers say, (b, tokens, h); None where no layer is frozen.
+    """
+
+    features: dict[str, Tensor]
+    hidden: Tensor | None
+
+
+class Reader:
+    """Reads texts for an encoder, and remembers what its frozen layers said of them.
+
+    Args:
+        encoder: with its adapter. device: where batches go.
+    """
+
+    def __init__(self, encoder: SentenceTransformer, device: torch.device) -> None:
+        self._encoder, self._device = encoder, device
+        self.frozen = FrozenBelow(encoder[0])
+        self._said: dict[str, Tensor] = {}
+        self._room = REMEMBERED_BYTES
+
+    def read(self, texts: Sequence[str], remember: bool = True) -> Read:
+        """Read texts.
+
+        Args:
+            remember: False for texts that will not come again.
+        """
+        features = {
+            name: value.to(self._device)
+            for name, value in self._encoder.preprocess(list(texts)).items()
+            if isinstance(value, Tensor)
+        }
+        if not self.frozen.count:
+            return Read(features, None)
+        mask = features["attention_mask"].bool()
+        said = self._heard(texts, features, mask, remember)
+        hidden = said[0].new_zeros(*mask.shape, said[0].shape[1])
+        hidden[mask] = torch.cat(said)
+        return Read(features, hidden)
+
+    def _heard(
+        self, texts: Sequence[str], features: dict[str, Tensor], mask: Tensor, remember: bool
+    ) -> list[Tensor]:
+        """What the frozen layers say of each text, (tokens, h) each."""
+        rows = list({text: i for i, text in enumerate(texts) if text not in self._said}.values())
+        new: dict[str, Tensor] = {}
+        training = self._encoder.training
+        self._encoder.eval()  # said once for all steps, so nothing may be left to chance
+        try:
+            with torch.no_grad():
+                for start in range(0, len(rows), _ROWS):
+                    part = rows[start : start + _ROWS]
+                    some = {name: value[part] for name, value in features.items()}
+                    for row, out in zip(part, self.frozen.output(self._encoder, some), strict=True):
+                        new[texts[row]] = out[mask[row]]
+        finally:
+            self._encoder.train(training)
+        size = sum(hidden.nbytes for hidden in new.values())
+        if remember and size <= self._room:
+            self._said |= new
+            self._room -= size
+        return [new[text] if text in new else self._said[text] for text in texts]

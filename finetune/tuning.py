@@ -1,0 +1,280 @@
+"""From products to an adapter's folder: trained, judged, written; resumed where it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encoders.fingerprint import adapter_files, fingerprint_of, model_files
+from encoders.source import DEFAULT_MODEL, model_folder
+from finetune import adapter, card, checkpoint
+from finetune.augmentation import Augmentation
+from finetune.judging import Judgement, judge
+from finetune.products import Products
+from finetune.recipe import Recipe
+from finetune.training import Epoch, Training, split
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+class OutputTaken(ValueError):
+    """The output folder holds something that must not be overwritten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a run uses; none of it changes what is learned, but for rounding.
+
+    Attributes:
+        cpu: stay on the CPU where there is a GPU. precision: "no" or "bf16"; None: bf16 on a GPU.
+        checkpointing: compute layers again in the backward pass, to save memory.
+        trackers: "tensorboard", "wandb". logs: folder for TensorBoard.
+    """
+
+    cpu: bool = False
+    precision: str | None = None
+    checkpointing: bool = False
+    trackers: tuple[str, ...] = ()
+    logs: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A finished run.
+
+    Attributes:
+        folder: of the adapter. judgement: its figures. epochs: as they went. best: number of the
+            one that was kept. learned, held_out: products. trainable: share of parameters.
+        seconds: training took, this time. memory: peak of the process, bytes.
+        base: name and fingerprint of the base model. recipe, augmentation: as given.
+    """
+
+    folder: Path
+    judgement: Judgement
+    epochs: list[Epoch]
+    best: int
+    learned: int
+    held_out: int
+    trainable: float
+    seconds: float
+    memory: int
+    base: tuple[str, str]
+    recipe: Recipe
+    augmentation: Augmentation
+    device: str
+
+
+@dataclass(slots=True)
+class Listener:
+    """Called as a run goes on: after an epoch, and after a step with its number and their total."""
+
+    epoch: Callable[[Epoch], None] = field(default=lambda _: None)
+    step: Callable[[int, int], None] = field(default=lambda _, __: None)
+
+
+def tune(
+    products: Products,
+    output: Path,
+    recipe: Recipe | None = None,
+    augmentation: Augmentation | None = None,
+    *,
+    source: str = "a table",
+    base: str = DEFAULT_MODEL,
+    init: Path | None = None,
+    hardware: Hardware | None = None,
+    restart: bool = False,
+    merged: Path | None = None,
+    listener: Listener | None = None,
+) -> Tuned:
+    """Train an adapter on products and write it to `output`; a killed run goes on where it was.
+
+    Args:
+        source: name of the data, for the model card. base: hub name or local folder. init: an
+            adapter to go on from. restart: throw away what a killed run left. merged: folder for
+            the whole model with the adapter merged in.
+
+    Raises:
+        OutputTaken: `output` or `merged` holds files already.
+        finetune.checkpoint.AnotherRun: what a killed run left is of another run.
+        encoders.EncoderError: base or `init` cannot be used.
+        ValueError: too few products, or options that do not fit the model.
+        FloatingPointError: training diverged.
+    """
+    recipe, augmentation = recipe or Recipe(), augmentation or Augmentation()
+    hardware, listener = hardware or Hardware(), listener or Listener()
+    products = _chosen(products, recipe.tasks)
+    _check(output, merged)
+    accelerator = _accelerator(hardware)
+    held = split(products.group, recipe.held_out, recipe.seed)
+    encoder = adapter.prepared(base, recipe, init, checkpointing=hardware.checkpointing)
+    trainable = adapter.trainable_share(encoder)
+    folder = model_folder(base)
+    fingerprint = fingerprint_of(model_files(folder), adapter_files(init) if init else {})
+    training = Training(encoder, products, held, recipe, augmentation, accelerator)
+    identity = _identity(products, recipe, augmentation, fingerprint, accelerator.num_processes)
+    output.mkdir(parents=True, exist_ok=True)
+    if restart:
+        checkpoint.forget(output)
+    if (state := checkpoint.load(output, identity)) is not None:
+        training.resume(state)
+
+    def save(state: dict[str, Any]) -> None:
+        if accelerator.is_main_process:
+            checkpoint.save(output, {"identity": identity, **state})
+
+    def watch(epoch: Epoch) -> None:
+        figures = {"loss": epoch.loss, "held-out error": epoch.held_out}
+        accelerator.log(figures, step=epoch.number)
+        listener.epoch(epoch)
+
+    if hardware.trackers:
+        accelerator.init_trackers("pricebandit-finetune", config=_flat(recipe))
+    start = time.monotonic()
+    training.run(save, watch, lambda step: listener.step(step, training.total_steps))
+    seconds = time.monotonic() - start
+    accelerator.end_training()
+    progress = training.progress
+    found = Tuned(
+        folder=output,
+        judgement=judge(encoder, products, held, recipe.seed),
+        epochs=[
+            Epoch(i + 1, recipe.epochs, loss, error, progress.best)
+            for i, (loss, error) in enumerate(progress.epochs)
+        ],
+        best=progress.best,
+        learned=int((~held).sum()),
+        held_out=int(held.sum()),
+        trainable=trainable,
+        seconds=seconds,
+        memory=_peak_memory(),
+        base=(base, fingerprint_of(model_files(folder), {})),
+        recipe=recipe,
+        augmentation=augmentation,
+        device=str(accelerator.device),
+    )
+    if accelerator.is_main_process:
+        _deliver(encoder, found, products, source, merged)
+        checkpoint.forget(output)
+    return found
+
+
+def _deliver(
+    encoder: Any, found: Tuned, products: Products, source: str, merged: Path | None
+) -> None:
+    """Write the adapter and its card; the weights come last, whole or not at all."""
+    aside = found.folder / "part"
+    shutil.rmtree(aside, ignore_errors=True)
+    adapter.save(encoder, aside)
+    (aside / "README.md").write_text(card.written(found, products, source), encoding="utf-8")
+    names = sorted(path.name for path in aside.iterdir())
+    for name in sorted(names, key=lambda name: name == WEIGHTS):
+        with (aside / name).open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside / name, found.folder / name)
+    aside.rmdir()
+    if merged is not None:
+        adapter.save_merged(encoder, merged)
+
+
+def _chosen(products: Products, tasks: tuple[str, ...]) -> Products:
+    """Products with the targets asked for, of which something is known.
+
+    Raises:
+        ValueError: a target that the data do not have.
+    """
+    there = {
+        name: i
+        for i, name in enumerate(products.names)
+        if not np.isnan(products.target[:, i]).all()
+    }
+    if unknown := set(tasks) - there.keys():
+        raise ValueError(
+            f"tasks: the data say nothing of {', '.join(sorted(unknown))}; "
+            f"choose among {', '.join(there)}"
+        )
+    names = tasks or tuple(there)
+    columns = [there[name] for name in names]
+    return replace(
+        products,
+        names=names,
+        target=products.target[:, columns],
+        weight=products.weight[:, columns],
+    )
+
+
+def _check(output: Path, merged: Path | None) -> None:
+    if (output / WEIGHTS).exists():
+        raise OutputTaken(f"{output} holds an adapter already: give another --output")
+    strangers = [
+        path.name
+        for path in (output.iterdir() if output.is_dir() else ())
+        if path.name not in (checkpoint.NAME, f"{checkpoint.NAME}.part", "part", "README.md",
+                             "adapter_config.json")
+    ]  # fmt: skip
+    if strangers:
+        raise OutputTaken(
+            f"{output} holds {strangers[0]!r}, which is none of a training run's files: "
+            "give an empty or new folder as --output"
+        )
+    if merged is not None and merged.is_dir() and any(merged.iterdir()):
+        raise OutputTaken(f"{merged} is not empty: give another --merged")
+
+
+def _accelerator(hardware: Hardware) -> Accelerator:
+    import torch
+    from accelerate import Accelerator
+
+    on_gpu = torch.cuda.is_available() and not hardware.cpu
+    return Accelerator(
+        cpu=hardware.cpu,
+        mixed_precision=hardware.precision or ("bf16" if on_gpu else "no"),
+        log_with=list(hardware.trackers) or None,
+        project_dir=None if hardware.logs is None else str(hardware.logs),
+    )
+
+
+def _identity(
+    products: Products,
+    recipe: Recipe,
+    augmentation: Augmentation,
+    fingerprint: str,
+    processes: int,
+) -> str:
+    """What a run is a run of, as a hash: another of it must not be mixed with this."""
+    digest = hashlib.sha256(
+        json.dumps(
+            [asdict(recipe), asdict(augmentation), fingerprint, processes, products.names,
+             products.text, products.group.tolist()]
+        ).encode("utf-8", "surrogatepass")
+    )  # fmt: skip
+    for array in (products.target, products.weight, products.together):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as trackers take it: numbers and texts."""
+    return {
+        name: ", ".join(value) if isinstance(value, tuple) else value
+        for name, value in asdict(recipe).items()
+    }
+
+
+def _peak_memory() -> int:
+    """Most memory that this process has used, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

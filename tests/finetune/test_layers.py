@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from encoders import DEFAULT_MODEL
+from finetune import Recipe
+from finetune.adapter import prepared, trainable_share
+from finetune.layers import NotATransformer, adapted_modules, stack_of
+from finetune.reading import Reader
+from finetune.student import Student
+
+TEXTS = ["red mug", "a rather longer text about a large silver lamp", "mug", "", "💎 vase"]
+
+
+@pytest.mark.parametrize(("layers", "frozen"), [(1, 5), (3, 3), (0, 0)])
+def test_what_frozen_layers_said_stands_in_for_running_them(layers, frozen):
+    recipe = Recipe(layers=layers)
+    encoder = prepared(DEFAULT_MODEL, recipe)
+    with torch.no_grad():  # an adapter that has moved
+        for name, parameter in encoder.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.05)
+    reader = Reader(encoder, torch.device("cpu"))
+    assert reader.frozen.count == frozen
+    student = Student(encoder, reader.frozen, recipe, 1).eval()
+    wanted = encoder.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    for _ in range(2):  # read, then remembered
+        found = student.vectors(reader.read(TEXTS)).detach().numpy()
+        assert np.abs(found - wanted).max() < 1e-5
+    again = student.vectors(reader.read(TEXTS[::-1])).detach().numpy()
+    assert np.abs(again[::-1] - wanted).max() < 1e-5
+
+
+def test_only_the_topmost_layers_are_trained():
+    encoder = prepared(DEFAULT_MODEL, Recipe(layers=2, modules=("query", "value"), rank=4))
+    trained = {name for name, p in encoder.named_parameters() if p.requires_grad}
+    assert {name.split("layer.")[1][0] for name in trained} == {"4", "5"}
+    assert all("query" in name or "value" in name for name in trained)
+    assert trainable_share(encoder) == pytest.approx(2 * 2 * 4 * 2 * 384 / 22_713_216)
+
+
+def test_the_default_trains_less_than_a_twentieth():
+    assert trainable_share(prepared(DEFAULT_MODEL, Recipe())) < 0.05
+
+
+def test_layers_and_modules_that_are_not_there_are_named():
+    transformer = prepared(DEFAULT_MODEL, Recipe())[0].auto_model
+    with pytest.raises(ValueError, match="layers is 7: the model has 6"):
+        adapted_modules(transformer.get_base_model(), 7, ())
+    encoder = prepared(DEFAULT_MODEL, Recipe())
+    del encoder
+    with pytest.raises(ValueError, match=r"modules: none is called kwery; choose among dense, key"):
+        prepared(DEFAULT_MODEL, Recipe(modules=("kwery",)))
+
+
+def test_a_model_without_layers_is_refused():
+    with pytest.raises(NotATransformer, match="Sequential has no stack"):
+        stack_of(nn.Sequential(nn.Linear(2, 2)))

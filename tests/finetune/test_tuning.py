@@ -1,0 +1,208 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from peft import PeftModel
+from safetensors.numpy import load_file
+from sentence_transformers import SentenceTransformer
+from small_products import small_products
+
+from encoders import DEFAULT_MODEL, Encoder, model_folder
+from finetune import Augmentation, Hardware, Listener, Recipe, tune
+from finetune.checkpoint import NAME, AnotherRun
+from finetune.tuning import WEIGHTS, OutputTaken
+
+SHORT = Recipe(rank=4, layers=2, epochs=3, batch=16, held_out=0.2, seed=3)
+CPU = Hardware(cpu=True)
+
+
+class Killed(BaseException):
+    """Ends a run as a signal would: nothing of it catches this."""
+
+
+def killed_at(step):
+    def stop(done, _):
+        if done == step:
+            raise Killed
+
+    return Listener(step=stop)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tuned")
+    found = tune(small_products(), folder / "adapter", SHORT, hardware=CPU, source="made up",
+                 merged=folder / "merged")  # fmt: skip
+    return found, folder
+
+
+def test_the_folder_is_a_plain_peft_adapter_and_the_service_reads_it(tuned):
+    found, folder = tuned
+    names = {path.name for path in found.folder.iterdir()}
+    assert names == {WEIGHTS, "adapter_config.json", "README.md"}
+    texts = small_products().text[:8]
+    base = SentenceTransformer(str(model_folder(DEFAULT_MODEL)), device="cpu")
+    before = base.encode(texts, normalize_embeddings=True)
+    base[0].model = PeftModel.from_pretrained(base[0].auto_model, str(found.folder))
+    plain = base.encode(texts, normalize_embeddings=True)
+    ours = Encoder(adapter=str(found.folder)).encode(texts)
+    merged = Encoder(str(folder / "merged")).encode(texts)
+    assert np.abs(plain - before).max() > 1e-3
+    assert np.abs(plain - ours).max() < 1e-5
+    assert np.abs(plain - merged).max() < 1e-5
+
+
+def test_the_card_says_what_it_was_made_from_and_how_good_it_is(tuned):
+    found, _ = tuned
+    card = (found.folder / "README.md").read_text()
+    assert f"base_model: {DEFAULT_MODEL}" in card
+    assert found.base[1] in card
+    assert "made up: 64 products in 32 groups" in card
+    assert f"{found.learned} products learned from, {found.held_out} held out" in card
+    assert "rank: 4" in card
+    assert "seed: 3" in card
+    for target, by in found.judgement.r2.items():
+        assert f"| {target} | {by['TF-IDF, ridge']:.3f}" in card
+
+
+def test_variants_of_a_product_are_on_one_side(tuned):
+    found, _ = tuned
+    assert (found.learned, found.held_out) == (52, 12)  # a fifth of 32 groups of two, rounded
+
+
+@pytest.mark.slow
+def test_prices_in_the_words_of_unseen_products_are_learned(tmp_path):
+    recipe = Recipe(epochs=12, batch=32, held_out=0.25, patience=0)
+    found = tune(small_products(160), tmp_path, recipe, hardware=CPU).judgement
+    price = found.r2["log price"]
+    assert price["tuned, neighbours"] > price["base, neighbours"] + 0.2
+    assert price["tuned, ridge"] > 0.9
+    assert found.kept > 0.7
+    assert found.takeover.held
+
+
+@pytest.mark.parametrize("step", [1, 4, 7])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tuned, tmp_path, monkeypatch, step):
+    monkeypatch.setattr("finetune.training.SAVE_SECONDS", 0.0)  # after every step
+    whole = load_file(tuned[0].folder / WEIGHTS)
+    with pytest.raises(Killed):
+        tune(small_products(), tmp_path, SHORT, hardware=CPU, listener=killed_at(step))
+    assert not (tmp_path / WEIGHTS).exists()
+    found = tune(small_products(), tmp_path, SHORT, hardware=CPU)
+    resumed = load_file(tmp_path / WEIGHTS)
+    assert whole.keys() == resumed.keys()
+    assert max(np.abs(whole[name] - resumed[name]).max() for name in whole) <= 1e-6
+    assert [e.held_out for e in found.epochs] == pytest.approx(
+        [e.held_out for e in tuned[0].epochs], abs=1e-6
+    )
+
+
+def test_another_run_may_not_go_on_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("finetune.training.SAVE_SECONDS", 0.0)
+    with pytest.raises(Killed):
+        tune(small_products(), tmp_path, SHORT, hardware=CPU, listener=killed_at(2))
+    for other in (replace(SHORT, seed=4), replace(SHORT, learning_rate=1e-3)):
+        with pytest.raises(AnotherRun, match=r"other data, base model or options: give another"):
+            tune(small_products(), tmp_path, other, hardware=CPU)
+    with pytest.raises(AnotherRun):
+        tune(small_products(seed=1), tmp_path, SHORT, hardware=CPU)
+    (tmp_path / NAME).write_bytes(b"torn")
+    with pytest.raises(AnotherRun, match="cannot be read"):
+        tune(small_products(), tmp_path, SHORT, hardware=CPU)
+    one = replace(SHORT, epochs=1)
+    assert tune(small_products(), tmp_path, one, hardware=CPU, restart=True).best == 1
+
+
+def test_what_is_there_is_not_overwritten(tuned, tmp_path):
+    with pytest.raises(OutputTaken, match="holds an adapter already"):
+        tune(small_products(), tuned[0].folder, SHORT, hardware=CPU)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputTaken, match=r"thesis\.txt"):
+        tune(small_products(), tmp_path, SHORT, hardware=CPU)
+    with pytest.raises(OutputTaken, match="is not empty"):
+        tune(small_products(), tmp_path / "new", SHORT, hardware=CPU, merged=tmp_path)
+
+
+def test_training_stops_when_it_no_longer_helps(tmp_path):
+    noise = small_products()
+    stream = np.random.default_rng(0)
+    noise = replace(noise, target=stream.normal(size=noise.target.shape))
+    recipe = replace(SHORT, epochs=30, patience=2, learning_rate=1e-2)
+    found = tune(noise, tmp_path, recipe, hardware=CPU)
+    assert len(found.epochs) == found.best + 2 < 30
+    assert found.best == 1 + int(np.argmin([e.held_out for e in found.epochs]))
+
+
+def test_an_adapter_of_another_catalogue_is_gone_on_from(tuned, tmp_path):
+    found = tune(small_products(seed=5), tmp_path, replace(SHORT, epochs=1, rank=16),
+                 init=tuned[0].folder, hardware=CPU)  # fmt: skip
+    config = json.loads((found.folder / "adapter_config.json").read_text())
+    assert config["r"] == SHORT.rank  # the earlier one's, not the recipe's
+    before, after = (load_file(f / WEIGHTS) for f in (tuned[0].folder, found.folder))
+    moved = max(np.abs(before[name] - after[name]).max() for name in before)
+    fresh = max(np.abs(before[name]).max() for name in before if "lora_B" in name)
+    assert 0 < moved < fresh
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"dora": True}, {"rslora": True}, {"layers": 0, "modules": ("query",)}, {"together": 0.5},
+        {"adversarial": 0.05}, {"head": 0.0}, {"neighbours": 0.0}, {"meaning": 0.0},
+        {"accumulate": 2}, {"held_out": 0.0}, {"tasks": ("log demand",)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_choice_changes_the_adapter_and_leaves_it_sound(tuned, tmp_path, choice):
+    found = tune(small_products(), tmp_path, replace(SHORT, epochs=1, **choice), hardware=CPU)
+    one = tune(small_products(), tmp_path / "usual", replace(SHORT, epochs=1), hardware=CPU)
+    ours, usual = load_file(found.folder / WEIGHTS), load_file(one.folder / WEIGHTS)
+    assert all(np.isfinite(value).all() for value in ours.values())
+    same = ours.keys() == usual.keys() and all(
+        ours[name].shape == usual[name].shape and np.array_equal(ours[name], usual[name])
+        for name in ours
+    )
+    assert not same
+    assert np.isfinite(Encoder(adapter=str(found.folder)).encode(["mug", ""])).all()
+
+
+def test_augmentation_changes_what_is_learned(tuned, tmp_path):
+    words = Augmentation(word_dropout=0.3, reorder=0.3)
+    found = tune(small_products(), tmp_path, SHORT, words, hardware=CPU)
+    ours, usual = (load_file(f / WEIGHTS) for f in (found.folder, tuned[0].folder))
+    assert any(not np.array_equal(ours[name], usual[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"tasks": ("log weight",)}, r"tasks: the data say nothing of log weight; choose among"),
+        ({"layers": 9}, "layers is 9: the model has 6"),
+        ({"adversarial": 0.1, "layers": 0}, "adversarial needs a frozen layer"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(tmp_path, wrong, said):
+    with pytest.raises(ValueError, match=said):
+        tune(small_products(), tmp_path / "out", replace(SHORT, **wrong), hardware=CPU)
+
+
+def test_too_few_products_are_refused(tmp_path):
+    few = small_products().take(range(6))
+    with pytest.raises(ValueError, match="products to learn from: give at least 8"):
+        tune(few, tmp_path / "out", SHORT, hardware=CPU)
+    one = replace(small_products(), group=np.full(64, "same", object))
+    with pytest.raises(ValueError, match="none can be held out, set held_out to 0"):
+        tune(one, tmp_path / "out", SHORT, hardware=CPU)
+
+
+def test_hostile_texts_in_the_training_data_do_no_harm(tmp_path):
+    products = small_products()
+    text = list(products.text)
+    text[:4] = ["", "x" * 100_000, "💎" * 500, "чашка 茶碗 كوب"]
+    target = products.target.copy()
+    target[4, 0] = 40.0  # a price of e⁴⁰
+    found = tune(replace(products, text=text, target=target), tmp_path, SHORT, hardware=CPU)
+    vectors = Encoder(adapter=str(found.folder)).encode([*text[:4], "red mug"])
+    assert np.isfinite(vectors).all()
+    assert np.isfinite([e.loss for e in found.epochs]).all()
