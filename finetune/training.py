@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from finetune.products import Products
 from finetune.reading import Read, Reader
 from finetune.recipe import Recipe
 from finetune.student import Lesson, Student
+from finetune.synonyms import Synonyms
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -111,6 +113,7 @@ class Training:
         self._group = torch.as_tensor(groups, device=device)
         self._pairs = self._learned_pairs()
         self._sentences, self._before = self._general(encoder)
+        self._like = Synonyms(encoder) if augmentation.synonyms else None
         adapter = [p for p in encoder.parameters() if p.requires_grad]
         heads = [self.student.weight, self.student.bias, self.student.log_variance]
         decay = recipe.weight_decay
@@ -208,7 +211,7 @@ class Training:
         for i, rows in enumerate(parts):
             lesson = self._lesson(rows, rng)
             last = i + 1 == len(parts)
-            with _maybe(accelerator, self._model, last), accelerator.autocast():
+            with self._adding_up(last), accelerator.autocast():
                 part = self._model(lesson) / len(parts)
                 accelerator.backward(part)
             loss += float(part.detach())
@@ -222,6 +225,10 @@ class Training:
             )
         return loss
 
+    def _adding_up(self, last: bool) -> AbstractContextManager[Any]:
+        """Between processes, gradients are added up once a step."""
+        return nullcontext() if last else self._accelerator.no_sync(self._model)
+
     def _pace(self, step: int) -> float:
         """Share of the learning rate: a warm-up over a tenth, then half a cosine down to 0."""
         total = self.total_steps
@@ -233,12 +240,15 @@ class Training:
         epoch, place = divmod(step, self._steps)
         order = np.random.default_rng((self._recipe.seed, 3, epoch)).permutation(self._learn)
         batch = order[place * self._recipe.batch : (place + 1) * self._recipe.batch]
-        return batch[self._accelerator.process_index :: self._accelerator.num_processes]
+        mine: NDArray[np.int64] = batch[
+            self._accelerator.process_index :: self._accelerator.num_processes
+        ]
+        return mine
 
     def _lesson(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Lesson:
         recipe = self._recipe
         texts = [self._products.text[row] for row in rows]
-        spoken = self._augmentation.apply(texts, rng)
+        spoken = self._augmentation.apply(texts, rng, self._like)
         place = torch.as_tensor(rows, device=self._accelerator.device)
         pairs = sentences = before = None
         if len(self._pairs):
@@ -344,16 +354,3 @@ class Training:
                 for i in range(0, SENTENCES, _READ_ROWS)
             ]
         return sentences, torch.cat(parts)
-
-
-def _maybe(accelerator: Accelerator, model: Any, last: bool) -> Any:
-    """Between processes, gradients are added up once a step."""
-    from contextlib import nullcontext
-
-    return nullcontext() if last else accelerator.no_sync(model)
-
-
-def epochs_of(progress: Progress, recipe: Recipe) -> Iterator[Epoch]:
-    """The epochs so far."""
-    for i, (loss, error) in enumerate(progress.epochs):
-        yield Epoch(i + 1, recipe.epochs, loss, error, progress.best)

@@ -36,6 +36,16 @@ SALES_EXTRAS = pl.Schema(
         "channel": pl.String(),
     }
 )
+# A table of sales lines: what invoices or receipts say, before days are summed. `order` names the
+# invoice and is null where nobody wrote it down.
+LINE_COLUMNS = pl.Schema(
+    {
+        "listing_id": pl.String(),
+        "order": pl.String(),
+        "price": pl.Float64(),
+        "units": pl.Float64(),
+    }
+)
 _MAY_BE_NULL = {"description", "category", "brand", "unit_cost", "impressions"}
 
 

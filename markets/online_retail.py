@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from markets.checks import Rule, Sifted, number_fix, sift, to_numbers, to_text
-from markets.history import LISTING_COLUMNS, SALES_COLUMNS, History
-from markets.tables import find_columns, read_table
+from markets.history import LINE_COLUMNS, LISTING_COLUMNS, SALES_COLUMNS, History
+from markets.tables import find_columns, has_columns, read_table
 
 # Our name -> names it has in Online Retail and Online Retail II.
 _NAMES = {
@@ -108,15 +108,43 @@ def read_online_retail(path: str | Path, *, tolerance: float = 0.02) -> History:
         TableError: the file cannot be read, lacks a column, has more junk than tolerated or no
             valid sales line; the message names column, row (from 1 below the header) and fix.
     """
-    path = Path(path)
-    table = read_table(path)
-    called = find_columns(table, _NAMES, path.name)
+    return retail_lines(read_table(path), Path(path).name, tolerance=tolerance)[0]
+
+
+def retail_lines(
+    table: pl.DataFrame, source: str, *, tolerance: float = 0.02
+) -> tuple[History, pl.DataFrame]:
+    """The history that `read_online_retail` gives, and the valid sales lines of both price lists.
+
+    Args:
+        table: as `read_table` gives it; its columns as `read_online_retail` takes them.
+        source: what messages call the table: the file's name.
+        tolerance: as `read_online_retail`.
+
+    Returns:
+        The history, and its lines, columns as `LINE_COLUMNS`, in the table's order: what a product
+        is sold for on the consumer's list and in orders taken back is in them too, for it says
+        what the product is worth and what is bought with it.
+    """
+    called = find_columns(table, _NAMES, source)
     raw = table.select(pl.col(theirs).alias(ours) for ours, theirs in called.items())
     read = _typed(raw)
-    sifted = sift(raw, read, _RULES, path.name, tolerance, called)
+    sifted = sift(raw, read, _RULES, source, tolerance, called)
     kept, dropped = _best_tiers(sifted, _taken_back(read, sifted.rows))
     kept = kept.rename({"stock_code": "listing_id"})
-    return History(_listings(kept), _sales(kept), dropped, (*sifted.notes, _large_note(kept)))
+    history = History(_listings(kept), _sales(kept), dropped, (*sifted.notes, _large_note(kept)))
+    lines = sifted.rows.select(
+        pl.col("stock_code").alias("listing_id"),
+        pl.col("invoice").alias("order"),
+        pl.col("unit_price").alias("price"),
+        pl.col("quantity").cast(pl.Float64).alias("units"),
+    )
+    return history, lines.select(LINE_COLUMNS.names())
+
+
+def is_online_retail(table: pl.DataFrame) -> bool:
+    """Whether a table has all of Online Retail's columns."""
+    return has_columns(table, _NAMES)
 
 
 def _typed(raw: pl.DataFrame) -> pl.DataFrame:

@@ -8,8 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from markets.checks import Rule, number_fix, say_rows, sift, time_fix, to_numbers, to_text, to_times
-from markets.history import LISTING_COLUMNS, SALES_COLUMNS, SALES_EXTRAS, History
-from markets.tables import TableError, find_columns, read_table
+from markets.history import (
+    LINE_COLUMNS,
+    LISTING_COLUMNS,
+    SALES_COLUMNS,
+    SALES_EXTRAS,
+    History,
+)
+from markets.tables import TableError, find_columns, has_columns, read_table
 
 # Our name -> names accepted besides, best first; case, spaces and punctuation do not matter.
 _NAMES = {
@@ -27,9 +33,11 @@ _NAMES = {
     "currency": ("currency_code",),
     "promotion": ("promo", "on_promotion", "deal", "special_offer"),
     "channel": ("sales_channel", "price_list", "shop", "store"),
+    "order": ("order_id", "order_number", "invoice", "invoice_id", "receipt", "basket"),
 }
 _REQUIRED = ("at", "price", "units")
 _TEXTS = ("title", "description", "category", "brand", "family_group")
+_CODES = ("listing_id", "order", "channel", "promotion")
 _YES_NO = {
     **dict.fromkeys(("1", "true", "t", "yes", "y"), True),
     **dict.fromkeys(("0", "false", "f", "no", "n"), False),
@@ -66,6 +74,7 @@ def read_sales_table(
     | `currency` | ISO 4217, the same in every row; or the argument |
     | `description`, `category`, `brand`, `family_group` | texts; these and the next are optional |
     | `impressions`, `unit_cost`, `promotion`, `channel` | count, money, yes or no, text |
+    | `order` | which rows were bought together; not kept in a history, see `sales_lines` |
 
     Args:
         path: a table as `markets.tables.read_table` takes it.
@@ -86,27 +95,62 @@ def read_sales_table(
         TableError: a missing column, several currencies, more junk than tolerated, or no row left;
             the message names column, row (from 1 below the header), cell and fix.
     """
-    path = Path(path)
-    table = read_table(path)
-    called = find_columns(table, _NAMES, path.name, _NAMES.keys() - set(_REQUIRED))
+    return sales_lines(
+        read_table(path),
+        Path(path).name,
+        currency=currency,
+        channel=channel,
+        date_format=date_format,
+        tolerance=tolerance,
+    )[0]
+
+
+def sales_lines(
+    table: pl.DataFrame,
+    source: str,
+    *,
+    currency: str | None = None,
+    channel: str | None = None,
+    date_format: str | None = None,
+    tolerance: float = 0.02,
+) -> tuple[History, pl.DataFrame]:
+    """The history that `read_sales_table` gives, and its rows with units, one by one.
+
+    Args:
+        table: as `read_table` gives it; its columns as `read_sales_table` takes them.
+        source: what messages call the table: the file's name.
+        currency, channel, date_format, tolerance: as `read_sales_table`.
+
+    Returns:
+        The history, and the rows that something was sold in, columns as `LINE_COLUMNS`, in the
+        table's order: sales lines where the table has a row for each, else sums of a period.
+    """
+    called = find_columns(table, _NAMES, source, _NAMES.keys() - set(_REQUIRED))
     raw = table.select(pl.col(theirs).alias(ours) for ours, theirs in called.items())
     if not {"listing_id", "title"} & set(raw.columns):
         raise TableError(
-            f"{path.name}: no column listing_id or title. Found: {', '.join(table.columns)}. "
+            f"{source}: no column listing_id or title. Found: {', '.join(table.columns)}. "
             "Add the listing's id, its title, or both"
         )
     if currency is not None and not re.fullmatch("[A-Z]{3}", currency):
         raise ValueError(f"currency is {currency!r}: give an ISO 4217 code such as 'GBP'")
     if channel is not None and "channel" not in raw.columns:
-        raise TableError(f"{path.name}: no column channel to find {channel!r} in: add it")
+        raise TableError(f"{source}: no column channel to find {channel!r} in: add it")
     read = _typed(raw, currency, date_format)
     if currency is None:
-        currency = _one_currency(read["currency"], "currency" in raw.columns, path.name)
+        currency = _one_currency(read["currency"], "currency" in raw.columns, source)
     rules = [*_unreadable(raw), *_unwanted(currency, channel)]
     rules = [rule for rule in rules if rule.column in raw.columns]
-    sifted = sift(raw, read, rules, path.name, tolerance, called)
+    sifted = sift(raw, read, rules, source, tolerance, called)
     notes = (*sifted.notes, *_sums(sifted.rows), *_channel_gap(sifted.rows))
-    return History(_listings(sifted.rows), _sales(sifted.rows, raw.columns), sifted.dropped, notes)
+    sales = _sales(sifted.rows, raw.columns)
+    lines = sifted.rows.filter(pl.col("units") > 0).select(LINE_COLUMNS.names())
+    return History(_listings(sifted.rows), sales, sifted.dropped, notes), lines
+
+
+def is_sales_table(table: pl.DataFrame) -> bool:
+    """Whether a table has the columns that a table of sales must have."""
+    return has_columns(table, {name: _NAMES[name] for name in _REQUIRED})
 
 
 def _typed(raw: pl.DataFrame, currency: str | None, date_format: str | None) -> pl.DataFrame:
@@ -114,7 +158,7 @@ def _typed(raw: pl.DataFrame, currency: str | None, date_format: str | None) -> 
     nothing = pl.Series([None] * raw.height, dtype=pl.String)
     cells = {name: raw[name] if name in raw.columns else nothing for name in _NAMES}
     numbers = ("price", "units", "impressions", "unit_cost")
-    texts = {name: to_text(cells[name]) for name in (*_TEXTS, "channel", "promotion", "listing_id")}
+    texts = {name: to_text(cells[name]) for name in (*_TEXTS, *_CODES)}
     tidy = {name: text.str.replace_all(r"\s+", " ") for name, text in texts.items()}
     read = pl.DataFrame(
         {

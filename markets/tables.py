@@ -159,6 +159,12 @@ def find_columns(
     return {ours: name for ours, name in chosen.items() if name is not None}
 
 
+def has_columns(table: pl.DataFrame, names: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a table has a column for each of `names`, as `find_columns` would find it."""
+    found = {_plain(name) for name in table.columns}
+    return all(found & {_plain(name) for name in (ours, *others)} for ours, others in names.items())
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 

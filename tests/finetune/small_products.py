@@ -23,8 +23,6 @@ def small_products(n=64, seed=0):
     return Products(
         [str(i) for i in range(n)],
         text,
-        [{"title": t, "brand": None, "category": None, "description": None, "attributes": {}}
-         for t in text],
         np.array([str(i // 2) for i in range(n)], object),
         ("log price", "log demand"),
         target,
@@ -32,4 +30,4 @@ def small_products(n=64, seed=0):
         np.array([[i, i + 1] for i in range(0, n - 1, 2)], np.int64),
         price,
         np.full(n, 9.0),
-    )  # fmt: skip
+    )

@@ -76,7 +76,7 @@ def test_prices_in_the_words_of_unseen_products_are_learned(tmp_path):
     recipe = Recipe(epochs=12, batch=32, held_out=0.25, patience=0)
     found = tune(small_products(160), tmp_path, recipe, hardware=CPU).judgement
     price = found.r2["log price"]
-    assert price["tuned, neighbours"] > price["base, neighbours"] + 0.2
+    assert 1 - price["tuned, neighbours"] < 0.5 * (1 - price["base, neighbours"])
     assert price["tuned, ridge"] > 0.9
     assert found.kept > 0.7
     assert found.takeover.held
@@ -155,9 +155,8 @@ def test_an_adapter_of_another_catalogue_is_gone_on_from(tuned, tmp_path):
     ids=str,
 )  # fmt: skip
 def test_every_choice_changes_the_adapter_and_leaves_it_sound(tuned, tmp_path, choice):
-    found = tune(small_products(), tmp_path, replace(SHORT, epochs=1, **choice), hardware=CPU)
-    one = tune(small_products(), tmp_path / "usual", replace(SHORT, epochs=1), hardware=CPU)
-    ours, usual = load_file(found.folder / WEIGHTS), load_file(one.folder / WEIGHTS)
+    found = tune(small_products(), tmp_path, replace(SHORT, **choice), hardware=CPU)
+    ours, usual = load_file(found.folder / WEIGHTS), load_file(tuned[0].folder / WEIGHTS)
     assert all(np.isfinite(value).all() for value in ours.values())
     same = ours.keys() == usual.keys() and all(
         ours[name].shape == usual[name].shape and np.array_equal(ours[name], usual[name])

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from markets import PRICE_COLUMNS, TableError, read_price_list
+
+
+def write(path: Path, names: str, rows: list[str]) -> Path:
+    path.write_text("\n".join([names, *rows]) + "\n")
+    return path
+
+
+def test_texts_prices_and_attributes_are_read(tmp_path: Path) -> None:
+    rows = ["1,Red  mug,Acme,4.50,ceramic,red,10,25", "2,Oak bowl,,9,oak,,,"]
+    path = write(tmp_path / "a.csv", "sku,name,brand,price,material,colour,lines,units", rows)
+    found = read_price_list(path)
+    assert found.products.schema == PRICE_COLUMNS
+    columns = ("listing_id", "title", "brand", "family_group", "price", "lines", "units")
+    assert found.products.select(columns).rows() == [
+        ("1", "Red mug", "Acme", "1", 4.5, 10.0, 25.0),
+        ("2", "Oak bowl", None, "2", 9.0, None, None),
+    ]
+    assert found.attributes == [{"material": "ceramic", "colour": "red"}, {"material": "oak"}]
+    assert "read as attributes: material, colour" in found.notes[-1]
+    assert len(found) == 2
+
+
+def test_a_type_of_product_groups_and_describes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "product_id,brand,product_type,shelf_price",
+                 ["1,Acme,TEA BAGS,2", "2,Bell,TEA BAGS,3"])  # fmt: skip
+    found = read_price_list(path)
+    assert found.products["family_group"].to_list() == ["TEA BAGS", "TEA BAGS"]
+    assert found.products["title"].to_list() == ["TEA BAGS", "TEA BAGS"]
+
+
+def test_attributes_may_be_a_json_object(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    cells = ['{"size": 3, "colour": null}', None]
+    rows = {"listing_id": ["a", "b"], "title": ["Mug", "Cup"], "price": [1.0, 2.0]}
+    pl.DataFrame({**rows, "attributes": cells}).write_ndjson(path)
+    assert read_price_list(path).attributes == [{"size": "3"}, {}]
+
+
+def test_junk_is_dropped_and_named(tmp_path: Path) -> None:
+    rows = [f"{i},Mug {i},1.5" for i in range(200)] + ["7,Mug again,2", "x,Cup,-1", "y,Cup,cheap"]
+    found = read_price_list(write(tmp_path / "a.csv", "listing_id,title,price", rows))
+    assert len(found) == 200
+    assert {reason: n for reason, n in found.dropped.items() if n} == {
+        "listing ids occur twice": 1,
+        "price is not above zero": 1,
+        "price cannot be read": 1,
+    }
+    assert any("row 202 ('-1')" in note for note in found.notes)
+
+
+def test_several_currencies_need_a_choice(tmp_path: Path) -> None:
+    rows = ["a,Mug,1,EUR", "b,Cup,2,USD"]
+    path = write(tmp_path / "a.csv", "listing_id,title,price,currency", rows)
+    with pytest.raises(TableError, match=r"names several \(EUR, USD\), row 2 is 'USD'"):
+        read_price_list(path)
+    assert read_price_list(path, currency="USD").products["listing_id"].to_list() == ["b"]
+    with pytest.raises(ValueError, match="currency is 'usd': give an ISO 4217"):
+        read_price_list(path, currency="usd")
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "said"),
+    [
+        ("listing_id,title", ["a,Mug"], "price"),
+        ("listing_id,price", ["a,1"], "no column of text. Found: listing_id, price"),
+        ("listing_id,title,price", ["a,Mug,-1"], "price"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, names: str, rows: list[str], said: str) -> None:
+    with pytest.raises(TableError, match=said):
+        read_price_list(write(tmp_path / "a.csv", names, rows))
