@@ -143,6 +143,30 @@ def features(context: Context, log_price: NDArray[np.float64]) -> torch.Tensor:
     return torch.from_numpy(out)
 
 
+def expressed(
+    rows: NDArray[np.float32],
+    text: NDArray[np.float32],
+    market_text: NDArray[np.float32],
+    nearest_similarity: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Logged feature rows as another encoder would have had them, float32 (m, DIM).
+
+    What was believed of curve, guess and prices stays; what was read from text is read anew.
+
+    Args:
+        rows: features times scale and curve, as they are logged, (m, DIM). text, market_text:
+            embeddings by the other encoder, (m, d). nearest_similarity: cosines, (m,).
+    """
+    curve, out = rows[:, :1], rows.copy()
+    here = TEXT.stop + MARKET_DIMENSIONS
+    known = ~np.isnan(nearest_similarity)
+    near = np.stack([known, np.nan_to_num(nearest_similarity)], axis=1)
+    blocks = (reduce(text, TEXT_DIMENSIONS), reduce(market_text, MARKET_DIMENSIONS), near)
+    said = slice(TEXT.start, here + near.shape[1])
+    out[:, said] = np.concatenate(blocks, axis=1, dtype=np.float32) * SCALE[said] * curve
+    return out
+
+
 def traits(context: Context) -> dict[str, torch.Tensor]:
     """What elasticity may depend on, float64 blocks (n, q); a row of zeros where unknown.
 

@@ -57,7 +57,9 @@ def phases(bandit: Pricebandit, body: bytes) -> dict[str, float]:
     asked = reading.price_requests(body)
     at.append(time.perf_counter())
     market = pricing.embed_markets(bandit, asked.items)
-    batch = pricing.PriceBatch(asked.items, *market, asked.explore, asked.record, None)
+    batch = pricing.PriceBatch(
+        asked.items, *market, asked.explore, asked.record, None, bandit.space
+    )
     at.append(time.perf_counter())
     with bandit.log.transaction() as conn:
         inside = _Timed(conn)

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -18,17 +18,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from encoders import EncoderError
 from service import insight, reading, registering
-from service.documentation import OUTCOMES_CALL, PRICES_CALL, REGISTER_CALL
+from service.documentation import OUTCOMES_CALL, PRICES_CALL, REGISTER_CALL, STAGE_CALL
 from service.engine import Engine, Once, Work, explained
 from service.gate import OPEN_PATHS, Gate
 from service.outcomes import record_outcomes
 from service.pricebandit import Execute, Pending, Pricebandit
 from service.pricing import PriceBatch, embed_markets, price
-from service.problems import ItemError, Problem
+from service.problems import ItemError, Moved, Problem
 from service.registering import Embedded
+from service.rollout import Rollout
 from service.settings import Settings
 
 T = TypeVar("T")
+
+JSON = "application/json"
 
 _LOGGER = logging.getLogger("pricebandit")
 
@@ -42,7 +45,7 @@ class Service:
     """
 
     def __init__(self, bandit: Pricebandit, gate: Gate) -> None:
-        self.bandit, self.gate = bandit, gate
+        self.gate = gate
         cores = torch.get_num_threads()  # before the engine asks for one alone
         self.engine = Engine(bandit)
         # the encoder keeps a thread of its own: a long text must not hold up parsing or reading
@@ -50,9 +53,17 @@ class Service:
             1, "pricebandit-encoder", initializer=torch.set_num_threads, initargs=(cores,)
         )
         self._reading = ThreadPoolExecutor(4, "pricebandit-reader")
+        self.rollout = Rollout(self.engine)
+        self.rollout.resume()
+
+    @property
+    def bandit(self) -> Pricebandit:
+        """The state in use; another one after a switch of models."""
+        return self.engine.bandit
 
     def close(self) -> None:
         """Finish what was taken in, and save."""
+        self.rollout.close()
         self._encoding.shutdown()
         self._reading.shutdown()
         self.engine.close()
@@ -146,12 +157,14 @@ async def register(request: Request) -> Response:
     once = _once(request, body)
     items = await service.read(reading.listings, body)
     service.gate.charge(request.state.caller, items.total)
-    try:
-        embedded = await service.encode(registering.embed_listings, items)
-    except EncoderError as error:
-        detail = f"the encoder cannot be used: {error}"
-        raise Problem(503, detail, {"Retry-After": "60"}) from None
-    return await service.work(registering.register, embedded, items.total, once)
+    while True:
+        try:
+            embedded = await service.encode(registering.embed_listings, items)
+        except EncoderError as error:
+            detail = f"the encoder cannot be used: {error}"
+            raise Problem(503, detail, {"Retry-After": "60"}) from None
+        with suppress(Moved):
+            return await service.work(registering.register, embedded, items.total, once)
 
 
 # ids may have slashes in them, so the longer paths come first
@@ -190,6 +203,17 @@ async def prices(request: Request) -> Response:
     once = _once(request, body)
     asked = await service.read(reading.price_requests, body)
     service.gate.charge(request.state.caller, asked.items.total)
+    while True:
+        with suppress(Moved):
+            return await _priced(service, asked, once)
+
+
+async def _priced(service: Service, asked: reading.Asked, once: Once | None) -> Response:
+    """Embed and price requests.
+
+    Raises:
+        Moved: the model was switched between the two.
+    """
     items, what_ifs = asked.items, None
     if asked.inline.rows:
         # a request that was answered may not put its listings back to what they were then
@@ -200,8 +224,13 @@ async def prices(request: Request) -> Response:
             items = items.without(await _register_inline(service, embedded))
         else:
             what_ifs = embedded
+    bandit = service.bandit
     market_text, lost = await service.encode(embed_markets, items)
-    batch = PriceBatch(items, market_text, lost, asked.explore, asked.record, what_ifs)
+    if bandit is not service.bandit or (what_ifs and what_ifs.space != bandit.space):
+        raise Moved.between()
+    batch = PriceBatch(
+        items, market_text, lost, asked.explore, asked.record, what_ifs, bandit.space
+    )
     return await service.work(price, batch, items.total, once)
 
 
@@ -239,6 +268,30 @@ async def get_decision(request: Request, decision_id: str) -> Response:
     source, names = service.bandit.log, service.bandit.catalogue.listing_id
     found = await service.read(insight.decision, source, names, decision_id)
     return Response(orjson.dumps(found), media_type="application/json")
+
+
+@router.get("/v1/models")
+async def get_models(request: Request) -> Response:
+    """Models that the home has had, which is active, and how far one that is prepared has come."""
+    service = _service(request)
+    return Response(orjson.dumps(await service.read(service.rollout.told)), media_type=JSON)
+
+
+@router.post("/v1/models", openapi_extra=STAGE_CALL, status_code=202)
+async def stage_model(request: Request) -> Response:
+    """Prepare the base model with an adapter beside the active one; prices go on meanwhile."""
+    service = _service(request)
+    adapter = await service.read(reading.adapter, await _body(request, service))
+    found = await service.read(service.rollout.stage, adapter)
+    return Response(orjson.dumps(found), 202, media_type=JSON)
+
+
+@router.post("/v1/models/{version}/activate", status_code=202)
+async def activate_model(request: Request, version: str) -> Response:
+    """Switch to a model, at once where it is ready, else as soon as it is; also the way back."""
+    service = _service(request)
+    found = await service.read(service.rollout.activate, version)
+    return Response(orjson.dumps(found), 202, media_type=JSON)
 
 
 @router.get("/livez")

@@ -56,6 +56,15 @@ _REFUSALS = {
 }
 
 
+_REFUSED = {
+    status: {
+        "description": description,
+        "content": {"application/problem+json": {"schema": _PROBLEM}},
+    }
+    for status, description in _REFUSALS.items()
+}
+
+
 def _call(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """The `openapi_extra` of a POST: its body, its answer, its errors, its idempotency key."""
     responses: dict[str, Any] = {
@@ -64,14 +73,9 @@ def _call(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
             "content": {"application/json": {"schema": answer}},
         }
     }
-    for status, description in _REFUSALS.items():
-        responses[status] = {
-            "description": description,
-            "content": {"application/problem+json": {"schema": _PROBLEM}},
-        }
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": responses,
+        "responses": responses | _REFUSED,
         "parameters": [
             {
                 "name": "Idempotency-Key",
@@ -109,3 +113,28 @@ OUTCOMES_CALL = _call(
         ["accepted", "duplicates", "errors"],
     ),
 )
+_MODEL = _object(
+    {
+        "version": _TEXT,
+        "adapter": {"type": "boolean"},
+        "state": {"enum": ["active", "kept", "staged", "preparing", "ready", "failed"]},
+    },
+    ["version", "adapter", "state"],
+)
+STAGE_CALL = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": _object({"adapter": {"type": ["string", "null"]}}, ["adapter"])
+            }
+        },
+    },
+    "responses": {
+        "202": {
+            "description": "It is being prepared; GET /v1/models says how far it is.",
+            "content": {"application/json": {"schema": _MODEL}},
+        },
+        **_REFUSED,
+    },
+}

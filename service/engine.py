@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +49,18 @@ class Work:
     future: Future[bytes] = field(default_factory=Future)
 
 
+@dataclass(slots=True)
+class Switch:
+    """Another state to take the place of the present one, between two batches.
+
+    Attributes:
+        make: gives it, from the present one, which nothing changes meanwhile.
+    """
+
+    make: Callable[[Pricebandit], Pricebandit]
+    future: Future[None] = field(default_factory=Future)
+
+
 class Engine:
     """Carries out work in the order it came, many at a time where they are of one kind.
 
@@ -61,8 +73,8 @@ class Engine:
     def __init__(self, bandit: Pricebandit) -> None:
         self.bandit = bandit
         self._wait = bandit.settings.max_wait_ms / 1000
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._held: Work | None = None  # taken from the queue, but of another kind than its batch
+        self._queue: queue.SimpleQueue[Work | Switch | None] = queue.SimpleQueue()
+        self._held: Work | Switch | None = None  # taken from the queue, but of another kind than its batch
         self._waiting = 0
         self._stopped = False
         self._counting = threading.Lock()
@@ -93,6 +105,19 @@ class Engine:
             self._queue.put(work)
         return work.future
 
+    def replace(self, make: Callable[[Pricebandit], Pricebandit]) -> Future[None]:
+        """Queue a switch to another state; where `make` raises, the present one stays.
+
+        Raises:
+            Problem: 503, the thread stopped.
+        """
+        switch = Switch(make)
+        with self._counting:
+            if self._stopped:
+                raise _stopped()
+            self._queue.put(switch)
+        return switch.future
+
     def given(self, once: Once) -> bytes | None:
         """The answer already given to a key, if any; for any thread.
 
@@ -114,6 +139,9 @@ class Engine:
         torch.set_num_threads(1)
         try:
             while (batch := self._next_batch()) is not None:
+                if isinstance(batch, Switch):
+                    self._switch(batch)
+                    continue
                 with self._counting:
                     self._waiting -= sum(work.rows for work in batch)
                 # whoever waited may have gone, and taken the work back
@@ -125,17 +153,17 @@ class Engine:
                 self._stopped = True
             left = [self._held] if self._held else []
             while not self._queue.empty():
-                left += [work] if (work := self._queue.get()) else []
+                left += [waiting] if (waiting := self._queue.get()) else []
             for work in left:
                 if work.future.set_running_or_notify_cancel():
                     work.future.set_exception(_stopped())
 
-    def _next_batch(self) -> list[Work] | None:
+    def _next_batch(self) -> list[Work] | Switch | None:
         """The next works of one kind, waiting a little for more; None when it is time to stop."""
         first = self._held or self._queue.get()
         self._held = None
-        if first is None:
-            return None
+        if first is None or isinstance(first, Switch):
+            return first
         batch, rows = [first], first.rows
         deadline = time.monotonic() + self._wait
         while rows < self.bandit.settings.max_batch:
@@ -145,7 +173,7 @@ class Engine:
                 break
             keys = {w.once.key for w in batch if w.once}
             fits = (
-                work is not None
+                isinstance(work, Work)
                 and work.execute == first.execute
                 and rows + work.rows <= self.bandit.settings.max_batch
                 and not (work.once and work.once.key in keys)  # let the first be answered first
@@ -155,10 +183,19 @@ class Engine:
                 if work is None:
                     self._queue.put(None)
                 break
-            assert work is not None
+            assert isinstance(work, Work)
             batch.append(work)
             rows += work.rows
         return batch
+
+    def _switch(self, switch: Switch) -> None:
+        try:
+            self.bandit = switch.make(self.bandit)
+        except Exception as error:
+            switch.future.set_exception(error)
+            return
+        switch.future.set_result(None)
+        self.bandit.settle()
 
     def _carry_out(self, batch: list[Work]) -> None:
         try:

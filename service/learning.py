@@ -117,22 +117,22 @@ class Fold:
         self.position.sales = max(self.position.sales, last)
 
     def replay(
-        self, source: log.Log, catalogue: Catalogue, progress: Progress | None = None
+        self,
+        source: log.Log,
+        catalogue: Catalogue,
+        progress: Progress | None = None,
+        ends: log.Ends | None = None,
     ) -> int:
-        """Fold in everything after the position; the number of events read."""
-        o, d, s = log.outcomes.c, log.decisions.c, log.sales.c
-        with source.engine.connect() as conn:
-            total = sum(
-                conn.scalar(sa.select(sa.func.count()).where(column > after)) or 0
-                for column, after in ((o.seq, self.position.outcomes), (s.seq, self.position.sales))
-            )
-        done = 0
-        query = (
-            sa.select(*OUTCOME_COLUMNS)
-            .join(log.decisions, d.id == o.decision_id)
-            .where(o.seq > self.position.outcomes)
-            .order_by(o.seq)
+        """Fold in everything after the position, up to the log's `ends`; the events read."""
+        o, s, ends = log.outcomes.c, log.sales.c, ends or source.ends()
+        new = (
+            (o.seq > self.position.outcomes) & (o.seq <= ends.outcomes),
+            (s.seq > self.position.sales) & (s.seq <= ends.sales),
         )
+        with source.engine.connect() as conn:
+            total = sum(conn.scalar(sa.select(sa.func.count()).where(one)) or 0 for one in new)
+        done = 0
+        query = outcomes_in(self.features_of).where(new[0]).order_by(o.seq)
         for part in source.stream(query):
             self.add_outcomes(outcomes_of(part, catalogue, self.features_of), part[-1].seq)
             done += len(part)
@@ -140,7 +140,7 @@ class Fold:
                 progress(done, total)
         sold = (
             sa.select(s.seq, s.listing, s.price, s.units, s.impressions, s.at)
-            .where(s.seq > self.position.sales)
+            .where(new[1])
             .order_by(s.seq)
         )
         for part in source.stream(sold):
@@ -207,6 +207,36 @@ OUTCOME_COLUMNS = (
     _d.features_of,
 )
 """What the fold reads of an outcome and its decision."""
+
+
+def outcomes_in(features_of: str) -> sa.Select[Any]:
+    """Outcomes with their decisions, OUTCOME_COLUMNS, features expressed in a space if they can be.
+
+    Args:
+        features_of: version of the features, as `version_under` has it.
+    """
+    wanted = logged_version(features_of)
+    columns: dict[str, Any] = {column.name: column for column in OUTCOME_COLUMNS}
+    features, version = expressed_columns(wanted)
+    columns |= {"features": features, "features_of": version}
+    return (
+        sa.select(*columns.values())
+        .join(log.decisions, _d.id == _o.decision_id)
+        .outerjoin(log.expressions, expressed_in(wanted))
+    )
+
+
+def expressed_in(features_of: str) -> sa.ColumnElement[bool]:
+    """Joins decisions to their features in the space of a version."""
+    e = log.expressions.c
+    return (e.decision_id == _d.id) & (e.space == features_of.rpartition("-")[2])
+
+
+def expressed_columns(features_of: str) -> tuple[sa.Label[Any], sa.Label[Any]]:
+    """Features and their version, in the space of a version where they are expressed in it."""
+    theirs = log.expressions.c.features
+    version = sa.case((theirs.is_not(None), features_of), else_=_d.features_of)
+    return sa.func.coalesce(theirs, _d.features).label("features"), version.label("features_of")
 
 
 def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:

@@ -4,6 +4,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
@@ -29,7 +30,6 @@ listings = sa.Table(
     sa.Column("row", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("listing_id", sa.Text, nullable=False),
     sa.Column("document", sa.Text, nullable=False),  # JSON as accepted
-    sa.Column("neighbours", sa.LargeBinary, nullable=False),  # int64 rows, then float64 cosines
     sa.Column("anchor", sa.Double),  # log price; set once, by the first decision or sale
     sa.Column("first_at", sa.BigInteger),  # of that decision or sale; set with the anchor
     sa.Column("registered_at", sa.BigInteger, nullable=False),
@@ -94,6 +94,34 @@ outcomes = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# What depends on the encoder; a space is named by 12 digits of its encoder's fingerprint.
+neighbourhoods = sa.Table(
+    "neighbourhoods",
+    metadata,
+    sa.Column("space", sa.String(12), primary_key=True),
+    sa.Column("listing", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("nearest", sa.LargeBinary, nullable=False),  # int64 rows, then float64 cosines
+)
+
+expressions = sa.Table(
+    "expressions",
+    metadata,
+    sa.Column("space", sa.String(12), primary_key=True),
+    sa.Column("decision_id", sa.String(36), primary_key=True),
+    sa.Column("features", sa.LargeBinary, nullable=False),  # as decisions have them
+)
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("version", sa.String(12), primary_key=True),
+    sa.Column("adapter", sa.Text),  # its folder's name in the home; none for the base model alone
+    sa.Column("staged_at", sa.BigInteger, nullable=False),
+    sa.Column("wanted_at", sa.BigInteger),
+    sa.Column("activated_at", sa.BigInteger),
+    sa.Column("expressed_until", sa.String(36), nullable=False),  # id of a decision
+)
+
 unmatched = sa.Table(
     "unmatched_outcomes",
     metadata,
@@ -134,6 +162,15 @@ _PARAMETERS = 20_000
 
 class LogInUse(RuntimeError):
     """Another process writes this log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The last rows of a log: numbers of an outcome and of a sale, id of a decision."""
+
+    outcomes: int
+    sales: int
+    decision: str
 
 
 class Log:
@@ -188,6 +225,15 @@ class Log:
         if self._writer is not None:
             self._writer.close()
         self.engine.dispose()
+
+    def ends(self) -> "Ends":
+        """How far the log goes at the moment."""
+        with self.engine.connect() as conn:
+            return Ends(
+                conn.scalar(sa.select(sa.func.max(outcomes.c.seq))) or 0,
+                conn.scalar(sa.select(sa.func.max(sales.c.seq))) or 0,
+                conn.scalar(sa.select(sa.func.max(decisions.c.id))) or "",
+            )
 
     def stream(self, query: sa.Select[Any], size: int = 20_000) -> Iterator[Sequence[sa.Row[Any]]]:
         """Rows of `query` in parts of at most `size`, without holding all of them."""

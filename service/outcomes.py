@@ -28,15 +28,14 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     keys = [ids.canonical(row["decision_id"]) for row in rows]
     asked = sorted({key for key in keys if key})
     d, o = log.decisions.c, log.outcomes.c
-    found = {
-        row.id: row
-        for row in log.select_in(
-            conn,
-            sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.features, d.features_of),
-            d.id,
-            asked,
-        )
-    }
+    wanted = learning.logged_version(bandit.fold.features_of)
+    query = (
+        sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd)
+        .add_columns(*learning.expressed_columns(wanted))
+        .select_from(log.decisions)
+        .outerjoin(log.expressions, learning.expressed_in(wanted))
+    )
+    found = {row.id: row for row in log.select_in(conn, query, d.id, asked)}
     seen = {
         (row.decision_id, row.outcome_id)
         for row in log.select_in(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bandits import VERSION, Context, Policy
 from encoders import EmbeddingCache, Encoder, listing_texts
-from service import learning, log, snapshots, trunks
-from service.catalogue import NEIGHBOURS, Catalogue
+from service import expressions, learning, log, models, neighbourhoods, snapshots, trunks
+from service.catalogue import Catalogue
 from service.settings import Settings
 from service.subjects import Guesses, Subjects, context_of, gather, nothing_asked
 
@@ -25,6 +25,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 _PART = 20_000
+_OVERLAP_US = 60_000_000  # listings changed so long before they were read last are read again
 
 _LOGGER = logging.getLogger("pricebandit")
 
@@ -74,12 +75,32 @@ class Pricebandit:
         except BaseException:
             self._lock.close()  # whoever asks again may find the log free
             raise
-        self.encoder = Encoder(settings.encoder, adapter=settings.adapter, device=settings.device)
+        named = settings.encoder, settings.adapter, settings.device
+        self._begin(models.opened(self.log, self.home, *named, now_us()), progress)
+
+    @classmethod
+    def beside(
+        cls, other: "Pricebandit", encoder: Encoder, progress: Progress | None = None
+    ) -> "Pricebandit":
+        """The same seller in another encoder's space, read from the log while `other` goes on.
+
+        The log and the home's lock are shared, and stay `other`'s to close until it is replaced.
+        """
+        bandit = cls.__new__(cls)
+        bandit.settings, bandit.home = other.settings, other.home
+        bandit._lock, bandit.log = other._lock, other.log
+        bandit._begin(encoder, progress)
+        return bandit
+
+    def _begin(self, encoder: Encoder, progress: Progress | None) -> None:
+        """Read the log in an encoder's space."""
+        settings = self.settings
+        self.encoder, self.space = encoder, models.version_of(encoder)
         folder = settings.embeddings or self.home / "embeddings"
         self.listing_texts = EmbeddingCache(folder / "listings", self.encoder)
         self.other_texts = EmbeddingCache(folder / "markets", self.encoder)
         self.catalogue = Catalogue()
-        features_of = f"{VERSION}-{self.encoder.fingerprint[:12]}"
+        features_of = f"{VERSION}-{self.space}"
         trunk = trunks.in_use(self.home, features_of)
         self.fold = learning.Fold(
             Policy(settings.rules, settings.torch_device, trunk),
@@ -91,6 +112,7 @@ class Pricebandit:
         self._since_snapshot = 0
         self._touched: list[NDArray[np.int64]] = []
         self._spoiled = False
+        self._listings_at = 0  # when listings were read last
         self._load(progress)
 
     @property
@@ -114,11 +136,11 @@ class Pricebandit:
     # -- starting and stopping --------------------------------------------------------------
 
     def _load(self, progress: Progress | None) -> None:
-        self._load_listings(progress)
+        ends = self._read_listings(progress)
         learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         report = partial(progress, "replaying the log") if progress else None
-        self._since_snapshot = self.fold.replay(self.log, self.catalogue, report)
-        self._load_prices()
+        self._since_snapshot = self.fold.replay(self.log, self.catalogue, report, ends)
+        self._load_prices(ends)
         if learned and not self._since_snapshot:
             learned.hand_over(self.policy, self.catalogue)
             self._taught = self._events()
@@ -127,15 +149,55 @@ class Pricebandit:
         self._touched = [self.policy.evidence.listing]
         self.refresh()
 
-    def _load_listings(self, progress: Progress | None) -> None:
+    def catch_up(self, switching: bool = False) -> int:
+        """Take in what the log has gained since it was read; the outcomes and sales among it.
+
+        Args:
+            switching: this state is about to be the one in use, while requests wait: what takes
+                long is left for the first `settle`.
+        """
+        ends = self._read_listings(None)
+        self._read_anchors(ends)
+        events = self.fold.replay(self.log, self.catalogue, None, ends)
+        self._load_prices(ends)
+        if events:
+            self._touched = [self.policy.evidence.listing]
+            self._unlearned += events
+            self._since_snapshot += events
+        if self._unlearned and not switching:
+            self.refresh()
+        else:
+            self.guesses.fit(self.catalogue)
+        return events
+
+    def _read_listings(self, progress: Progress | None) -> log.Ends:
+        """Bring the catalogue, its neighbours and past features up to date; how far the log went
+        before: all that came until then is about listings that are in the catalogue now.
+        """
+        ends, now = self.log.ends(), now_us()
+        rows = self._load_listings(progress)
+        self._listings_at = now
+
+        def told(what: str) -> Callable[[int, int], None] | None:
+            return partial(progress, what) if progress else None
+
+        neighbourhoods.load(self, rows, told("finding similar listings"))
+        expressions.complete(self, ends.decision, told("reading past decisions anew"))
+        return ends
+
+    def _load_listings(self, progress: Progress | None) -> NDArray[np.int64]:
+        """Read listings that are new or were changed since the last time; their rows."""
         table = log.listings.c
+        since = self._listings_at - _OVERLAP_US
+        new = (table.updated_at >= since) | (table.deleted_at >= since)
         with self.log.engine.connect() as conn:
-            total = conn.scalar(sa.select(sa.func.count()).select_from(log.listings)) or 0
-        query = sa.select(
-            table.row, table.document, table.neighbours, table.anchor, table.first_at,
-            table.deleted_at,
-        ).order_by(table.row)  # fmt: skip
-        done = 0
+            total = conn.scalar(sa.select(sa.func.count()).where(new)) or 0
+        query = (
+            sa.select(table.row, table.document, table.anchor, table.first_at, table.deleted_at)
+            .where(new)
+            .order_by(table.row)
+        )
+        done, seen = 0, [np.empty(0, np.int64)]
         for part in self.log.stream(query, _PART):
             documents = [orjson.loads(row.document) for row in part]
             rows = np.array([row.row for row in part], np.int64)
@@ -146,10 +208,7 @@ class Pricebandit:
             self.catalogue.put(rows, documents, text)
             for row in rows[deleted].tolist():
                 self.catalogue.remove(row)
-            packed = np.frombuffer(b"".join(row.neighbours for row in part), np.int64)
-            packed = packed.reshape(len(part), 2, NEIGHBOURS)
-            self.catalogue.neighbours[rows] = packed[:, 0]
-            self.catalogue.similarity[rows] = packed[:, 1].view(np.float64)
+            seen.append(rows)
             anchors = [np.nan if row.anchor is None else row.anchor for row in part]
             self.catalogue.anchor[rows] = anchors
             first_at = [np.nan if row.first_at is None else row.first_at for row in part]
@@ -157,11 +216,27 @@ class Pricebandit:
             done += len(part)
             if progress:
                 progress("loading listings", done, total)
+        return np.concatenate(seen)
 
-    def _load_prices(self) -> None:
+    def _read_anchors(self, ends: log.Ends) -> None:
+        """Anchors that decisions and sales of after the last time have set."""
+        d, s, table = log.decisions.c, log.sales.c, log.listings.c
+        decided = sa.select(d.listing).where(
+            d.id > self.catalogue.decided_until, d.id <= ends.decision
+        )
+        sold = sa.select(s.listing).where(s.seq > self.fold.position.sales, s.seq <= ends.sales)
+        query = sa.select(table.row, table.anchor, table.first_at).where(
+            table.anchor.is_not(None), table.row.in_(decided.union(sold))
+        )
+        for part in self.log.stream(query, _PART):
+            rows, anchor, first_at = (np.array(column) for column in zip(*part, strict=True))
+            self.catalogue.anchor[rows], self.catalogue.first_at[rows] = anchor, first_at
+
+    def _load_prices(self, ends: log.Ends) -> None:
         """The last price of every listing and family, from the decisions since the snapshot."""
         d, catalogue = log.decisions.c, self.catalogue
         query = sa.select(d.id, d.listing, d.price, d.family, d.unit, d.at).order_by(d.id)
+        query = query.where(d.id <= ends.decision)
         if catalogue.decided_until:
             query = query.where(d.id > catalogue.decided_until)
         for part in self.log.stream(query, _PART):

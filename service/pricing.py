@@ -18,7 +18,7 @@ from service.catalogue import Catalogue
 from service.gathering import subjects_of
 from service.items import Items
 from service.pricebandit import Pending, Pricebandit, now_us
-from service.problems import ItemError
+from service.problems import ItemError, Moved
 from service.reading import inside_listing
 from service.registering import Embedded, embed_what_ifs, without_currency_changes
 from service.subjects import Priced, Subjects, listings_of
@@ -36,6 +36,7 @@ class PriceBatch:
         explore, record: as the contract has them.
         inline: what-if listings of the items that carry one, matched by their index; None where
             all requests are by id.
+        space: that the vectors are in.
     """
 
     items: Items
@@ -44,6 +45,7 @@ class PriceBatch:
     explore: bool
     record: bool
     inline: Embedded | None
+    space: str
 
 
 def embed_markets(
@@ -65,7 +67,12 @@ def embed_markets(
 
 
 def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch]) -> Pending:
-    """Price all batches in one pass, or in as few as `_passes` finds."""
+    """Price all batches in one pass, or in as few as `_passes` finds.
+
+    Raises:
+        Moved: a batch was embedded in another space than the bandit's.
+    """
+    Moved.check(bandit.space, batches)
     at = now_us()
     catalogue = bandit.catalogue
     batches = [_known(bandit, batch) for batch in batches]
@@ -158,7 +165,7 @@ def what_if(bandit: Pricebandit, items: Items) -> dict[str, Any]:
     n = len(requests)
     blank = np.zeros((n, bandit.encoder.dim), np.float32)
     inline = embed_what_ifs(bandit, Items(items.rows, items.index, [], items.total))
-    batch = PriceBatch(asked, blank, np.zeros(n, np.bool_), False, False, inline)
+    batch = PriceBatch(asked, blank, np.zeros(n, np.bool_), False, False, inline, bandit.space)
     return bandit.carry_out(price, [batch])[0]
 
 
@@ -185,8 +192,9 @@ def _known(bandit: Pricebandit, batch: PriceBatch) -> PriceBatch:
     left = items.without(refused)
     kept = np.isin(items.index, left.index)
     return PriceBatch(
-        left, batch.market_text[kept], batch.market_lost[kept], batch.explore, batch.record, inline
-    )
+        left, batch.market_text[kept], batch.market_lost[kept], batch.explore, batch.record,
+        inline, batch.space,
+    )  # fmt: skip
 
 
 def decide(

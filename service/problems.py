@@ -1,6 +1,6 @@
 """Errors as the HTTP contract says them: RFC 9457 problem details, and errors of single items."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -53,3 +53,18 @@ class Problem(Exception):
         return Response(
             orjson.dumps(body), self.status, self.headers, media_type="application/problem+json"
         )
+
+
+class Moved(Problem):
+    """What was embedded in one space has come to a bandit in another: embed it again."""
+
+    @classmethod
+    def check(cls, space: str, batches: Sequence[Any]) -> None:
+        """Raise unless all batches are in the space."""
+        if any(batch.space != space for batch in batches):
+            raise cls.between()
+
+    @classmethod
+    def between(cls) -> "Moved":
+        """The error, for who finds out before the engine does."""
+        return cls(503, "the model was switched meanwhile: send this again", {"Retry-After": "1"})

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import orjson
+
 from service.items import Items, read_envelope, read_items
-from service.problems import ItemError
+from service.problems import ItemError, Problem
 from service.schemas import LISTINGS, OUTCOMES, PRICE_REQUESTS
 
 
@@ -75,3 +77,21 @@ def inside_listing(errors: list[ItemError]) -> list[ItemError]:
 def outcomes(body: bytes) -> Items:
     """Outcomes to record."""
     return read_items(OUTCOMES, read_envelope(body, "outcomes")["outcomes"])
+
+
+def adapter(body: bytes) -> str | None:
+    """The adapter's folder that a model is to be staged with; None for the base model alone.
+
+    Raises:
+        Problem: 422, the body is not `{"adapter": folder or null}`.
+    """
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Problem(422, f"the body is not JSON: {error}") from None
+    if not isinstance(given, dict) or given.keys() != {"adapter"}:
+        raise Problem(422, 'the body is not {"adapter": folder}, or null for the base model alone')
+    folder = given["adapter"]
+    if folder is not None and not (isinstance(folder, str) and folder and folder.isprintable()):
+        raise Problem(422, f"adapter is {folder!r:.80}: give the path of a folder, or null")
+    return folder

@@ -9,14 +9,11 @@ import orjson
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service import log
-from service.catalogue import NEIGHBOURS
+import encoders
+from service import log, neighbourhoods
 from service.items import Items
 from service.pricebandit import Pending, Pricebandit, listing_texts_of, now_us
-from service.problems import ItemError, Problem
-
-SEARCHED = 3 * NEIGHBOURS
-"""Embeddings searched for each listing: some belong to other currencies or deleted listings."""
+from service.problems import ItemError, Moved, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +24,7 @@ class Embedded:
         items: sound listings, n. text: ids of their embeddings, int64 (n,), -1 if not embedded.
         similarity, similar: cosines and embedding ids of the nearest, (n, 30).
         vectors: float32 (n, d). encoded, cached: texts newly encoded, and not.
+        space: that all of it is in.
     """
 
     items: Items
@@ -36,6 +34,7 @@ class Embedded:
     vectors: NDArray[np.float32]
     encoded: int
     cached: int
+    space: str
 
 
 def embed_listings(
@@ -47,30 +46,29 @@ def embed_listings(
         encoders.EncoderError: the model cannot be used.
     """
     found = bandit.listing_texts.embed(listing_texts_of(items.rows), progress)
-    similarity, similar = _nearest(bandit, found.vectors, found.ids)
-    return Embedded(
-        items, found.ids, similarity, similar, found.vectors, found.encoded, found.cached
-    )
+    return _embedded(bandit, items, found, found.ids)
 
 
 def embed_what_ifs(bandit: Pricebandit, items: Items) -> Embedded:
     """As `embed_listings`, for listings that are not to be registered."""
     found = bandit.other_texts.embed(listing_texts_of(items.rows))
-    similarity, similar = _nearest(bandit, found.vectors, np.empty(0, np.int64))
+    return _embedded(bandit, items, found, np.empty(0, np.int64))
+
+
+def _embedded(
+    bandit: Pricebandit, items: Items, found: encoders.Embedded, own: NDArray[np.int64]
+) -> Embedded:
+    similarity, similar = neighbourhoods.search(bandit, found.vectors, own)
     return Embedded(
-        items, found.ids, similarity, similar, found.vectors, found.encoded, found.cached
+        items,
+        found.ids,
+        similarity,
+        similar,
+        found.vectors,
+        found.encoded,
+        found.cached,
+        bandit.space,
     )
-
-
-def _nearest(
-    bandit: Pricebandit, vectors: NDArray[np.float32], own: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Nearest embeddings among those of active listings and `own`: cosines and ids, (n, 30).
-
-    The cache may hold far more: texts of before a change, of deleted listings, of other homes.
-    """
-    among = np.concatenate([bandit.catalogue.embeddings(), own])
-    return bandit.listing_texts.neighbours(vectors, SEARCHED, among)
 
 
 def unembedded(bandit: Pricebandit, items: Items) -> Embedded:
@@ -84,11 +82,17 @@ def unembedded(bandit: Pricebandit, items: Items) -> Embedded:
         np.zeros((n, bandit.encoder.dim), np.float32),
         0,
         0,
+        bandit.space,
     )
 
 
 def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedded]) -> Pending:
-    """Upsert listings by id; an id twice keeps its last."""
+    """Upsert listings by id; an id twice keeps its last.
+
+    Raises:
+        Moved: a batch was embedded in another space than the bandit's.
+    """
+    Moved.check(bandit.space, batches)
     batches = [without_currency_changes(bandit, batch) for batch in batches]
     documents = [row for batch in batches for row in batch.items.rows]
     names = [document["listing_id"] for document in documents]
@@ -107,7 +111,6 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
             "row": row,
             "listing_id": name,
             "document": orjson.dumps(document, default=str).decode(),
-            "neighbours": bytes(2 * 8 * NEIGHBOURS),
             "registered_at": at,
             "updated_at": at,
         }
@@ -116,9 +119,6 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     currencies = [document["currency"] for document in documents]
     bandit.catalogue.claim(text, rows, currencies)
     neighbours, cosines = bandit.catalogue.nearest(rows, currencies, similarity, similar, text)
-    packed = np.stack([neighbours, cosines.view(np.int64)], axis=1)
-    for entry, blob in zip(stored, packed, strict=True):
-        entry["neighbours"] = blob.tobytes()
     fresh = [entry for entry, is_new in zip(stored, new, strict=True) if is_new]
     if fresh:
         log.insert(conn, log.listings, fresh)
@@ -126,7 +126,6 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
         {
             "b_row": entry["row"],
             "document": entry["document"],
-            "neighbours": entry["neighbours"],
             "updated_at": at,
         }
         for entry, is_new in zip(stored, new, strict=True)
@@ -135,6 +134,7 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     if changed:
         table = log.listings
         conn.execute(table.update().where(table.c.row == sa.bindparam("b_row")), changed)
+    neighbourhoods.store(conn, bandit.space, rows, neighbours, cosines, ~new)
 
     def apply() -> None:
         bandit.catalogue.put(rows, documents, text)
@@ -168,7 +168,7 @@ def without_currency_changes(bandit: Pricebandit, batch: Embedded) -> Embedded:
     kept = ~np.isin(batch.items.index, [error.index for error in refused])
     return Embedded(
         batch.items.without(refused), batch.text[kept], batch.similarity[kept],
-        batch.similar[kept], batch.vectors[kept], batch.encoded, batch.cached,
+        batch.similar[kept], batch.vectors[kept], batch.encoded, batch.cached, batch.space,
     )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-import sqlalchemy as sa
 import torch
 from numpy.typing import NDArray
 from scipy.special import xlogy
@@ -16,7 +15,7 @@ from bandits.demand import CORRECTED
 from evaluation.intervals import Interval, Ratio, bca
 from service import log
 from service.catalogue import Catalogue
-from service.learning import OUTCOME_COLUMNS, outcomes_of
+from service.learning import outcomes_in, outcomes_of
 
 Floats = NDArray[np.float64]
 Watch = Callable[[str, int, float, float], None]
@@ -94,11 +93,7 @@ class Comparison:
 
 def rows_of_log(source: log.Log, catalogue: Catalogue, features_of: str) -> Rows:
     """All outcomes of a log with the features of their decisions."""
-    query = (
-        sa.select(*OUTCOME_COLUMNS)
-        .join(log.decisions, log.decisions.c.id == log.outcomes.c.decision_id)
-        .order_by(log.outcomes.c.seq)
-    )
+    query = outcomes_in(features_of).order_by(log.outcomes.c.seq)
     parts = [outcomes_of(part, catalogue, features_of) for part in source.stream(query)]
     if not parts:
         raise NothingToTrainOn(

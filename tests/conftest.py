@@ -21,6 +21,22 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("embeddings")
 
 
+@pytest.fixture(scope="session")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random LoRA adapter of the default model, written by peft."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    from encoders import model_folder
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=["query", "value"], init_lora_weights=False)
+    folder = tmp_path_factory.mktemp("adapter")
+    get_peft_model(AutoModel.from_pretrained(model_folder()), config).save_pretrained(folder)
+    return folder
+
+
 def _postgres_binaries() -> Path | None:
     asked = shutil.which("pg_config")
     folders = [Path(p) for p in sorted(Path("/").glob("usr/lib/postgresql/*/bin"), reverse=True)]

@@ -29,20 +29,6 @@ def plain():
     return SentenceTransformer(str(model_folder()), device="cpu")
 
 
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory):
-    """A small random LoRA adapter of the default model, written by peft."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModel
-
-    torch.manual_seed(0)
-    config = LoraConfig(r=4, target_modules=["query", "value"], init_lora_weights=False)
-    folder = tmp_path_factory.mktemp("adapter")
-    get_peft_model(AutoModel.from_pretrained(model_folder()), config).save_pretrained(folder)
-    return folder
-
-
 def test_vectors_are_those_of_sentence_transformers(encoder, plain):
     got = encoder.encode(TEXTS)
     want = plain.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)

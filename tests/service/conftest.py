@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-import service.pricebandit
+import service.models
 from encoders import EmbeddingCache, Encoder
 from service import reading
 from service.app import create_app
@@ -39,7 +39,7 @@ def _one_encoder(embeddings: Path) -> Iterator[None]:
         return made.setdefault(f"{model} {options}", Encoder(model, **options))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service.pricebandit, "Encoder", encoder)
+        patch.setattr(service.models, "Encoder", encoder)
         settings = Settings()
         shared = encoder(settings.encoder, adapter=settings.adapter, device=settings.device)
         for folder in ("listings", "markets"):
@@ -237,7 +237,7 @@ def drive() -> Any:
         def batch(self, bandit: Pricebandit, *requests: dict[str, Any], **flags: bool) -> Any:
             asked = reading.price_requests(orjson.dumps({"requests": requests, **flags}))
             market = embed_markets(bandit, asked.items)
-            return PriceBatch(asked.items, *market, asked.explore, asked.record, None)
+            return PriceBatch(asked.items, *market, asked.explore, asked.record, None, bandit.space)
 
         def prices(
             self, bandit: Pricebandit, *requests: dict[str, Any], **flags: bool

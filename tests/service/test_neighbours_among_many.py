@@ -1,6 +1,6 @@
 import numpy as np
 
-from service import registering
+from service import neighbourhoods, registering
 from service.items import read_items
 from service.pricebandit import Pricebandit
 from service.schemas import LISTINGS
@@ -23,7 +23,7 @@ def registered(home, embeddings, titles, prefix):
 
 def test_texts_of_another_home_do_not_crowd_out_neighbours(tmp_path):
     # one cache, two homes: the first fills the neighbourhood of mugs with more than is searched for
-    shades = [f"red ceramic mug number {i}" for i in range(registering.SEARCHED + 10)]
+    shades = [f"red ceramic mug number {i}" for i in range(neighbourhoods.SEARCHED + 10)]
     registered(tmp_path / "one", tmp_path / "cache", shades, "a").close()
     bandit = registered(
         tmp_path / "two", tmp_path / "cache", ["red ceramic mug", "blue mug", "oak table"], "b"

@@ -1,0 +1,248 @@
+"""Roll-out of a model: prepared beside the active one, then switched to between two batches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from encoders import Encoder, EncoderError
+from service import models
+from service.catalogue import rfc3339
+from service.engine import Engine
+from service.models import Model
+from service.pricebandit import Pricebandit, now_us
+from service.problems import Problem
+
+CATCH_UP_SECONDS = 2.0
+"""How often a model that is ready takes in what has come since."""
+
+_ROUNDS, _FEW = 5, 500  # catching up before the switch: rounds at most, events that are few enough
+
+_LOGGER = logging.getLogger("pricebandit")
+
+
+class _Stopped(Exception):
+    """The service ends while a model is being prepared."""
+
+
+@dataclass(slots=True)
+class Preparation:
+    """A model on its way.
+
+    Attributes:
+        stage, done, total: what is being done, how much of it is done, and how much there is.
+        reason: why it failed, None where it did not. bandit: the state to switch to, once ready.
+        wanted: set when it is to be switched to.
+    """
+
+    model: Model
+    stage: str = "starting"
+    done: int = 0
+    total: int = 0
+    reason: str | None = None
+    bandit: Pricebandit | None = None
+    wanted: threading.Event = field(default_factory=threading.Event)
+
+
+class Rollout:
+    """The models of a running service: one active, one at most being prepared beside it.
+
+    Args:
+        engine: whose state is replaced at a switch.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._preparation: Preparation | None = None
+        self._thread: threading.Thread | None = None
+
+    def resume(self) -> None:
+        """Go on preparing what was to be activated, or was staged last, when the service ended."""
+        bandit = self._engine.bandit
+        known = models.all_of(bandit.log)
+        wanted = [model for model in known if model.wanted_at is not None]
+        waiting = [model for model in known if model.activated_at is None]
+        for model in (wanted or waiting)[-1:]:
+            self._start(model, model.wanted_at is not None)
+
+    def close(self) -> None:
+        """Stop preparing; what is done of it is kept."""
+        self._closing.set()
+        if self._preparation is not None:
+            self._preparation.wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def told(self) -> dict[str, Any]:
+        """The models as the contract has them; for any thread."""
+        bandit = self._engine.bandit
+        return {
+            "active": bandit.space,
+            "models": [self._told(model, bandit) for model in models.all_of(bandit.log)],
+        }
+
+    def stage(self, adapter: str | None) -> dict[str, Any]:
+        """Begin to prepare the base model with an adapter's folder, or alone; for any thread.
+
+        Raises:
+            Problem: 422, it is no adapter for the base model's files; 409, another is prepared.
+        """
+        bandit = self._engine.bandit
+        settings = bandit.settings
+        try:
+            encoder = Encoder(settings.encoder, adapter=adapter, device=settings.device)
+            version = models.version_of(encoder)
+            models.keep(bandit.home, adapter, version)
+        except (EncoderError, OSError) as error:
+            raise Problem(422, f"adapter is {adapter!r:.200}: {error}") from None
+        with self._lock:
+            if version == bandit.space:
+                return self._told(self._known(version), bandit)
+            self._refuse_beside(version)
+            with bandit.log.transaction() as conn:
+                models.stage(conn, version, adapter is not None, now_us())
+            model = self._known(version)
+            self._start(model, False)
+            return self._told(model, bandit)
+
+    def activate(self, version: str) -> dict[str, Any]:
+        """Switch to a model as soon as it is ready; for any thread.
+
+        Raises:
+            Problem: 404, no such model; 409, another is being prepared.
+        """
+        bandit = self._engine.bandit
+        with self._lock:
+            model = self._known(version)
+            if version == bandit.space:
+                return self._told(model, bandit)
+            self._refuse_beside(version)
+            with bandit.log.transaction() as conn:
+                models.want(conn, version, now_us())
+            self._start(model, True)
+            return self._told(self._known(version), bandit)
+
+    def _known(self, version: str) -> Model:
+        for model in models.all_of(self._engine.bandit.log):
+            if model.version == version:
+                return model
+        raise Problem(404, f"version is {version!r:.80}: unknown, GET /v1/models lists them")
+
+    def _refuse_beside(self, version: str) -> None:
+        busy = self._preparation
+        if busy and self._running() and busy.model.version != version and busy.wanted.is_set():
+            raise Problem(
+                409,
+                f"version {busy.model.version} is being switched to: wait until GET /v1/models "
+                "says that it is active",
+                {"Retry-After": "5"},
+            )
+
+    def _running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _told(self, model: Model, bandit: Pricebandit) -> dict[str, Any]:
+        preparation = self._preparation
+        state: dict[str, Any] = {"state": "kept" if model.activated_at else "staged"}
+        if model.version == bandit.space:
+            state = {"state": "active"}
+        elif preparation is not None and preparation.model.version == model.version:
+            state = {
+                "state": "ready" if preparation.bandit else "preparing",
+                "stage": preparation.stage,
+                "done": preparation.done,
+                "total": preparation.total,
+            }
+            if preparation.reason is not None:
+                state = {"state": "failed", "reason": preparation.reason}
+        times = {
+            "staged_at": model.staged_at,
+            "wanted_at": model.wanted_at,
+            "activated_at": model.activated_at,
+        }
+        return {
+            "version": model.version,
+            "adapter": model.adapter,
+            **state,
+            **{name: rfc3339(at) for name, at in times.items() if at is not None},
+        }
+
+    def _start(self, model: Model, wanted: bool) -> None:
+        """Prepare a model, unless that is under way; another that is only prepared gives way."""
+        busy = self._preparation
+        if not (busy and self._running() and busy.model.version == model.version):
+            if busy and self._running():
+                busy.reason = "another model was staged"
+                busy.wanted.set()
+                assert self._thread is not None
+                self._thread.join()
+            self._preparation = Preparation(model)
+            self._thread = threading.Thread(
+                target=self._run, args=(self._preparation,), name="pricebandit-rollout", daemon=True
+            )
+            self._thread.start()
+        assert self._preparation is not None
+        if wanted:
+            self._preparation.wanted.set()
+
+    # -- on a thread of its own ----------------------------------------------------------------
+
+    def _run(self, preparation: Preparation) -> None:
+        # requests come first: their encoding has the other cores
+        torch.set_num_threads(1)
+        try:
+            bandit = self._prepared(preparation)
+            while not preparation.wanted.wait(CATCH_UP_SECONDS):
+                bandit.catch_up()
+            for _ in range(_ROUNDS):
+                self._go_on(preparation)
+                if bandit.catch_up() <= _FEW:
+                    break
+            self._engine.replace(partial(self._switched, preparation)).result()
+        except _Stopped:
+            return
+        except Exception as error:
+            _LOGGER.exception("model %s could not be prepared", preparation.model.version)
+            preparation.reason = str(error) or repr(error)
+            preparation.bandit = None
+
+    def _prepared(self, preparation: Preparation) -> Pricebandit:
+        active = self._engine.bandit
+        settings = active.settings
+        folder = preparation.model.folder(active.home)
+        encoder = Encoder(settings.encoder, adapter=folder, device=settings.device)
+        if (found := models.version_of(encoder)) != preparation.model.version:
+            raise ValueError(
+                f"its files make {found}, not {preparation.model.version}: the base model or the "
+                "adapter has changed since; stage it again"
+            )
+
+        def progress(stage: str, done: int, total: int) -> None:
+            preparation.stage, preparation.done, preparation.total = stage, done, total
+            self._go_on(preparation)
+
+        bandit = Pricebandit.beside(active, encoder, progress)
+        encoder.encode([""])  # weights that give no vector are found out now
+        preparation.stage, preparation.bandit = "waiting to be activated", bandit
+        return bandit
+
+    def _go_on(self, preparation: Preparation) -> None:
+        if self._closing.is_set() or preparation.reason is not None:
+            raise _Stopped
+
+    def _switched(self, preparation: Preparation, active: Pricebandit) -> Pricebandit:
+        """The prepared state, with the last of the log in it; on the engine's thread."""
+        bandit = preparation.bandit
+        assert bandit is not None
+        bandit.catch_up(switching=True)
+        with bandit.log.transaction() as conn:
+            models.activate(conn, bandit.space, now_us())
+        _LOGGER.info("model %s is active, %s is kept", bandit.space, active.space)
+        return bandit

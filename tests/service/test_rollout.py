@@ -1,0 +1,316 @@
+"""Another model beside the one in use, switched to and back, and what must hold of the log."""
+
+import shutil
+import time
+
+import numpy as np
+import pytest
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModel
+
+from bandits.features import DIM, MARKET_DIMENSIONS, TEXT, expressed
+from encoders import Encoder, listing_texts, market_texts, model_folder
+from service import learning, models, rollout
+
+TEXTS = slice(TEXT.start, TEXT.stop + MARKET_DIMENSIONS)
+LISTINGS = [
+    {"listing_id": f"L{i}", "title": f"{look} {thing}", "currency": "GBP", "reference_price": 4 + i}
+    for i, (look, thing) in enumerate(
+        (look, thing) for look in ("red", "oak", "tin") for thing in ("mug", "lamp", "box", "scarf")
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def another_adapter(tmp_path_factory):
+    import torch
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=2, target_modules=["key"], init_lora_weights=False)
+    folder = tmp_path_factory.mktemp("another")
+    get_peft_model(AutoModel.from_pretrained(model_folder()), config).save_pretrained(folder)
+    return folder
+
+
+def told(shop, version=None):
+    """What the service says of its models, or of one of them."""
+    found = shop.client.get("/v1/models").json()
+    if version is None:
+        return found
+    return next(model for model in found["models"] if model["version"] == version)
+
+
+def stage(shop, adapter):
+    response = shop.post("/v1/models", {"adapter": None if adapter is None else str(adapter)})
+    assert response.status_code == 202, response.text
+    return response.json()["version"]
+
+
+def until(shop, version, *states, within_s=60):
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if (model := told(shop, version))["state"] in states:
+            return model
+        assert model["state"] != "failed" or "failed" in states, model
+        time.sleep(0.02)
+    raise AssertionError(told(shop, version))
+
+
+def switch(shop, version):
+    response = shop.client.post(f"/v1/models/{version}/activate")
+    assert response.status_code == 202, response.text
+    until(shop, version, "active")
+
+
+def day(shop, ids=None, seed=0, market=None):
+    """A decision on each listing, and an outcome of each."""
+    rng = np.random.default_rng(seed)
+    ids = ids or [listing["listing_id"] for listing in LISTINGS]
+    decisions = shop.decide(
+        *({"listing_id": i, **({"market": market} if market else {})} for i in ids)
+    )
+    report(shop, [d["decision_id"] for d in decisions], rng)
+    return [d["decision_id"] for d in decisions]
+
+
+def report(shop, decision_ids, rng):
+    outcomes = [
+        {"decision_id": i, "outcome_id": "1", "impressions": int(rng.integers(50, 500)),
+         "units": int(rng.integers(0, 30))}
+        for i in decision_ids
+    ]  # fmt: skip
+    assert shop.report(*outcomes)["accepted"] == len(outcomes)
+
+
+def spaces(shop):
+    """decision_id → space of its features, after checking that they are of that space alone."""
+    rows = shop.rows(
+        "SELECT d.id, d.features, d.features_of, d.market, l.document FROM decisions d "
+        "JOIN listings l ON l.row = d.listing"
+    )
+    import orjson
+
+    documents = [orjson.loads(row["document"]) for row in rows]
+    names = ("title", "description", "category", "brand", "attributes")
+    listings = listing_texts(*([d.get(name) for d in documents] for name in names))
+    markets = market_texts([orjson.loads(row["market"]) if row["market"] else None for row in rows])
+    logged = np.frombuffer(b"".join(bytes(row["features"]) for row in rows), np.float32)
+    logged = logged.reshape(-1, DIM)
+    fits = {}
+    for model in told(shop)["models"]:
+        folder = shop.settings.home / models.FOLDER / model["version"]
+        encoder = Encoder(adapter=str(folder) if model["adapter"] else None)
+        text, market = encoder.encode(listings), encoder.encode(markets)
+        market[[not spoken for spoken in markets]] = 0.0
+        anew = expressed(logged, text, market, np.full(len(rows), np.nan))
+        fits[model["version"]] = np.abs(anew - logged)[:, TEXTS].max(axis=1) < 1e-5
+    found = {}
+    for i, row in enumerate(rows):
+        fitting = [version for version, fit in fits.items() if fit[i]]
+        assert fitting == [row["features_of"].rpartition("-")[2]], (row["id"], fitting)
+        found[row["id"]] = fitting[0]
+    return found
+
+
+def sound(shop):
+    """The model in use is what its log says, in the space in use."""
+    bandit = shop.bandit
+    anew, events = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert learning.difference(bandit.fold, anew) < 1e-9
+    assert events == shop.count("outcomes") + shop.count("sales")
+    # every outcome teaches the head, whatever space its decision was made in
+    query = learning.outcomes_in(bandit.fold.features_of)
+    rows = [row for part in bandit.log.stream(query) for row in part]
+    assert all(row.features_of == bandit.fold.features_of for row in rows)
+    assert (bandit.catalogue.neighbours[: len(bandit.catalogue)] >= 0).any()
+
+
+def test_a_switch_and_the_way_back(shop_on, adapter):
+    shop = shop_on
+    shop.register(*LISTINGS)
+    old = told(shop)["active"]
+    first = day(shop, market={"season": "summer"})
+    new = stage(shop, adapter)
+    assert new != old
+    waiting = until(shop, new, "ready")
+    assert waiting["stage"] == "waiting to be activated"
+    assert told(shop)["active"] == old
+    second = day(shop, seed=1)
+    switch(shop, new)
+    assert told(shop)["active"] == new
+    assert told(shop, old)["state"] == "kept"
+    sound(shop)
+    third = day(shop, seed=2, market={"season": "winter"})
+    sound(shop)
+    late = shop.decide({"listing_id": "L0"})[0]["decision_id"]
+    switch(shop, old)
+    report(shop, [late], np.random.default_rng(3))  # of a decision in the other space
+    fourth = day(shop, seed=4)
+    sound(shop)
+    switch(shop, new)  # the way back from the way back
+    sound(shop)
+    found = spaces(shop)
+    assert {found[i] for i in first + second + fourth} == {old}
+    assert {found[i] for i in [*third, late]} == {new}
+
+
+def test_what_changes_while_a_model_is_prepared_is_in_it(shop_on, adapter):
+    shop = shop_on
+    shop.register(*LISTINGS)
+    day(shop)
+    new = stage(shop, adapter)
+    until(shop, new, "ready")
+    fresh = {"listing_id": "new", "title": "blue wool blanket", "currency": "GBP", "unit_cost": 3}
+    changed = {**LISTINGS[0], "title": "red glass vase"}
+    shop.register(fresh, changed)
+    assert shop.client.delete("/v1/listings/L1").status_code in (200, 204)
+    day(shop, ["new", "L0", "L2"], seed=1)
+    inline = {**LISTINGS[3], "title": "red silk scarf"}
+    shop.decide({"listing": inline})
+    switch(shop, new)
+    bandit = shop.bandit
+    texts = [
+        bandit.catalogue.document[bandit.catalogue.row_of[i]]["title"] for i in ("new", "L0", "L3")
+    ]
+    assert texts == ["blue wool blanket", "red glass vase", "red silk scarf"]
+    assert shop.price({"listing_id": "L1"})["errors"]
+    rows = np.array([bandit.catalogue.row_of[i] for i in ("new", "L0", "L3")])
+    vectors, there = bandit.vectors(rows)
+    assert there.all()
+    want = Encoder(adapter=str(adapter)).encode(listing_texts(texts))
+    np.testing.assert_allclose(vectors, want, atol=1e-5)
+    assert np.isfinite(bandit.catalogue.anchor[rows]).all()
+    assert not np.isin(bandit.catalogue.neighbours[rows], 1).any()  # L1 is gone
+    day(shop, ["new", "L0", "L2"], seed=2)
+    sound(shop)
+
+
+def test_prices_are_those_of_a_start_in_that_space(shop_at, adapter):
+    with shop_at() as shop:
+        shop.register(*LISTINGS)
+        for seed in range(3):
+            day(shop, seed=seed)
+        new = stage(shop, adapter)
+        until(shop, new, "ready")
+        day(shop, seed=9)
+        switch(shop, new)
+        asked = [{"listing_id": listing["listing_id"]} for listing in LISTINGS]
+        live = shop.decide(*asked, explore=False, record=False)
+    with shop_at() as shop:
+        assert told(shop)["active"] == new
+        again = shop.decide(*asked, explore=False, record=False)
+        assert [d["price"] for d in live] == [d["price"] for d in again]
+        sound(shop)
+
+
+def test_preparing_goes_on_after_a_restart(shop_at, adapter, monkeypatch):
+    with shop_at() as shop:
+        shop.register(*LISTINGS)
+        day(shop)
+        monkeypatch.setattr(rollout.Rollout, "_run", lambda *_: None)  # as if killed at once
+        new = stage(shop, adapter)
+        assert shop.client.post(f"/v1/models/{new}/activate").status_code == 202
+        assert told(shop)["active"] != new
+    monkeypatch.undo()
+    with shop_at() as shop:
+        until(shop, new, "active")
+        day(shop, seed=1)
+        sound(shop)
+        spaces(shop)
+
+
+def test_a_staged_model_gives_way_to_another(shop, adapter, another_adapter):
+    shop.register(*LISTINGS)
+    one = stage(shop, adapter)
+    other = stage(shop, another_adapter)
+    assert until(shop, other, "ready")
+    assert told(shop, one)["state"] == "staged"
+    switch(shop, one)  # it is prepared again
+    assert told(shop, other)["state"] == "staged"
+    assert stage(shop, adapter) == one
+    assert told(shop)["active"] == one
+
+
+def test_an_empty_catalogue_is_switched_at_once(shop_on, adapter):
+    new = stage(shop_on, adapter)
+    switch(shop_on, new)
+    shop_on.register(*LISTINGS)
+    day(shop_on)
+    sound(shop_on)
+    assert set(spaces(shop_on).values()) == {new}
+
+
+def test_what_is_no_adapter_is_refused(shop, adapter, tmp_path):
+    for body, status, said in (
+        ({"adapter": str(tmp_path / "nowhere")}, 422, "nowhere"),
+        ({"adapter": str(tmp_path)}, 422, "adapter is"),
+        ({"adapter": 3}, 422, "give the path of a folder, or null"),
+        ({}, 422, 'not {"adapter": folder}'),
+        ([], 422, 'not {"adapter": folder}'),
+    ):
+        response = shop.post("/v1/models", body)
+        assert response.status_code == status, response.text
+        assert said in response.json()["detail"]
+    response = shop.client.post("/v1/models/0123456789ab/activate")
+    assert response.status_code == 404
+    assert "GET /v1/models lists them" in response.json()["detail"]
+    assert len(told(shop)["models"]) == 1
+
+
+def test_weights_that_give_no_vector_are_found_out_before_the_switch(shop, adapter, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    shop.register(*LISTINGS)
+    broken = tmp_path / "broken"
+    shutil.copytree(adapter, broken)
+    weights = load_file(broken / "adapter_model.safetensors")
+    save_file({k: np.full_like(v, np.nan) for k, v in weights.items()},
+              broken / "adapter_model.safetensors")  # fmt: skip
+    old = told(shop)["active"]
+    version = stage(shop, broken)
+    failed = until(shop, version, "failed")
+    assert failed["reason"]
+    assert shop.client.post(f"/v1/models/{version}/activate").status_code == 202
+    until(shop, version, "failed")
+    assert told(shop)["active"] == old
+    day(shop)
+    switch(shop, stage(shop, adapter))
+
+
+def test_an_adapter_is_kept_in_the_home(shop_at, adapter, tmp_path):
+    gone = tmp_path / "gone"
+    shutil.copytree(adapter, gone)
+    with shop_at() as shop:
+        shop.register(*LISTINGS)
+        new = stage(shop, gone)
+        shutil.rmtree(gone)
+        switch(shop, new)
+    with shop_at() as shop:
+        assert told(shop)["active"] == new
+        shop.decide({"listing_id": "L0"})
+
+
+def test_settings_name_the_model_of_a_home_that_never_had_it(shop_at, adapter, another_adapter):
+    with shop_at() as shop:
+        old = told(shop)["active"]
+        shop.register(*LISTINGS)
+        day(shop)
+    with shop_at(adapter=str(adapter)) as shop:
+        new = told(shop)["active"]
+        assert new != old
+        sound(shop)
+        switch(shop, old)
+    with shop_at(adapter=str(adapter)) as shop:  # it was gone back from, and stays so
+        assert told(shop)["active"] == old
+    with shop_at(adapter=str(another_adapter)) as shop:
+        assert told(shop)["active"] not in (old, new)
+        day(shop)
+        sound(shop)
+
+
+def test_models_are_kept_from_strangers(shop_at):
+    with shop_at(api_keys="secret") as shop:
+        assert shop.client.get("/v1/models").status_code == 401
+        assert shop.post("/v1/models", {"adapter": None}).status_code == 401
+        named = {"authorization": "Bearer secret"}
+        assert shop.client.get("/v1/models", headers=named).status_code == 200
