@@ -9,6 +9,7 @@ import typer
 
 from service.benchmark_command import benchmark
 from service.finetune_command import finetune
+from service.rollout_command import rollout
 from service.train_command import train
 
 if TYPE_CHECKING:
@@ -270,6 +271,7 @@ def evaluate(
 
 app.command()(benchmark)
 app.command()(finetune)
+app.command()(rollout)
 app.command()(train)
 
 

@@ -74,7 +74,9 @@ class Engine:
         self.bandit = bandit
         self._wait = bandit.settings.max_wait_ms / 1000
         self._queue: queue.SimpleQueue[Work | Switch | None] = queue.SimpleQueue()
-        self._held: Work | Switch | None = None  # taken from the queue, but of another kind than its batch
+        self._held: Work | Switch | None = (
+            None  # taken from the queue, but of another kind than its batch
+        )
         self._waiting = 0
         self._stopped = False
         self._counting = threading.Lock()

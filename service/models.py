@@ -118,11 +118,12 @@ def stage(conn: sa.Connection, version: str, adapter: bool, at_us: int) -> None:
         )
 
 
-def want(conn: sa.Connection, version: str, at_us: int) -> None:
-    """Note that a model is to be activated as soon as it is ready, and no other."""
+def want(conn: sa.Connection, version: str | None, at_us: int) -> None:
+    """Note that a model, or none, is to be activated as soon as it is ready, and no other."""
     table = log.models
     conn.execute(table.update().values(wanted_at=None))
-    conn.execute(table.update().where(table.c.version == version).values(wanted_at=at_us))
+    if version is not None:
+        conn.execute(table.update().where(table.c.version == version).values(wanted_at=at_us))
 
 
 def activate(conn: sa.Connection, version: str, at_us: int) -> None:

@@ -75,10 +75,7 @@ class Rollout:
     def close(self) -> None:
         """Stop preparing; what is done of it is kept."""
         self._closing.set()
-        if self._preparation is not None:
-            self._preparation.wanted.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._stop("the service ended")
 
     def told(self) -> dict[str, Any]:
         """The models as the contract has them; for any thread."""
@@ -92,7 +89,8 @@ class Rollout:
         """Begin to prepare the base model with an adapter's folder, or alone; for any thread.
 
         Raises:
-            Problem: 422, it is no adapter for the base model's files; 409, another is prepared.
+            Problem: 422, it is no adapter for the base model's files; 409, another is being
+                switched to.
         """
         bandit = self._engine.bandit
         settings = bandit.settings
@@ -115,19 +113,32 @@ class Rollout:
     def activate(self, version: str) -> dict[str, Any]:
         """Switch to a model as soon as it is ready; for any thread.
 
+        What was asked for last holds: a switch to another is called off, by asking for the active
+        one too.
+
         Raises:
-            Problem: 404, no such model; 409, another is being prepared.
+            Problem: 404, no such model.
         """
-        bandit = self._engine.bandit
         with self._lock:
             model = self._known(version)
-            if version == bandit.space:
-                return self._told(model, bandit)
-            self._refuse_beside(version)
+            if version == self._engine.bandit.space:
+                self._stop("called off")
+            bandit = self._engine.bandit  # another, where that came too late
+            active = version == bandit.space
             with bandit.log.transaction() as conn:
-                models.want(conn, version, now_us())
-            self._start(model, True)
+                models.want(conn, None if active else version, now_us())
+            if not active:
+                self._start(model, True)
             return self._told(self._known(version), bandit)
+
+    def _stop(self, reason: str) -> None:
+        """End the preparation that is under way, if any."""
+        busy, thread = self._preparation, self._thread
+        if busy is not None and thread is not None:
+            busy.reason = busy.reason or reason
+            busy.wanted.set()
+            thread.join()
+            self._preparation = None
 
     def _known(self, version: str) -> Model:
         for model in models.all_of(self._engine.bandit.log):
@@ -178,11 +189,7 @@ class Rollout:
         """Prepare a model, unless that is under way; another that is only prepared gives way."""
         busy = self._preparation
         if not (busy and self._running() and busy.model.version == model.version):
-            if busy and self._running():
-                busy.reason = "another model was staged"
-                busy.wanted.set()
-                assert self._thread is not None
-                self._thread.join()
+            self._stop("another model was staged")
             self._preparation = Preparation(model)
             self._thread = threading.Thread(
                 target=self._run, args=(self._preparation,), name="pricebandit-rollout", daemon=True

@@ -27,7 +27,8 @@ class Book:
         sent: outcomes that may be in the log. confirmed: those that were answered.
         answers: key → (path, body, answer) of answered requests with an Idempotency-Key.
         asked: request_ids of answered requests with an Idempotency-Key.
-        cut: requests whose answer was lost on the way. wrong: answers that must not be.
+        cut: requests whose answer was lost on the way. refused: those told to come again.
+        wrong: answers that must not be.
     """
 
     prices: dict[str, float] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Book:
     answers: dict[str, tuple[str, bytes, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     cut: int = 0
+    refused: int = 0
     wrong: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -141,6 +143,8 @@ class Seller(threading.Thread):
                 return json.loads(answer)
             if status not in (0, 503):
                 raise AssertionError(f"{path} answered {status}: {answer[:300]!r}")
+            with self.book.lock:
+                self.book.refused += status != 0
             if status == 0 and not retry:
                 return None
             time.sleep(0.02)

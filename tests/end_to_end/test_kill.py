@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,40 +16,6 @@ from service.pricebandit import Pricebandit
 from service.settings import Settings
 
 pytestmark = pytest.mark.slow
-
-# so small that most kills come between a snapshot and its tail, and some into its writing
-SNAPSHOT_EVERY = 40
-
-
-@pytest.fixture
-def settings(tmp_path: Path, embeddings: Path) -> Callable[..., Settings]:
-    def of(**given: Any) -> Settings:
-        values = {"home": tmp_path / "home", "embeddings": embeddings, **given}
-        return Settings(**values)
-
-    return of
-
-
-@pytest.fixture
-def open_shop(
-    pricebandit: Callable[..., Command],
-    settings: Callable[..., Settings],
-    listings_csv: Path,
-    tmp_path: Path,
-) -> Callable[..., Shop]:
-    """Opens a shop with the small catalogue, on SQLite or by URL, with sellers at work."""
-
-    def opens(database_url: str | None = None, sellers: int = 4) -> Shop:
-        given = {"database_url": database_url, "snapshot_every": SNAPSHOT_EVERY}
-        indexing = pricebandit("index", listings_csv, database_url=database_url)
-        assert indexing.status() == 0, indexing.text
-        assert f"{len(LISTINGS)} listings registered" in indexing.text
-        shop = Shop(pricebandit, settings(**given), tmp_path / "scratch", sellers)
-        for seller in shop.sellers:
-            seller.start()
-        return shop
-
-    return opens
 
 
 def endure(shop: Shop, kills: int, seed: int) -> None:

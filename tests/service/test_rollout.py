@@ -6,13 +6,12 @@ import time
 import numpy as np
 import pytest
 from peft import LoraConfig, get_peft_model
+from spaces import spaces_of
 from transformers import AutoModel
 
-from bandits.features import DIM, MARKET_DIMENSIONS, TEXT, expressed
-from encoders import Encoder, listing_texts, market_texts, model_folder
-from service import learning, models, rollout
+from encoders import Encoder, listing_texts, model_folder
+from service import learning, rollout
 
-TEXTS = slice(TEXT.start, TEXT.stop + MARKET_DIMENSIONS)
 LISTINGS = [
     {"listing_id": f"L{i}", "title": f"{look} {thing}", "currency": "GBP", "reference_price": 4 + i}
     for i, (look, thing) in enumerate(
@@ -82,36 +81,6 @@ def report(shop, decision_ids, rng):
     assert shop.report(*outcomes)["accepted"] == len(outcomes)
 
 
-def spaces(shop):
-    """decision_id → space of its features, after checking that they are of that space alone."""
-    rows = shop.rows(
-        "SELECT d.id, d.features, d.features_of, d.market, l.document FROM decisions d "
-        "JOIN listings l ON l.row = d.listing"
-    )
-    import orjson
-
-    documents = [orjson.loads(row["document"]) for row in rows]
-    names = ("title", "description", "category", "brand", "attributes")
-    listings = listing_texts(*([d.get(name) for d in documents] for name in names))
-    markets = market_texts([orjson.loads(row["market"]) if row["market"] else None for row in rows])
-    logged = np.frombuffer(b"".join(bytes(row["features"]) for row in rows), np.float32)
-    logged = logged.reshape(-1, DIM)
-    fits = {}
-    for model in told(shop)["models"]:
-        folder = shop.settings.home / models.FOLDER / model["version"]
-        encoder = Encoder(adapter=str(folder) if model["adapter"] else None)
-        text, market = encoder.encode(listings), encoder.encode(markets)
-        market[[not spoken for spoken in markets]] = 0.0
-        anew = expressed(logged, text, market, np.full(len(rows), np.nan))
-        fits[model["version"]] = np.abs(anew - logged)[:, TEXTS].max(axis=1) < 1e-5
-    found = {}
-    for i, row in enumerate(rows):
-        fitting = [version for version, fit in fits.items() if fit[i]]
-        assert fitting == [row["features_of"].rpartition("-")[2]], (row["id"], fitting)
-        found[row["id"]] = fitting[0]
-    return found
-
-
 def sound(shop):
     """The model in use is what its log says, in the space in use."""
     bandit = shop.bandit
@@ -149,7 +118,7 @@ def test_a_switch_and_the_way_back(shop_on, adapter):
     sound(shop)
     switch(shop, new)  # the way back from the way back
     sound(shop)
-    found = spaces(shop)
+    found = spaces_of(shop.settings)
     assert {found[i] for i in first + second + fourth} == {old}
     assert {found[i] for i in [*third, late]} == {new}
 
@@ -216,7 +185,7 @@ def test_preparing_goes_on_after_a_restart(shop_at, adapter, monkeypatch):
         until(shop, new, "active")
         day(shop, seed=1)
         sound(shop)
-        spaces(shop)
+        spaces_of(shop.settings)
 
 
 def test_a_staged_model_gives_way_to_another(shop, adapter, another_adapter):
@@ -231,13 +200,34 @@ def test_a_staged_model_gives_way_to_another(shop, adapter, another_adapter):
     assert told(shop)["active"] == one
 
 
+def test_what_was_asked_for_last_holds(shop, adapter, another_adapter, monkeypatch):
+    shop.register(*LISTINGS)
+    old, one, other = told(shop)["active"], stage(shop, adapter), stage(shop, another_adapter)
+    prepared = rollout.Rollout._prepared
+
+    def slowly(self, preparation):
+        while preparation.reason is None and preparation.model.version == one:
+            time.sleep(0.01)
+        return prepared(self, preparation)
+
+    monkeypatch.setattr(rollout.Rollout, "_prepared", slowly)
+    for last in (old, other):
+        assert shop.client.post(f"/v1/models/{one}/activate").status_code == 202
+        refused = shop.post("/v1/models", {"adapter": str(another_adapter)})
+        assert refused.status_code == 409
+        assert f"version {one} is being switched to" in refused.json()["detail"]
+        switch(shop, last)
+        assert told(shop, one)["state"] == "staged"
+        assert not any("wanted_at" in model for model in told(shop)["models"])
+
+
 def test_an_empty_catalogue_is_switched_at_once(shop_on, adapter):
     new = stage(shop_on, adapter)
     switch(shop_on, new)
     shop_on.register(*LISTINGS)
     day(shop_on)
     sound(shop_on)
-    assert set(spaces(shop_on).values()) == {new}
+    assert set(spaces_of(shop_on.settings).values()) == {new}
 
 
 def test_what_is_no_adapter_is_refused(shop, adapter, tmp_path):
