@@ -61,6 +61,7 @@ class Tuned:
             one that was kept. learned, held_out: products. trainable: share of parameters.
         seconds: training took, this time. memory: peak of the process, bytes.
         base: name and fingerprint of the base model. recipe, augmentation: as given.
+        main: whether this process is the one of several that wrote the adapter.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class Tuned:
     recipe: Recipe
     augmentation: Augmentation
     device: str
+    main: bool
 
 
 @dataclass(slots=True)
@@ -165,8 +167,9 @@ def tune(
         recipe=recipe,
         augmentation=augmentation,
         device=str(accelerator.device),
+        main=accelerator.is_main_process,
     )
-    if accelerator.is_main_process:
+    if found.main:
         _deliver(encoder, found, products, source, merged)
         checkpoint.forget(output)
     return found
@@ -236,7 +239,7 @@ def _check(output: Path, merged: Path | None) -> None:
 
 def _accelerator(hardware: Hardware) -> Accelerator:
     import torch
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
 
     on_gpu = torch.cuda.is_available() and not hardware.cpu
     return Accelerator(
@@ -244,6 +247,8 @@ def _accelerator(hardware: Hardware) -> Accelerator:
         mixed_precision=hardware.precision or ("bf16" if on_gpu else "no"),
         log_with=list(hardware.trackers) or None,
         project_dir=None if hardware.logs is None else str(hardware.logs),
+        # a loss of weight 0 leaves its parameters without a gradient
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 

@@ -62,6 +62,8 @@ Synonyms = Annotated[float, Option(help="Chance that a word gives way to one lik
 FieldMasking = Annotated[float, Option(help="Chance that a field beside the title is left out.")]
 Seed = Annotated[int | None, Option(help="Decides everything that is drawn.")]
 
+_WIDTH = 120  # where the output is no terminal
+
 
 def finetune(
     data: Data,
@@ -129,7 +131,8 @@ def finetune(
     except (EncoderError, MissingPackage, FloatingPointError, OSError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
-    _show(found)
+    if found.main:
+        _show(found)
 
 
 def _names(given: str | None) -> tuple[str, ...] | None:
@@ -220,6 +223,8 @@ def _show(found: Tuned) -> None:
     from finetune.judging import METHODS
 
     console, judged = Console(), found.judgement
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
     console.print(
         f"{found.learned:,} products learned from, {found.held_out:,} held out; "
         f"{len(found.epochs)} epochs in {found.seconds:.0f} s on {found.device}, "
@@ -238,4 +243,4 @@ def _show(found: Tuned) -> None:
             "products: train with more meaning or fewer epochs",
             style="bold red",
         )
-    console.print(f"adapter: {found.folder} (PRICEBANDIT_ADAPTER={found.folder})", style="bold")
+    typer.echo(f"adapter: {found.folder} (roll it out: pricebandit rollout {found.folder})")
