@@ -1,6 +1,7 @@
 """What a listing would be sold for: a guess from what it was sold for, its cost and its text."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,10 @@ UNKNOWN_SD = 1.5
 
 UNKNOWN_PRICE = np.log(10.0)
 """Log price, currency units, guessed where the catalogue is empty."""
+
+FEWEST_UNSEEN = 30
+"""Listings with a price that embeddings were not fitted to, below which trust is learned from all:
+a trust that is too great is better than one drawn from a handful."""
 
 SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
@@ -29,6 +34,9 @@ class Sources:
         similarity: cosine with each neighbour, (n, k).
         words: hashes of the text's words, int32 (n, 32), -1 where fewer; see `word_ids`.
         group: rows with one number are variants of one product, int64 (n,).
+        trained_on: rows whose texts the embeddings were fitted to, bool (n,). Their neighbours say
+            more of their price than a new listing's would, and are no measure of how far
+            neighbours are to be trusted.
     """
 
     log_reference: NDArray[np.float64]
@@ -38,6 +46,13 @@ class Sources:
     similarity: NDArray[np.float64]
     words: NDArray[np.int32] | None = None
     group: NDArray[np.int64] | None = None
+    trained_on: NDArray[np.bool_] | None = None
+
+    def take(self, rows: NDArray[Any]) -> "Sources":
+        """Some of the rows, by index or mask."""
+        columns: dict[str, Any] = {name: getattr(self, name) for name in Sources.__slots__}
+        known = {name: column[rows] for name, column in columns.items() if column is not None}
+        return Sources(**known)
 
 
 def _neighbour_mean(
@@ -104,12 +119,13 @@ class GuessModel:
             markup = float(np.median(margins))
         middle = float(np.median(y[known])) if known.any() else float(UNKNOWN_PRICE)
         spread = float(y[known].std()) if known.sum() > 10 else UNKNOWN_SD
-        by_words, words, reading = _read(sources, known)
+        judged = _judged(sources, known)
+        by_words, words, reading = _read(sources, known, judged)
         text, cost = _columns(sources, by_words, reading, markup)
         fits = []
         for columns in ([text], [cost], [text, cost]):
             x = np.column_stack(columns)
-            rows = known & ~np.isnan(x).any(1)
+            rows = judged & ~np.isnan(x).any(1)
             fits.append(_fit(x[rows], y[rows]))
         return cls(middle, max(spread, 0.3), markup, words, reading, fits[0], fits[1], fits[2])
 
@@ -141,8 +157,16 @@ class GuessModel:
         return value, sd
 
 
+def _judged(sources: Sources, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows that tell how far what the text says is to be trusted, bool (n,)."""
+    if sources.trained_on is None:
+        return known
+    unseen = known & ~sources.trained_on
+    return unseen if unseen.sum() >= FEWEST_UNSEEN else known
+
+
 def _read(
-    sources: Sources, known: NDArray[np.bool_]
+    sources: Sources, known: NDArray[np.bool_], judged: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], WordPrices | None, NDArray[np.float64]]:
     """What words say of each row as one of the unknown, (n,), the model of all words, and how far
     neighbours and words are to be believed, (3,).
@@ -156,7 +180,7 @@ def _read(
     if np.isnan(by_words).all():
         return by_words, None, neither
     neighbours = _neighbour_mean(sources.neighbour_price, sources.similarity)
-    both = ~np.isnan(neighbours + by_words)
+    both = judged & ~np.isnan(neighbours + by_words)
     reading = _fit(np.column_stack([neighbours, by_words])[both], y[both])[0]
     return by_words, WordPrices.fit(sources.words[known], y[known]), reading
 

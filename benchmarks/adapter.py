@@ -74,8 +74,9 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="products to take at most")
     parser.add_argument("--work", type=Path, default=Path("build/adapter"))
     parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
-    given = parser.parse_args()
-    recipe, augmentation = chosen(given.choices)
+    given = parser.parse_intermixed_args()
+    # nothing held out inside a fold: its figures are to be compared with TF-IDF's on all of it
+    recipe, augmentation = chosen(given.choices, held_out=0.0)
     products = read_products(given.table)
     if given.most and given.most < len(products):
         groups = np.unique(products.group.astype(str))
@@ -111,9 +112,9 @@ def main() -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
-def chosen(choices: list[str]) -> tuple[Recipe, Augmentation]:
-    """The recipe and augmentation that NAME=VALUE ask for, nothing held out inside a fold."""
-    of_recipe: dict[str, Any] = {"held_out": 0.0}
+def chosen(choices: list[str], **usual: Any) -> tuple[Recipe, Augmentation]:
+    """The recipe and augmentation that NAME=VALUE ask for, and `usual` where they do not."""
+    of_recipe: dict[str, Any] = dict(usual)
     of_words: dict[str, float] = {}
     kinds = {f.name: f.type for f in fields(Recipe)}
     for choice in choices:

@@ -1,6 +1,6 @@
 """What fine-tuning earns: new listings priced with an adapter, and with the frozen encoder.
 
-Run: python benchmarks/adapter_money.py SALES [--seeds 10] [--regimes cost,text] [NAME=VALUE …]
+Run: python benchmarks/adapter_money.py ONLINE_RETAIL_FILE [--seeds 10] [NAME=VALUE …]
 For each seed an adapter is trained on the product families that the trial calls known, and on no
 other. The same policy then prices the same new listings, before the same buyers, once with the
 frozen encoder's vectors and once with the adapter's; profit (revenue where only text is known) of
@@ -24,7 +24,7 @@ from evaluation.stage import Market, stage
 from evaluation.trial import hold
 from finetune import Hardware, read_products, tune
 from finetune.tuning import WEIGHTS
-from markets import History, load_catalogue
+from markets import Conditions, History, read_online_retail
 
 KNOWN_SHARE, DAYS = 0.8, 7
 COLUMNS = ("title", "description", "category", "brand")
@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--regimes", default="cost,text")
     parser.add_argument("--work", type=Path, default=Path("build/adapter_money"))
     parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
-    given = parser.parse_args()
-    history = load_catalogue(given.sales)
+    given = parser.parse_intermixed_args()
+    history = read_online_retail(given.sales)
     texts = listing_texts(*(history.listings[name].to_list() for name in COLUMNS))
     base = Encoder().encode(texts)
     regimes = given.regimes.split(",")
@@ -50,14 +50,12 @@ def main() -> None:
         tuned = vectors_of(history, texts, seed, given)
         trained = time.monotonic() - start
         for regime in regimes:
-            market = Market(regime, known_share=KNOWN_SHARE)
+            market = Market(regime, conditions=Conditions(days=DAYS), known_share=KNOWN_SHARE)
             frozen, adapted = (
-                hold(stage(history, vectors, market, seed), SELLERS["pricebandit"])
-                for vectors in (base, tuned)
+                hold(stage(history, vectors, market, seed, seen), SELLERS["pricebandit"])
+                for vectors, seen in ((base, None), tuned)
             )
-            earned[regime].append(
-                (frozen.gain[:DAYS].sum(), adapted.gain[:DAYS].sum(), frozen.best[:DAYS].sum())
-            )
+            earned[regime].append((frozen.gain.sum(), adapted.gain.sum(), frozen.best.sum()))
             a, b, best = earned[regime][-1]
             print(f"seed {seed}, {regime}: {a / best:.4f} → {b / best:.4f}", flush=True)
         print(f"  adapter {trained:.0f} s, all {time.monotonic() - start:.0f} s", flush=True)
@@ -67,12 +65,12 @@ def main() -> None:
 
 def vectors_of(
     history: History, texts: list[str], seed: int, given: argparse.Namespace
-) -> NDArray[np.float32]:
-    """Vectors of all listings, (n, d), by an adapter that has seen the known families alone."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Vectors of all listings, (n, d), by an adapter that has seen known families alone, and which
+    listings it was fitted to, (n,).
+    """
     folder = given.work / "-".join([given.sales.stem, *sorted(given.choices), f"s{seed}"])
     kept = folder / "vectors.npy"
-    if kept.exists():
-        return np.asarray(np.load(kept))
     if not (folder / WEIGHTS).exists():
         recipe, augmentation = chosen(given.choices)
         families = set(history.split(KNOWN_SHARE, seed)[0].listings["family_group"])
@@ -85,9 +83,10 @@ def vectors_of(
             augmentation,
             hardware=Hardware(cpu=True),
         )
-    vectors = Encoder(adapter=str(folder)).encode(texts)
-    np.save(kept, vectors)
-    return vectors
+    encoder = Encoder(adapter=str(folder))
+    if not kept.exists():
+        np.save(kept, encoder.encode(texts))
+    return np.load(kept), encoder.trained_on(texts)
 
 
 def report(regime: str, rows: NDArray[np.float64]) -> None:

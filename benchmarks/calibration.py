@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     asked = Asked(data=given.data, policies="pricebandit", regimes=given.regimes, seeds=given.seeds)
     planned = plan(asked)
-    vectors, _ = embedded(planned, Settings(home=given.home), lambda *_: None)
+    vectors, _, _ = embedded(planned, Settings(home=given.home), lambda *_: None)
     print(f"{given.seeds} seeds, share of intervals that hold the demand at the price charged")
     print(f"{'':>10}" + "".join(f"{n:>8,}" for n, _ in STEPS) + "  impressions")
     for name, market in planned.markets.items():

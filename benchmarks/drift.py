@@ -39,7 +39,7 @@ def main() -> None:
         data=given.data, policies=given.policies, regimes=given.regimes, seeds=given.seeds
     )
     planned = plan(asked)
-    vectors, _ = embedded(planned, Settings(home=given.home), lambda *_: None)
+    vectors, _, _ = embedded(planned, Settings(home=given.home), lambda *_: None)
     print("share of the clairvoyant over its level before the turn, by days after it")
     print(f"{'':>28}   level" + "".join(f"{day:>7}" for day in SHOWN) + "   back above 95 % after")
     for name, market in planned.markets.items():

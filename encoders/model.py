@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import trained_texts
 from encoders.adapter import merge_adapter
 from encoders.errors import EncoderError, WeightsMismatchError
 from encoders.fingerprint import (
@@ -54,7 +55,7 @@ class Encoder:
     Raises:
         ModelNotFoundError: the model is nowhere; the message says what to do.
         WeightsMismatchError: the packaged weights are not the pinned ones.
-        AdapterError: the adapter's folder is incomplete.
+        AdapterError: the adapter's folder is incomplete, or a file in it cannot be read.
         ValueError: ``batch_size`` below 1.
     """
 
@@ -78,6 +79,7 @@ class Encoder:
         )
         self._signature = signature_of(*self._files)
         self.fingerprint: str = fingerprint_of(*self._files)
+        self._trained = trained_texts.read(self._adapter or self.folder)
         self._lock = threading.Lock()
         self._loaded: SentenceTransformer | None = None
         dim = model_dimension(self.folder)
@@ -111,6 +113,12 @@ class Encoder:
             return np.empty((0, self.dim), np.float32)
         vectors = self._encode_distinct(list(place), progress)
         return vectors if len(place) == len(texts) else vectors[row]
+
+    def trained_on(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether the encoder was fitted to each of n canonical texts, by its title, bool (n,)."""
+        if not len(self._trained):
+            return np.zeros(len(texts), np.bool_)
+        return np.isin(trained_texts.marks(texts), self._trained)
 
     def _encode_distinct(
         self, texts: list[str], progress: Callable[[int, int], None] | None

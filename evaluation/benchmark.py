@@ -87,6 +87,7 @@ def run(
     seeds: Sequence[int],
     jobs: int = 1,
     progress: Progress | None = None,
+    trained_on: npt.NDArray[np.bool_] | None = None,
 ) -> Outcome:
     """Hold every trial. What one of them raises, or dies of, is a `Failure` and stops no other.
 
@@ -95,6 +96,7 @@ def run(
     Args:
         vectors: embeddings of `history.listings`, of unit length, float32 (n, d).
         sellers: makers by name, which worker processes must be able to import.
+        trained_on: listings whose texts the embeddings were fitted to, bool (n,); None for none.
         jobs: worker processes. Results are the same whatever their number, measured times aside.
 
     Returns:
@@ -122,7 +124,8 @@ def run(
 
     stopped = False
     try:
-        answers = carry_out(_Bench, (history, vectors, markets, sellers), groups, jobs, weight)
+        given = (history, vectors, markets, sellers, trained_on)
+        answers = carry_out(_Bench, given, groups, jobs, weight)
         with closing(answers):
             for trial, answer in answers:
                 if isinstance(answer, Run):
@@ -152,7 +155,9 @@ class _Bench:
         vectors: npt.NDArray[np.float32],
         markets: Mapping[str, Market],
         sellers: Mapping[str, Maker],
+        trained_on: npt.NDArray[np.bool_] | None,
     ) -> None:
+        self._trained_on = trained_on
         self._history, self._vectors = history, vectors
         self._markets, self._sellers = markets, sellers
         self._titles = history.listings["title"].to_list()
@@ -180,7 +185,7 @@ class _Bench:
         if self._drawn != (trial.market, trial.seed):
             self._drawn = None
             market = self._markets[trial.market]
-            self._stage = stage(self._history, self._vectors, market, trial.seed)
+            self._stage = stage(self._history, self._vectors, market, trial.seed, self._trained_on)
             self._drawn = (trial.market, trial.seed)
         return self._stage
 

@@ -63,14 +63,23 @@ class Stage:
         )
 
 
-def stage(history: History, vectors: npt.NDArray[np.float32], market: Market, seed: int) -> Stage:
+def stage(
+    history: History,
+    vectors: npt.NDArray[np.float32],
+    market: Market,
+    seed: int,
+    trained_on: npt.NDArray[np.bool_] | None = None,
+) -> Stage:
     """Draw buyers and split listings by product family; everything follows from the seed.
 
     Args:
         vectors: embeddings of `history.listings`, of unit length, float32 (n, d).
+        trained_on: listings whose texts they were fitted to, bool (n,), which are no new ones;
+            None for none.
 
     Raises:
-        ValueError: as `Buyers.from_history`, `History.split` and `Knowledge.of`.
+        ValueError: as `Buyers.from_history`, `History.split` and `Knowledge.of`, or no new
+            listing is left.
     """
     buyers = Buyers.from_history(
         history, seed, families=market.families, text_share=market.text_share
@@ -79,9 +88,22 @@ def stage(history: History, vectors: npt.NDArray[np.float32], market: Market, se
     place = {name: row for row, name in enumerate(history.listings["listing_id"].to_list())}
     stream = np.random.default_rng((seed, 1))
     known, new = (
-        np.sort(stream.permutation([place[name] for name in part.listings["listing_id"]])[:most])
-        for part, most in ((past, market.known), (coming, market.new))
+        np.array([place[name] for name in part.listings["listing_id"]], np.int64)
+        for part in (past, coming)
+    )
+    if trained_on is not None:
+        new = new[~trained_on[new]]
+        if not len(new):
+            raise ValueError(
+                "the encoder's adapter was trained on every new listing, which are then not new: "
+                "train it with a larger held_out, or judge it by benchmarks/adapter_money.py"
+            )
+    known, new = (
+        np.sort(stream.permutation(rows)[:most])
+        for rows, most in ((known, market.known), (new, market.new))
     )
     is_known, is_new = (np.isin(np.arange(len(buyers)), rows) for rows in (known, new))
-    knowledge = Knowledge.of(history, buyers, market.regime, vectors, is_known, is_new, _ARMS)
+    knowledge = Knowledge.of(
+        history, buyers, market.regime, vectors, is_known, is_new, _ARMS, trained_on
+    )
     return Stage(market, seed, buyers, knowledge, Calendar.from_history(history), known, new)

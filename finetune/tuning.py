@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from encoders import trained_texts
 from encoders.fingerprint import adapter_files, fingerprint_of, model_files
 from encoders.source import DEFAULT_MODEL, model_folder
 from finetune import adapter, card, checkpoint
@@ -170,19 +172,31 @@ def tune(
         main=accelerator.is_main_process,
     )
     if found.main:
-        _deliver(encoder, found, products, source, merged)
+        learned = [
+            trained_texts.marks([t for t, h in zip(products.text, held, strict=True) if not h])
+        ]
+        learned += [trained_texts.read(init)] if init else []
+        _deliver(encoder, found, products, source, merged, learned)
         checkpoint.forget(output)
     return found
 
 
 def _deliver(
-    encoder: Any, found: Tuned, products: Products, source: str, merged: Path | None
+    encoder: Any,
+    found: Tuned,
+    products: Products,
+    source: str,
+    merged: Path | None,
+    learned: list[NDArray[np.uint64]],
 ) -> None:
-    """Write the adapter and its card; the weights come last, whole or not at all."""
+    """Write the adapter, its card and the marks of what it learned from; the weights come last,
+    whole or not at all.
+    """
     aside = found.folder / "part"
     shutil.rmtree(aside, ignore_errors=True)
     adapter.save(encoder, aside)
     (aside / "README.md").write_text(card.written(found, products, source), encoding="utf-8")
+    trained_texts.write(aside, learned)
     names = sorted(path.name for path in aside.iterdir())
     for name in sorted(names, key=lambda name: name == WEIGHTS):
         with (aside / name).open("rb") as file:
@@ -191,6 +205,7 @@ def _deliver(
     aside.rmdir()
     if merged is not None:
         adapter.save_merged(encoder, merged)
+        trained_texts.write(merged, learned)
 
 
 def _chosen(products: Products, tasks: tuple[str, ...]) -> Products:
@@ -226,7 +241,7 @@ def _check(output: Path, merged: Path | None) -> None:
         path.name
         for path in (output.iterdir() if output.is_dir() else ())
         if path.name not in (checkpoint.NAME, f"{checkpoint.NAME}.part", "part", "README.md",
-                             "adapter_config.json")
+                             "adapter_config.json", trained_texts.FILE)
     ]  # fmt: skip
     if strangers:
         raise OutputTaken(

@@ -66,6 +66,7 @@ class Knowledge:
         past: npt.NDArray[np.bool_],
         new: npt.NDArray[np.bool_],
         arms: int = 16,
+        trained_on: npt.NDArray[np.bool_] | None = None,
     ) -> Knowledge:
         """What a seller of `history.listings` knows.
 
@@ -74,6 +75,7 @@ class Knowledge:
             past: listings whose recorded price others can be guessed from, bool (n,).
             new: listings that are guessed as if they had none, bool (n,). Of a listing in both,
                 the others know the price and it does not: every listing in its turn is the new one.
+            trained_on: listings whose texts the embeddings were fitted to, bool (n,); None: none.
 
         Raises:
             ValueError: an unknown regime, arrays of another length, or fewer than two arms.
@@ -97,7 +99,7 @@ class Knowledge:
         near = (log_cost, near_price, near_cost, similarity)
         words = word_ids(history.listings["title"].to_list())
         _, group = np.unique(family, return_inverse=True)
-        model = GuessModel.fit(Sources(np.log(charged), *near, words, group))
+        model = GuessModel.fit(Sources(np.log(charged), *near, words, group, trained_on))
         told = buyers.recorded_price if regime == "reference" else np.full(n, np.nan)
         reference = np.where(new, told, charged)
         guess, sd = model.guess(Sources(np.log(reference), *near, words))

@@ -81,10 +81,12 @@ def run(
         ValueError, processes.CannotStart: as `evaluation.benchmark.run`.
     """
     start = time.monotonic()
-    vectors, embedded_by = embedded(plan, settings, progress)
+    vectors, trained_on, embedded_by = embedded(plan, settings, progress)
     jobs = jobs if jobs is not None else _processors()
     sellers = {name: SELLERS[name] for name in plan.sellers}
-    outcome = run_trials(plan.history, vectors, plan.markets, sellers, plan.seeds, jobs, progress)
+    outcome = run_trials(
+        plan.history, vectors, plan.markets, sellers, plan.seeds, jobs, progress, trained_on
+    )
     currencies = plan.history.listings["currency"].unique().sort()
     name, digest = _identity(plan.asked.data)
     data: dict[str, Any] = {
@@ -125,13 +127,17 @@ def deliver(record: Record, against: str, places: Places) -> None:
 
 def embedded(
     plan: Plan, settings: Settings, progress: Progress
-) -> tuple[npt.NDArray[np.float32], str]:
-    """Embeddings of the listings, float32 (n, d), and what they were made by."""
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], str]:
+    """Embeddings of the listings, float32 (n, d), which they were fitted to, bool (n,), and what
+    they were made by.
+    """
     listings = plan.history.listings
     if not plan.asked.embeddings:
         from markets.texts import text_vectors
 
-        return text_vectors(listings["title"].to_list()), "their words (TF-IDF, 64 dimensions)"
+        titles = listings["title"].to_list()
+        by_words = "their words (TF-IDF, 64 dimensions)"
+        return text_vectors(titles), np.zeros(len(titles), np.bool_), by_words
     from encoders import EmbeddingCache, Encoder, listing_texts
 
     encoder = Encoder(settings.encoder, adapter=settings.adapter, device=settings.device)
@@ -141,7 +147,8 @@ def embedded(
     found = EmbeddingCache(folder / "listings", encoder).embed(
         texts, lambda done, total: progress("embedding", done, total)
     )
-    return found.vectors, f"{settings.encoder}, fingerprint {encoder.fingerprint[:16]}"
+    by = f"{settings.encoder}, fingerprint {encoder.fingerprint[:16]}"
+    return found.vectors, encoder.trained_on(texts), by
 
 
 def _identity(path: Path | None) -> tuple[str, str]:

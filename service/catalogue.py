@@ -39,6 +39,7 @@ class Catalogue:
             since 1970 UTC until which they sell, float64 (a,), NaN where not said.
         objective: weights of profit, revenue and units, float64 (a, 3), NaN where not said.
         text: id of the listing's embedding, int64 (a,), -1 where it has none.
+        trained_on: whether the encoder was fitted to its text, bool (a,).
         words: hashes of its words, int32 (a, 32), see `bandits.word_ids`.
         neighbours: rows of similar listings, nearest first, int64 (a, 10), -1 where fewer.
         similarity: their cosines, float64 (a, 10), NaN where fewer.
@@ -68,6 +69,7 @@ class Catalogue:
         self.sell_by = np.empty(0)
         self.objective = np.empty((0, len(WEIGHTS)))
         self.text = np.empty(0, np.int64)
+        self.trained_on = np.empty(0, np.bool_)
         self.words = np.empty((0, WORDS), np.int32)
         self.neighbours = np.empty((0, NEIGHBOURS), np.int64)
         self.similarity = np.empty((0, NEIGHBOURS))
@@ -100,6 +102,7 @@ class Catalogue:
         for name, fill in (
             ("per_major", 1), ("currency", ""), ("active", False), ("single", False),
             ("inventory", nan), ("sell_by", nan), ("objective", nan), ("text", -1), ("words", -1),
+            ("trained_on", False),
             ("neighbours", -1), ("similarity", nan), ("anchor", nan), ("first_at", nan),
             ("last_price", nan), ("family", -1), ("category", -1), ("sold", 0.0),
             ("learned_price", nan),
@@ -119,9 +122,15 @@ class Catalogue:
         return rows
 
     def put(
-        self, rows: NDArray[np.int64], documents: Sequence[dict[str, Any]], text: NDArray[np.int64]
+        self,
+        rows: NDArray[np.int64],
+        documents: Sequence[dict[str, Any]],
+        text: NDArray[np.int64],
+        trained_on: NDArray[np.bool_],
     ) -> None:
-        """Write listings to rows that `assign` gave, with the ids of their embeddings."""
+        """Write listings to rows that `assign` gave, with the ids of their embeddings and whether
+        the encoder was fitted to their texts, (n,) each.
+        """
         if len(rows) == 0:
             return
         self._grow(int(rows.max()) + 1)
@@ -145,6 +154,7 @@ class Catalogue:
         self.family[rows] = _coded(documents, "family", self.family_code)
         self.category[rows] = _coded(documents, "category", self.category_code)
         self.text[rows] = text
+        self.trained_on[rows] = trained_on
         self.words[rows] = word_ids([_words_of(document) for document in documents])
         self.claim(text, rows, codes)
 

@@ -65,7 +65,7 @@ def _what_ifs(
     scratch.family_code = families
     scratch.category_code = dict(catalogue.category_code)
     place = np.arange(n)
-    scratch.put(place, inline.items.rows, np.full(n, -1, np.int64))
+    scratch.put(place, inline.items.rows, np.full(n, -1, np.int64), np.zeros(n, np.bool_))
     scratch.neighbours[:n], scratch.similarity[:n] = catalogue.nearest(
         listing, inline.items.column("currency"), inline.similarity, inline.similar
     )

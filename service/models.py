@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from encoders import Encoder
+from encoders import Encoder, trained_texts
 from encoders.fingerprint import adapter_files
 from service import log
 
@@ -96,7 +96,11 @@ def keep(home: Path, adapter: str | None, version: str) -> None:
     aside = folder.with_name(f"{version}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    for name, path in adapter_files(Path(adapter).expanduser()).items():
+    source = Path(adapter).expanduser()
+    files = adapter_files(source)
+    if (marks := source / trained_texts.FILE).is_file():
+        files[marks.name] = marks
+    for name, path in files.items():
         shutil.copyfile(path, aside / name)
         with (aside / name).open("rb") as file:
             os.fsync(file.fileno())

@@ -204,8 +204,11 @@ class Pricebandit:
             deleted = np.array([row.deleted_at is not None for row in part])
             text = np.full(len(part), -1, np.int64)
             alive = [d for d, gone in zip(documents, deleted, strict=True) if not gone]
-            text[~deleted] = self.listing_texts.embed(listing_texts_of(alive)).ids
-            self.catalogue.put(rows, documents, text)
+            texts = listing_texts_of(alive)
+            text[~deleted] = self.listing_texts.embed(texts).ids
+            trained_on = np.zeros(len(part), np.bool_)
+            trained_on[~deleted] = self.encoder.trained_on(texts)
+            self.catalogue.put(rows, documents, text, trained_on)
             for row in rows[deleted].tolist():
                 self.catalogue.remove(row)
             seen.append(rows)

@@ -1,7 +1,7 @@
 """Listings come in: embedded, given their neighbours, upserted."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class Embedded:
 
     Attributes:
         items: sound listings, n. text: ids of their embeddings, int64 (n,), -1 if not embedded.
+        trained_on: whether the encoder was fitted to their texts, bool (n,).
         similarity, similar: cosines and embedding ids of the nearest, (n, 30).
         vectors: float32 (n, d). encoded, cached: texts newly encoded, and not.
         space: that all of it is in.
@@ -29,6 +30,7 @@ class Embedded:
 
     items: Items
     text: NDArray[np.int64]
+    trained_on: NDArray[np.bool_]
     similarity: NDArray[np.float32]
     similar: NDArray[np.int64]
     vectors: NDArray[np.float32]
@@ -45,23 +47,30 @@ def embed_listings(
     Raises:
         encoders.EncoderError: the model cannot be used.
     """
-    found = bandit.listing_texts.embed(listing_texts_of(items.rows), progress)
-    return _embedded(bandit, items, found, found.ids)
+    texts = listing_texts_of(items.rows)
+    found = bandit.listing_texts.embed(texts, progress)
+    return _embedded(bandit, items, texts, found, found.ids)
 
 
 def embed_what_ifs(bandit: Pricebandit, items: Items) -> Embedded:
     """As `embed_listings`, for listings that are not to be registered."""
-    found = bandit.other_texts.embed(listing_texts_of(items.rows))
-    return _embedded(bandit, items, found, np.empty(0, np.int64))
+    texts = listing_texts_of(items.rows)
+    found = bandit.other_texts.embed(texts)
+    return _embedded(bandit, items, texts, found, np.empty(0, np.int64))
 
 
 def _embedded(
-    bandit: Pricebandit, items: Items, found: encoders.Embedded, own: NDArray[np.int64]
+    bandit: Pricebandit,
+    items: Items,
+    texts: Sequence[str],
+    found: encoders.Embedded,
+    own: NDArray[np.int64],
 ) -> Embedded:
     similarity, similar = neighbourhoods.search(bandit, found.vectors, own)
     return Embedded(
         items,
         found.ids,
+        bandit.encoder.trained_on(texts),
         similarity,
         similar,
         found.vectors,
@@ -77,6 +86,7 @@ def unembedded(bandit: Pricebandit, items: Items) -> Embedded:
     return Embedded(
         items,
         np.full(n, -1, np.int64),
+        np.zeros(n, np.bool_),
         np.full((n, 1), -np.inf, np.float32),
         np.full((n, 1), -1, np.int64),
         np.zeros((n, bandit.encoder.dim), np.float32),
@@ -101,6 +111,7 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     names = [names[i] for i in last]
     width = max((batch.similar.shape[1] for batch in batches), default=1)
     text = np.concatenate([batch.text for batch in batches])[last]
+    trained_on = np.concatenate([batch.trained_on for batch in batches])[last]
     similarity = np.concatenate([_wide(b.similarity, width, -np.inf) for b in batches])[last]
     similar = np.concatenate([_wide(b.similar, width, -1) for b in batches])[last]
     at = now_us()
@@ -137,7 +148,7 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     neighbourhoods.store(conn, bandit.space, rows, neighbours, cosines, ~new)
 
     def apply() -> None:
-        bandit.catalogue.put(rows, documents, text)
+        bandit.catalogue.put(rows, documents, text, trained_on)
         bandit.catalogue.neighbours[rows] = neighbours
         bandit.catalogue.similarity[rows] = cosines
         bandit.guesses.fit(bandit.catalogue)
@@ -166,10 +177,15 @@ def without_currency_changes(bandit: Pricebandit, batch: Embedded) -> Embedded:
     if not refused:
         return batch
     kept = ~np.isin(batch.items.index, [error.index for error in refused])
-    return Embedded(
-        batch.items.without(refused), batch.text[kept], batch.similarity[kept],
-        batch.similar[kept], batch.vectors[kept], batch.encoded, batch.cached, batch.space,
-    )  # fmt: skip
+    return replace(
+        batch,
+        items=batch.items.without(refused),
+        text=batch.text[kept],
+        trained_on=batch.trained_on[kept],
+        similarity=batch.similarity[kept],
+        similar=batch.similar[kept],
+        vectors=batch.vectors[kept],
+    )
 
 
 def delete(bandit: Pricebandit, conn: sa.Connection, listing_ids: Sequence[str]) -> Pending:

@@ -203,6 +203,7 @@ class Guesses:
                     catalogue.words[rows],
                     # those without a family are each a product of their own
                     np.where(family >= 0, family, len(catalogue) + rows),
+                    catalogue.trained_on[rows],
                 )
             )
 
@@ -223,7 +224,7 @@ class Guesses:
         guess, sd = np.empty(len(subjects)), np.empty(len(subjects))
         for currency in set(subjects.currency):
             rows = subjects.currency == currency
-            part = Sources(*(getattr(sources, name)[rows] for name in Sources.__slots__))
+            part = sources.take(rows)
             guess[rows], sd[rows] = self._models.get(currency, BLIND).guess(part)
         return guess, sd
 

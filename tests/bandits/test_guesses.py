@@ -211,3 +211,27 @@ def test_guesses_are_numbers_whatever_is_known(seed, n, asked, known, scale):
     assert np.isfinite(sd).all()
     assert ((sd == 0) == ~np.isnan(question.log_reference)).all()
     assert (sd >= 0).all()
+
+
+def test_trust_in_neighbours_is_learned_from_texts_that_the_embeddings_were_not_fitted_to():
+    # two in three were fitted to: their neighbours are dearer and cheaper just as they are
+    rng = np.random.default_rng(3)
+    price, cost, near, similarity = synthetic(600, 3)
+    fitted = np.arange(600) % 3 > 0
+    near[fitted] = price[fitted, None] + 0.05 * rng.standard_normal((fitted.sum(), 5))
+    known = Sources(price, np.full(600, np.nan), near, np.full_like(near, np.nan), similarity)
+    question = dataclasses.replace(known.take(~fitted), log_reference=np.full(200, np.nan))
+    errors = {}
+    for name, trained_on in (("told", fitted), ("untold", None)):
+        model = GuessModel.fit(dataclasses.replace(known, trained_on=trained_on))
+        value, sd = model.guess(question)
+        errors[name] = (value - price[~fitted]).std() / sd.mean()
+    assert errors["told"] == pytest.approx(1, abs=0.1)
+    assert errors["untold"] > 1.3
+
+
+def test_too_few_texts_unseen_teach_nothing():
+    price, cost, near, similarity = synthetic(60, 4)
+    known = Sources(price, cost, near, np.full_like(near, np.nan), similarity)
+    few = dataclasses.replace(known, trained_on=np.arange(60) < 40)
+    assert GuessModel.fit(few).text[1] == GuessModel.fit(known).text[1]

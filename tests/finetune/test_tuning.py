@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 from small_products import small_products
 
-from encoders import DEFAULT_MODEL, Encoder, model_folder
+from encoders import DEFAULT_MODEL, Encoder, model_folder, trained_texts
 from finetune import Augmentation, Hardware, Listener, Recipe, tune
 from finetune.checkpoint import NAME, AnotherRun
 from finetune.tuning import WEIGHTS, OutputTaken
@@ -40,7 +40,7 @@ def tuned(tmp_path_factory):
 def test_the_folder_is_a_plain_peft_adapter_and_the_service_reads_it(tuned):
     found, folder = tuned
     names = {path.name for path in found.folder.iterdir()}
-    assert names == {WEIGHTS, "adapter_config.json", "README.md"}
+    assert names == {WEIGHTS, "adapter_config.json", "README.md", trained_texts.FILE}
     texts = small_products().text[:8]
     base = SentenceTransformer(str(model_folder(DEFAULT_MODEL)), device="cpu")
     before = base.encode(texts, normalize_embeddings=True)
@@ -51,6 +51,18 @@ def test_the_folder_is_a_plain_peft_adapter_and_the_service_reads_it(tuned):
     assert np.abs(plain - before).max() > 1e-3
     assert np.abs(plain - ours).max() < 1e-5
     assert np.abs(plain - merged).max() < 1e-5
+
+
+def test_an_encoder_knows_what_it_was_trained_on(tuned):
+    found, folder = tuned
+    text = small_products().text
+    encoder = Encoder(adapter=str(found.folder))
+    seen = encoder.trained_on(text)
+    assert seen.sum() == found.learned
+    assert (Encoder(str(folder / "merged")).trained_on(text) == seen).all()
+    dressed = [f"{t.upper()} | brand: Acme | with a saucer" for t in text]
+    assert (encoder.trained_on(dressed) == seen).all()
+    assert not Encoder().trained_on(text).any()
 
 
 def test_the_card_says_what_it_was_made_from_and_how_good_it_is(tuned):

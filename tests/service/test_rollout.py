@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from spaces import spaces_of
 from transformers import AutoModel
 
-from encoders import Encoder, listing_texts, model_folder
+from encoders import Encoder, listing_texts, model_folder, trained_texts
 from service import learning, rollout
 
 LISTINGS = [
@@ -278,6 +278,26 @@ def test_an_adapter_is_kept_in_the_home(shop_at, adapter, tmp_path):
     with shop_at() as shop:
         assert told(shop)["active"] == new
         shop.decide({"listing_id": "L0"})
+
+
+def test_what_an_adapter_was_trained_on_is_known_of_every_listing(shop_at, adapter, tmp_path):
+    trained = tmp_path / "trained"
+    shutil.copytree(adapter, trained)
+    trained_texts.write(trained, [trained_texts.marks(["red mug", "tin box", "red lamp"])])
+    with shop_at() as shop:
+        shop.register(*LISTINGS)
+        catalogue = shop.bandit.catalogue
+        assert not catalogue.trained_on[: len(catalogue)].any()
+        switch(shop, stage(shop, trained))
+        shop.register({"listing_id": "new", "title": "Red mug", "currency": "GBP"})
+        changed = {**LISTINGS[1], "title": "red candle"}  # it was the red lamp
+        shop.register(changed)
+    with shop_at() as again:
+        for one in (shop, again):
+            catalogue = one.bandit.catalogue
+            known = np.flatnonzero(catalogue.trained_on[: len(catalogue)])
+            titles = {catalogue.document[row]["title"] for row in known}
+            assert titles == {"red mug", "tin box", "Red mug"}
 
 
 def test_settings_name_the_model_of_a_home_that_never_had_it(shop_at, adapter, another_adapter):

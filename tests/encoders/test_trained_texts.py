@@ -1,0 +1,40 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from encoders import AdapterError, Encoder, trained_texts
+
+
+def test_titles_are_marked_whatever_else_is_said():
+    one, other = "Red Mug | brand: Acme", "red mug | for tea"
+    assert len(set(trained_texts.marks([one, other, "RED MUG"]).tolist())) == 1
+    assert len(set(trained_texts.marks(["red mug", "red mugs", "", "茶碗"]).tolist())) == 4
+    assert trained_texts.marks([]).tolist() == []
+
+
+def test_marks_are_kept_beside_an_adapter(adapter, tmp_path):
+    folder = tmp_path / "adapter"
+    shutil.copytree(adapter, folder)
+    assert not Encoder(adapter=str(folder)).trained_on(["red mug"]).any()
+    parts = [trained_texts.marks(["red mug", "blue mug"]), trained_texts.marks(["Red Mug"])]
+    trained_texts.write(folder, parts)
+    encoder = Encoder(adapter=str(folder))
+    assert encoder.trained_on(["RED MUG | x", "oak bowl", "blue mug"]).tolist() == [
+        True, False, True
+    ]  # fmt: skip
+    assert encoder.trained_on([]).shape == (0,)
+    # what it was trained on changes no vector
+    assert encoder.fingerprint == Encoder(adapter=str(adapter)).fingerprint
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", np.zeros(3)])
+def test_a_file_that_cannot_be_read_is_named(adapter, tmp_path, content):
+    folder = tmp_path / "adapter"
+    shutil.copytree(adapter, folder)
+    if isinstance(content, bytes):
+        (folder / trained_texts.FILE).write_bytes(content)
+    else:
+        np.save(folder / trained_texts.FILE, content)
+    with pytest.raises(AdapterError, match=r"trained_texts\.npy .*restore it, or delete it"):
+        Encoder(adapter=str(folder))
