@@ -216,7 +216,7 @@ def test_guesses_are_numbers_whatever_is_known(seed, n, asked, known, scale):
 def test_trust_in_neighbours_is_learned_from_texts_that_the_embeddings_were_not_fitted_to():
     # two in three were fitted to: their neighbours are dearer and cheaper just as they are
     rng = np.random.default_rng(3)
-    price, cost, near, similarity = synthetic(600, 3)
+    price, _cost, near, similarity = synthetic(600, 3)
     fitted = np.arange(600) % 3 > 0
     near[fitted] = price[fitted, None] + 0.05 * rng.standard_normal((fitted.sum(), 5))
     known = Sources(price, np.full(600, np.nan), near, np.full_like(near, np.nan), similarity)

@@ -22,6 +22,7 @@ from markets import (
     read_open_bandit,
     read_orange_juice,
     read_price_experiment,
+    read_price_list,
     read_sales_table,
 )
 
@@ -97,6 +98,21 @@ LOADERS = {
         number="quantity",
         price="unit price",
         date="date",
+    ),
+    "read_price_list": Loader(
+        read_price_list,
+        text_of(
+            {
+                "sku": list(range(ROWS)),
+                "name": ["Red mug", "Oak bowl"] * (ROWS // 2),
+                "price": [5.0, 9.5] * (ROWS // 2),
+                "units": [3] * ROWS,
+            }
+        ),
+        number="price",
+        price="price",
+        date=None,
+        key=("sku",),
     ),
     "read_orange_juice": Loader(
         read_orange_juice,
