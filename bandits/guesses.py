@@ -66,20 +66,27 @@ def _neighbour_mean(
     return np.where(total > 0, mean, np.nan)
 
 
-def _fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Ridge around the mean of the columns of x (m, p): coefficients (p + 1,), residual sd.
+def _fit(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    prior: Any = None,
+    prior_sd: float = 0.5,
+) -> tuple[NDArray[np.float64], float]:
+    """Ridge around `prior` on the columns of x (m, p): coefficients (p + 1,), residual sd.
 
-    The prior (each column weighs 1 / p, no intercept) counts as ten listings.
+    The prior, by default the mean of the columns (each weighs 1 / p, no intercept), and its
+    residual sd count as ten listings.
     """
     m, p = x.shape
     design = np.column_stack([np.ones(m), x])
-    prior = np.concatenate([[0.0], np.full(p, 1.0 / p)])
+    if prior is None:
+        prior = np.concatenate([[0.0], np.full(p, 1.0 / p)])
     scale = x.var(0) + 1e-3 if m else np.ones(p)
     gram = design.T @ design + 10.0 * np.diag(np.concatenate([[1.0], scale]))
     offset = y - design @ prior
     coefficients = prior + np.linalg.solve(gram, design.T @ offset)
     residual = y - design @ coefficients
-    return coefficients, float(np.sqrt((residual @ residual + 10 * 0.5**2) / (m + 10)))
+    return coefficients, float(np.sqrt((residual @ residual + 10 * prior_sd**2) / (m + 10)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +129,17 @@ class GuessModel:
         judged = _judged(sources, known)
         by_words, words, reading = _read(sources, known, judged)
         text, cost = _columns(sources, by_words, reading, markup)
-        fits = []
-        for columns in ([text], [cost], [text, cost]):
-            x = np.column_stack(columns)
-            rows = judged & ~np.isnan(x).any(1)
-            fits.append(_fit(x[rows], y[rows]))
-        return cls(middle, max(spread, 0.3), markup, words, reading, fits[0], fits[1], fits[2])
+        has_text, has_cost = judged & ~np.isnan(text), known & ~np.isnan(cost)
+        by_text = _fit(text[has_text, None], y[has_text])
+        by_cost = _fit(cost[has_cost, None], y[has_cost])
+        rows = has_text & has_cost
+        prior: dict[str, Any] = {}
+        if judged is not known:
+            # few tell what the text adds to the cost: until they do, the cost is believed alone
+            (start, slope), cost_sd = by_cost
+            prior = {"prior": np.array([start, 0.0, slope]), "prior_sd": cost_sd}
+        by_both = _fit(np.column_stack([text, cost])[rows], y[rows], **prior)
+        return cls(middle, max(spread, 0.3), markup, words, reading, by_text, by_cost, by_both)
 
     def guess(self, sources: Sources) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Guessed log price, currency units, and its standard deviation, (n,) each.

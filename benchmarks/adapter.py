@@ -13,7 +13,7 @@ import argparse
 import json
 import resource
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,7 @@ def main() -> None:
         held_outs = list(grouped_folds(products.group.astype(str).tolist(), given.folds, 0))
         for fold, held in enumerate(held_outs[: given.only]):
             start = time.monotonic()
-            label = "-".join([given.table.stem, *sorted(given.choices), f"s{seed}", f"f{fold}"])
-            folder = given.work / label.replace("/", "_").replace(" ", "_")
-            tuned = vectors_of(products, held, recipe, augmentation, seed, given, folder)
+            tuned = vectors_of(products, held, recipe, augmentation, given, (seed, fold))
             found = predictions(products, {"base": base, "tuned": tuned}, held)
             for name, methods in found.items():
                 for method, predicted in methods.items():
@@ -135,13 +133,17 @@ def vectors_of(
     held: NDArray[np.bool_],
     recipe: Recipe,
     augmentation: Augmentation,
-    seed: int,
     given: argparse.Namespace,
-    folder: Path,
+    run: tuple[int, int],
 ) -> NDArray[np.float32]:
-    """Vectors (n, d) by an adapter that has not seen the held-out products."""
-    from dataclasses import replace
+    """Vectors (n, d) by an adapter that has not seen the held-out products.
 
+    Args:
+        run: seed and number of the fold, by which it is found again in `given.work`.
+    """
+    seed, fold = run
+    name = "-".join([given.table.stem, *sorted(given.choices), f"s{seed}", f"f{fold}"])
+    folder = given.work / name.replace("/", "_").replace(" ", "_")
     kept = folder / "vectors.npy"
     if kept.exists():
         return np.asarray(np.load(kept))

@@ -1,97 +1,90 @@
 """What fine-tuning earns: new listings priced with an adapter, and with the frozen encoder.
 
-Run: python benchmarks/adapter_money.py ONLINE_RETAIL_FILE [--seeds 10] [NAME=VALUE …]
-For each seed an adapter is trained on the product families that the trial calls known, and on no
-other. The same policy then prices the same new listings, before the same buyers, once with the
-frozen encoder's vectors and once with the adapter's; profit (revenue where only text is known) of
-the first seven days is compared seed by seed. NAME=VALUE are choices of the recipe, e.g. layers=3.
-Vectors are kept in --work and not made again.
+Run: python benchmarks/adapter_money.py ONLINE_RETAIL_FILE [--folds 5] [NAME=VALUE …]
+An adapter is trained for each fold of product groups, on the other folds alone. Of the fold, one
+half of the groups stands among the known listings, as what training held out does; the other is
+new. Then the halves change places: every listing is new once. The same policy prices the same new
+listings, before the same buyers, once with the frozen encoder's vectors and once with the
+adapter's; profit (revenue where only text is known) of the first seven days is compared trial by
+trial. NAME=VALUE are choices of the recipe. Adapters are those of benchmarks/adapter.py in the same
+--work, and not trained again.
 """
 
 import argparse
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from adapter import chosen
+from adapter import chosen, vectors_of
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from encoders import Encoder, listing_texts
+from encoders import Encoder
 from evaluation.sellers import SELLERS
-from evaluation.stage import Market, stage
+from evaluation.stage import Market, between
 from evaluation.trial import hold
-from finetune import Hardware, read_products, tune
-from finetune.tuning import WEIGHTS
-from markets import Conditions, History, read_online_retail
+from finetune import grouped_folds, read_products
+from markets import Conditions, read_online_retail
 
-KNOWN_SHARE, DAYS = 0.8, 7
-COLUMNS = ("title", "description", "category", "brand")
+DAYS = 7
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sales", type=Path)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--only", type=int, help="folds to do of all, for a quicker look")
     parser.add_argument("--regimes", default="cost,text")
-    parser.add_argument("--work", type=Path, default=Path("build/adapter_money"))
+    parser.add_argument("--work", type=Path, default=Path("build/adapter"))
     parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
     given = parser.parse_intermixed_args()
-    history = read_online_retail(given.sales)
-    texts = listing_texts(*(history.listings[name].to_list() for name in COLUMNS))
-    base = Encoder().encode(texts)
+    given.init_adapter = None
+    recipe, augmentation = chosen(given.choices, held_out=0.0)
+    history, products = read_online_retail(given.table), read_products(given.table)
+    listings = history.listings["listing_id"].to_list()
+    row_of = {name: row for row, name in enumerate(products.listing_id)}
+    rows = np.array([row_of[name] for name in listings])
+    base = Encoder().encode(products.text)[rows]
+    group = products.group.astype(str)
     regimes = given.regimes.split(",")
     earned: dict[str, list[tuple[float, float, float]]] = {regime: [] for regime in regimes}
-    for seed in range(given.seeds):
-        start = time.monotonic()
-        tuned = vectors_of(history, texts, seed, given)
-        trained = time.monotonic() - start
-        for regime in regimes:
-            market = Market(regime, conditions=Conditions(days=DAYS), known_share=KNOWN_SHARE)
-            frozen, adapted = (
-                hold(stage(history, vectors, market, seed, seen), SELLERS["pricebandit"])
-                for vectors, seen in ((base, None), tuned)
-            )
-            earned[regime].append((frozen.gain.sum(), adapted.gain.sum(), frozen.best.sum()))
-            a, b, best = earned[regime][-1]
-            print(f"seed {seed}, {regime}: {a / best:.4f} → {b / best:.4f}", flush=True)
-        print(f"  adapter {trained:.0f} s, all {time.monotonic() - start:.0f} s", flush=True)
-    for regime, rows in earned.items():
-        report(regime, np.array(rows))
+    folds = list(grouped_folds(group.tolist(), given.folds, 0))
+    for fold, held in enumerate(folds[: given.only]):
+        tuned = vectors_of(products, held, recipe, augmentation, given, (0, fold))[rows]
+        for half, new in enumerate(halves(group, held, fold)):
+            seed = 2 * fold + half
+            split = np.flatnonzero(~new[rows]), np.flatnonzero(new[rows])
+            for regime in regimes:
+                market = Market(regime, conditions=Conditions(days=DAYS))
+                frozen, adapted = (
+                    hold(
+                        between(history, vectors, market, seed, *split, seen),
+                        SELLERS["pricebandit"],
+                    )
+                    for vectors, seen in ((base, None), (tuned, ~held[rows]))
+                )
+                sums = frozen.gain.sum(), adapted.gain.sum(), frozen.best.sum()
+                earned[regime].append(sums)
+                print(
+                    f"fold {fold}, half {half}, {regime}: {sums[0] / sums[2]:.4f} → "
+                    f"{sums[1] / sums[2]:.4f} of the clairvoyant's",
+                    flush=True,
+                )
+    for regime, trials in earned.items():
+        report(regime, np.array(trials))
 
 
-def vectors_of(
-    history: History, texts: list[str], seed: int, given: argparse.Namespace
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Vectors of all listings, (n, d), by an adapter that has seen known families alone, and which
-    listings it was fitted to, (n,).
-    """
-    folder = given.work / "-".join([given.sales.stem, *sorted(given.choices), f"s{seed}"])
-    kept = folder / "vectors.npy"
-    if not (folder / WEIGHTS).exists():
-        recipe, augmentation = chosen(given.choices)
-        families = set(history.split(KNOWN_SHARE, seed)[0].listings["family_group"])
-        products = read_products(given.sales)
-        mask = np.array([group in families for group in products.group])
-        tune(
-            products.take(mask),
-            folder,
-            replace(recipe, seed=seed),
-            augmentation,
-            hardware=Hardware(cpu=True),
-        )
-    encoder = Encoder(adapter=str(folder))
-    if not kept.exists():
-        np.save(kept, encoder.encode(texts))
-    return np.load(kept), encoder.trained_on(texts)
+def halves(group: NDArray[np.str_], held: NDArray[np.bool_], seed: int) -> list[NDArray[np.bool_]]:
+    """Two halves of what is held out, bool (n,) each; no group stands in both."""
+    names = np.random.default_rng(seed).permutation(np.unique(group[held]))
+    first = held & np.isin(group, names[: len(names) // 2])
+    return [first, held & ~first]
 
 
-def report(regime: str, rows: NDArray[np.float64]) -> None:
-    """Print what was earned, and the lift with its interval over seeds."""
-    frozen, adapted, best = rows.T
+def report(regime: str, trials: NDArray[np.float64]) -> None:
+    """Print what was earned, and the lift with its interval over trials."""
+    frozen, adapted, best = trials.T
     print(
         f"{regime}: share of the clairvoyant's first {DAYS} days {np.mean(frozen / best):.4f} "
         f"frozen, {np.mean(adapted / best):.4f} fine-tuned"
@@ -100,7 +93,7 @@ def report(regime: str, rows: NDArray[np.float64]) -> None:
     reach = student.ppf(0.975, len(lift) - 1) * lift.std(ddof=1) / np.sqrt(len(lift))
     print(
         f"  lift {lift.mean():+.2%} ({lift.mean() - reach:+.2%} … {lift.mean() + reach:+.2%}), "
-        f"paired over {len(lift)} seeds"
+        f"paired over {len(lift)} trials"
     )
 
 

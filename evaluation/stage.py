@@ -81,12 +81,8 @@ def stage(
         ValueError: as `Buyers.from_history`, `History.split` and `Knowledge.of`, or no new
             listing is left.
     """
-    buyers = Buyers.from_history(
-        history, seed, families=market.families, text_share=market.text_share
-    )
     past, coming = history.split(market.known_share, seed)
     place = {name: row for row, name in enumerate(history.listings["listing_id"].to_list())}
-    stream = np.random.default_rng((seed, 1))
     known, new = (
         np.array([place[name] for name in part.listings["listing_id"]], np.int64)
         for part in (past, coming)
@@ -96,8 +92,29 @@ def stage(
         if not len(new):
             raise ValueError(
                 "the encoder's adapter was trained on every new listing, which are then not new: "
-                "train it with a larger held_out, or judge it by benchmarks/adapter_money.py"
+                "judge it by benchmarks/adapter_money.py, which trains one for each split"
             )
+    return between(history, vectors, market, seed, known, new, trained_on)
+
+
+def between(
+    history: History,
+    vectors: npt.NDArray[np.float32],
+    market: Market,
+    seed: int,
+    known: Ints,
+    new: Ints,
+    trained_on: npt.NDArray[np.bool_] | None = None,
+) -> Stage:
+    """As `stage`, with listings that are known and new already split.
+
+    Args:
+        known, new: their rows; of each, at most as many are drawn as the market says.
+    """
+    buyers = Buyers.from_history(
+        history, seed, families=market.families, text_share=market.text_share
+    )
+    stream = np.random.default_rng((seed, 1))
     known, new = (
         np.sort(stream.permutation(rows)[:most])
         for rows, most in ((known, market.known), (new, market.new))

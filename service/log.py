@@ -33,7 +33,7 @@ listings = sa.Table(
     sa.Column("anchor", sa.Double),  # log price; set once, by the first decision or sale
     sa.Column("first_at", sa.BigInteger),  # of that decision or sale; set with the anchor
     sa.Column("registered_at", sa.BigInteger, nullable=False),
-    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False, index=True),  # or deleted
     sa.Column("deleted_at", sa.BigInteger),
     sa.Index(
         "listings_active",

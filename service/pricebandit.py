@@ -189,7 +189,7 @@ class Pricebandit:
         """Read listings that are new or were changed since the last time; their rows."""
         table = log.listings.c
         since = self._listings_at - _OVERLAP_US
-        new = (table.updated_at >= since) | (table.deleted_at >= since)
+        new = table.updated_at >= since
         with self.log.engine.connect() as conn:
             total = conn.scalar(sa.select(sa.func.count()).where(new)) or 0
         query = (

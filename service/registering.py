@@ -199,7 +199,9 @@ def delete(bandit: Pricebandit, conn: sa.Connection, listing_ids: Sequence[str])
         raise Problem(404, f"listing_id is {listing_ids[missing]!r:.80}: unknown")
     gone = [int(row) for row in np.unique(rows)]
     table = log.listings
-    conn.execute(table.update().where(table.c.row.in_(gone)).values(deleted_at=now_us()))
+    at = now_us()
+    gone_now = {"deleted_at": at, "updated_at": at}
+    conn.execute(table.update().where(table.c.row.in_(gone)).values(gone_now))
 
     def apply() -> None:
         for row in gone:

@@ -134,6 +134,8 @@ def test_what_changes_while_a_model_is_prepared_is_in_it(shop_on, adapter):
     shop.register(fresh, changed)
     assert shop.client.delete("/v1/listings/L1").status_code in (200, 204)
     day(shop, ["new", "L0", "L2"], seed=1)
+    shop.client.delete("/v1/listings/L4")
+    shop.register({**LISTINGS[4], "title": "tin lantern"})
     inline = {**LISTINGS[3], "title": "red silk scarf"}
     shop.decide({"listing": inline})
     switch(shop, new)
@@ -143,6 +145,7 @@ def test_what_changes_while_a_model_is_prepared_is_in_it(shop_on, adapter):
     ]
     assert texts == ["blue wool blanket", "red glass vase", "red silk scarf"]
     assert shop.price({"listing_id": "L1"})["errors"]
+    assert bandit.catalogue.document[bandit.catalogue.row_of["L4"]]["title"] == "tin lantern"
     rows = np.array([bandit.catalogue.row_of[i] for i in ("new", "L0", "L3")])
     vectors, there = bandit.vectors(rows)
     assert there.all()

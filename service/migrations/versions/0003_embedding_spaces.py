@@ -39,9 +39,11 @@ def upgrade() -> None:
         kept = sa.select(sa.literal(space), _LISTINGS.c.row, _LISTINGS.c.neighbours)
         op.execute(neighbourhoods.insert().from_select(["space", "listing", "nearest"], kept))
     op.drop_column("listings", "neighbours")
+    op.create_index("ix_listings_updated_at", "listings", ["updated_at"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_listings_updated_at", "listings")
     op.add_column(
         "listings",
         sa.Column("neighbours", sa.LargeBinary(), nullable=False, server_default=sa.text("''")),
