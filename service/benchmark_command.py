@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from service.progress_bar import ProgressBar
+
 if TYPE_CHECKING:
     from evaluation.report_record import Record
     from service.benchmark_plan import Asked
@@ -115,14 +117,6 @@ def _run(
     asked: Asked, against: str | None, jobs: int | None, home: Path | None
 ) -> tuple[Record, str]:
     """Run what was asked for under a progress bar; the record, and whom to compare with."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     from service.benchmark import run
     from service.benchmark_plan import compared_with, plan
@@ -132,21 +126,8 @@ def _run(
     against = compared_with(against, planned.sellers)
     given: dict[str, Any] = {} if home is None else {"home": home}
     command = ["pricebandit", *sys.argv[1:]]
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("starting", total=None)
-
-        def shown(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        return run(planned, Settings(**given), jobs, command, shown), against
+    with ProgressBar("starting") as bar:
+        return run(planned, Settings(**given), jobs, command, bar.told), against
 
 
 def _only_reports(ctx: typer.Context) -> None:

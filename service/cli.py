@@ -9,6 +9,7 @@ import typer
 
 from service.benchmark_command import benchmark
 from service.finetune_command import finetune
+from service.progress_bar import ProgressBar
 from service.rollout_command import rollout
 from service.train_command import train
 
@@ -116,7 +117,7 @@ def index(
         _fail(str(error))
     errors: list[ItemError] = []
     accepted = encoded = cached = 0
-    with _open(home) as bandit, _Bar("embedding", len(rows)) as bar:
+    with _open(home) as bandit, ProgressBar("embedding", len(rows)) as bar:
         for start in range(0, len(rows), _PART):
             items = read_items(LISTINGS, rows[start : start + _PART])
             items = items.without(contradictions(items))
@@ -152,7 +153,7 @@ def import_(
         table = read_table(sales)
         with _open(home) as bandit:
             recorded = sales_of(table, set(bandit.catalogue.row_of))
-            with _Bar("importing", len(recorded.listing_id)) as bar:
+            with ProgressBar("importing", len(recorded.listing_id)) as bar:
                 accepted = duplicates = 0
                 for start in range(0, len(recorded.listing_id), _PART):
                     part = recorded.part(start, start + _PART)
@@ -223,7 +224,7 @@ def replay(home: Home = None) -> None:
     from service.learning import difference, rebuild
 
     with _open(home) as bandit:
-        with _Bar("replaying", None) as bar:
+        with ProgressBar("replaying", None) as bar:
             rebuilt, events = rebuild(bandit.fold, bandit.log, bandit.catalogue, bar.to)
         apart = difference(bandit.fold, rebuilt)
         bandit.snapshot()
@@ -307,8 +308,8 @@ class _Opened:
         from service.pricebandit import HomeInUse, Pricebandit
 
         try:
-            with _Bar("opening", None) as bar:
-                self._bandit = Pricebandit(self._settings, partial(_show, bar))
+            with ProgressBar("opening", None) as bar:
+                self._bandit = Pricebandit(self._settings, bar.told)
         except (HomeInUse, LogInUse, EncoderError, OSError) as error:
             _fail(str(error))
         return self._bandit
@@ -317,40 +318,8 @@ class _Opened:
         self._bandit.close()
 
 
-class _Bar:
-    """A progress bar on standard error, gone when done."""
-
-    def __init__(self, what: str, total: int | None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task(what, total=total)
-
-    def __enter__(self) -> "_Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def to(self, done: int, total: int | None = None, what: str | None = None) -> None:
-        """Show how far it has come."""
-        self._progress.update(self._task, completed=done, total=total, description=what)
-
-
-def _show_from(bar: _Bar, start: int, done: int, total: int) -> None:
+def _show_from(bar: ProgressBar, start: int, done: int, total: int) -> None:
     bar.to(start + done)
-
-
-def _show(bar: _Bar, what: str, done: int, total: int) -> None:
-    bar.to(done, total, what)
 
 
 def _report(errors: "list[ItemError]") -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from service.progress_bar import ProgressBar
+
 if TYPE_CHECKING:
     from finetune.tuning import Tuned
 
@@ -164,14 +166,6 @@ def _tuned(
     hardware: dict[str, Any],
 ) -> Tuned:
     """Read the products and train under a progress bar."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     from finetune import Augmentation, Hardware, Listener, Recipe, read_products, tune
     from finetune.training import Epoch
@@ -180,25 +174,16 @@ def _tuned(
     output, base, init, merged = places
     recipe, augmentation = Recipe(**choices), Augmentation(**words)
     products = read_products(data, currency)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("training", total=None)
+    with ProgressBar("training") as bar:
 
         def step(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            bar.to(done, total)
 
         def epoch(so_far: Epoch) -> None:
             held_out = f", held out {so_far.held_out:.3f} (best: epoch {so_far.best})"
             known = held_out if so_far.held_out == so_far.held_out else ""
             what = f"epoch {so_far.number} of {so_far.of}: loss {so_far.loss:.3f}{known}"
-            bar.update(task, description=what)
+            bar.to(what=what)
 
         return tune(
             products,

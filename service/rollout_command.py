@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from service.progress_bar import ProgressBar
+
 Adapter = Annotated[
     Path | None, typer.Argument(help="Folder of an adapter, where the service can read it.")
 ]
@@ -112,15 +114,10 @@ def _before(told: dict[str, Any]) -> str:
 
 def _follow(service: _Service, version: str, prepare: bool) -> None:
     """Activate a model unless it is only to be prepared, and show how far it has come."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     if not prepare:
         service.post(f"/v1/models/{version}/activate", {})
     wanted = {"active", "ready"} if prepare else {"active"}
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"model {version}", total=None)
+    with ProgressBar(f"model {version}") as bar:
         while True:
             models = service.get("/v1/models")["models"]
             model = next(model for model in models if model["version"] == version)
@@ -129,12 +126,7 @@ def _follow(service: _Service, version: str, prepare: bool) -> None:
             if model["state"] == "failed":
                 raise NotRolledOut(f"model {version} failed, nothing changed: {model['reason']}")
             if "stage" in model:
-                bar.update(
-                    task,
-                    description=model["stage"],
-                    completed=model["done"],
-                    total=model["total"] or None,
-                )
+                bar.to(model["done"], model["total"] or None, model["stage"])
             time.sleep(_POLL_SECONDS)
 
 

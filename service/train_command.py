@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer import Option
 
+from service.progress_bar import ProgressBar
+
 if TYPE_CHECKING:
     from service.settings import Settings
     from service.train import Comparison, Rows
@@ -111,15 +113,15 @@ def _found(
     from service.rehearsal import rehearse
 
     curves: list[Curve] = []
-    with _Bar() as bar:
+    with ProgressBar("opening") as bar:
         if data is None:
             rows, bandit = _lived(settings, bar)
         else:
-            rows, bandit = rehearse(data, currency, settings, bar.to)
+            rows, bandit = rehearse(data, currency, settings, bar.told)
 
         def watch(name: str, epoch: int, learned: float, held_out: float) -> None:
             curves.append((name, epoch, learned, held_out))
-            bar.to(f"training, {name}", epoch, train.SETTINGS.epochs)
+            bar.told(f"training, {name}", epoch, train.SETTINGS.epochs)
 
         device = torch.device(settings.torch_device)
         compared = train.compare(rows, settings.rules, device, seed, watch)
@@ -148,12 +150,12 @@ def _found(
     return found, curves
 
 
-def _lived(settings: Settings, bar: _Bar) -> tuple[Rows, Any]:
+def _lived(settings: Settings, bar: ProgressBar) -> tuple[Rows, Any]:
     """Outcomes of the home's log, and its state as it was when closed again."""
     from service.pricebandit import Pricebandit
     from service.train import rows_of_log
 
-    bandit = Pricebandit(settings, bar.to)
+    bandit = Pricebandit(settings, bar.told)
     try:
         return rows_of_log(bandit.log, bandit.catalogue, bandit.fold.features_of), bandit
     finally:
@@ -213,34 +215,6 @@ def _write(path: Path, found: dict[str, Any]) -> None:
     from json import dumps
 
     path.write_text(dumps(found, indent=1) + "\n")
-
-
-class _Bar:
-    """A progress bar on standard error, gone when done."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("opening", total=None)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def to(self, what: str, done: int, total: int) -> None:
-        """Show what is being done and how far it has come."""
-        self._progress.update(self._task, description=what, completed=done, total=total)
 
 
 def _fail(message: str) -> NoReturn:

@@ -85,6 +85,20 @@ class Shop:
         if wait:
             self.service.wait_until_ready(self._port)
 
+    def finish(self) -> "Logged":
+        """Let the sellers finish, kill the service, and hold the log against all they know."""
+        for seller in self.sellers:
+            seller.stop()
+        for seller in self.sellers:
+            seller.join(60)
+            assert not seller.is_alive()
+        logged = self.kill()
+        assert self.book.wrong == []
+        assert logged.outcomes == self.book.sent == self.book.confirmed
+        assert sums(logged.outcomes) == sums(self.book.sent)
+        assert "Traceback" not in self.service.text
+        return logged
+
     def look(self) -> "Logged":
         """Hold the log of a dead service against what the sellers were told."""
         with self.book.lock:

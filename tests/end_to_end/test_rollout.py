@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from processes import Command
-from shops import Logged, Shop
+from shops import Shop
 from spaces import spaces_of
 
 pytestmark = pytest.mark.slow
@@ -21,20 +21,6 @@ def follow(pricebandit: Callable[..., Command], shop: Shop, *asked: object) -> s
     command = pricebandit("rollout", *asked, "--url", f"http://127.0.0.1:{shop.sellers[0].port}")
     assert command.status() == 0, command.text
     return command.text
-
-
-def finished(shop: Shop) -> Logged:
-    """The log, once all sellers are done and the service is killed."""
-    for seller in shop.sellers:
-        seller.stop()
-    for seller in shop.sellers:
-        seller.join(60)
-        assert not seller.is_alive()
-    logged = shop.kill()
-    assert shop.book.wrong == []
-    assert logged.outcomes == shop.book.sent == shop.book.confirmed
-    assert "Traceback" not in shop.service.text
-    return logged
 
 
 def asked_until(shop: Shop, more: int) -> None:
@@ -67,7 +53,7 @@ def test_a_switch_and_the_way_back_under_load(
     asked_until(shop, 200)
     assert "with an adapter: active" in follow(pricebandit, shop, "--back")
     asked_until(shop, 200)
-    finished(shop)
+    shop.finish()
     # nobody was refused or cut off, and no decision is of two spaces
     assert (shop.book.refused - before, shop.book.cut) == (0, 0)
     found = list(dict(sorted(spaces_of(shop.settings).items())).values())
@@ -100,7 +86,7 @@ def test_kills_while_models_are_switched(
                 time.sleep(0.05)
             asked_until(shop, 20)
     asked_until(shop, 50)
-    finished(shop)
+    shop.finish()
     assert len(set(spaces_of(shop.settings).values())) == 2
     assert shop.check_model() == len(shop.book.sent)
 
