@@ -5,12 +5,13 @@ An adapter is trained for each fold of product groups, on the other folds alone.
 half of the groups stands among the known listings, as what training held out does; the other is
 new. Then the halves change places: every listing is new once. The same policy prices the same new
 listings, before the same buyers, once with the frozen encoder's vectors and once with the
-adapter's; profit (revenue where only text is known) of the first seven days is compared trial by
-trial. NAME=VALUE are choices of the recipe. Adapters are those of benchmarks/adapter.py in the same
---work, and not trained again.
+adapter's; profit (revenue where only text is known) of the first seven days is compared split by
+split, over --repeats draws of buyers. NAME=VALUE are choices of the recipe. Adapters are those of
+benchmarks/adapter.py in the same --work, and not trained again.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from evaluation.sellers import SELLERS
 from evaluation.stage import Market, between
 from evaluation.trial import hold
 from finetune import grouped_folds, read_products
-from markets import Conditions, read_online_retail
+from markets import Conditions, History, Regime, read_online_retail
 
 DAYS = 7
 
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int, help="folds to do of all, for a quicker look")
+    parser.add_argument("--repeats", type=int, default=1, help="draws of buyers for each split")
     parser.add_argument("--regimes", default="cost,text")
     parser.add_argument("--work", type=Path, default=Path("build/adapter"))
     parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
@@ -48,23 +50,18 @@ def main() -> None:
     base = Encoder().encode(products.text)[rows]
     group = products.group.astype(str)
     regimes = given.regimes.split(",")
-    earned: dict[str, list[tuple[float, float, float]]] = {regime: [] for regime in regimes}
+    earned: dict[str, list[NDArray[np.float64]]] = {regime: [] for regime in regimes}
     folds = list(grouped_folds(group.tolist(), given.folds, 0))
     for fold, held in enumerate(folds[: given.only]):
         tuned = vectors_of(products, held, recipe, augmentation, given, (0, fold))[rows]
         for half, new in enumerate(halves(group, held, fold)):
-            seed = 2 * fold + half
             split = np.flatnonzero(~new[rows]), np.flatnonzero(new[rows])
+            spaces = (base, None), (tuned, ~held[rows])
             for regime in regimes:
-                market = Market(regime, conditions=Conditions(days=DAYS))
-                frozen, adapted = (
-                    hold(
-                        between(history, vectors, market, seed, *split, seen),
-                        SELLERS["pricebandit"],
-                    )
-                    for vectors, seen in ((base, None), (tuned, ~held[rows]))
-                )
-                sums = frozen.gain.sum(), adapted.gain.sum(), frozen.best.sum()
+                sums = np.zeros(3)
+                for repeat in range(given.repeats):
+                    seed = 2 * (repeat * given.folds + fold) + half
+                    sums += earnings(history, regime, seed, split, spaces)
                 earned[regime].append(sums)
                 print(
                     f"fold {fold}, half {half}, {regime}: {sums[0] / sums[2]:.4f} → "
@@ -73,6 +70,27 @@ def main() -> None:
                 )
     for regime, trials in earned.items():
         report(regime, np.array(trials))
+
+
+def earnings(
+    history: History,
+    regime: Regime,
+    seed: int,
+    split: tuple[NDArray[np.int64], NDArray[np.int64]],
+    spaces: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_] | None]],
+) -> NDArray[np.float64]:
+    """What is earned in each space, and a clairvoyant's, currency units, (spaces + 1,).
+
+    Args:
+        split: rows of known and of new listings.
+        spaces: vectors of all listings, and which they were fitted to.
+    """
+    market = Market(regime, conditions=Conditions(days=DAYS))
+    results = [
+        hold(between(history, vectors, market, seed, *split, seen), SELLERS["pricebandit"])
+        for vectors, seen in spaces
+    ]
+    return np.array([*(result.gain.sum() for result in results), results[0].best.sum()])
 
 
 def halves(group: NDArray[np.str_], held: NDArray[np.bool_], seed: int) -> list[NDArray[np.bool_]]:
