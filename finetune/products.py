@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from encoders import listing_texts
+from finetune.response import price_responses
 from markets import (
     History,
     PriceList,
@@ -22,7 +23,7 @@ from markets import (
     sales_lines,
 )
 
-NAMES = ("log price", "log demand", "log units per order")
+NAMES = ("log price", "log demand", "log units per order", "price response")
 """Columns of the targets."""
 
 KNOWN_LINES = 5
@@ -31,6 +32,8 @@ KNOWN_LINES = 5
 # Sales lines at which a mean over them is believed half. Measured on Online Retail, unseen groups:
 # R² of log price 0.527 where products of fewer than five lines count in full, 0.529 so weighted.
 _HALF_LINES = 5.0
+# Variance of elasticities among products: a response measured less surely counts less than half.
+_RESPONSE_VARIANCE = 0.7
 _FIELDS = ("title", "brand", "category", "description")
 
 
@@ -44,7 +47,8 @@ class Products:
         group: object (n,): variants of one product share it, and must never be split.
         names: of the t targets, as `NAMES`.
         target: (n, t), NaN where unknown. Log price and log units per order are means over sales
-            lines; log demand is the log of the lines, of five at least.
+            lines; log demand is the log of the lines, of five at least; price response is the
+            elasticity where impressions at several prices are recorded.
         weight: (n, t) in [0, 1]: how far a target is to be believed, 0 where it is unknown.
         together: int64 (p, 2): rows bought together more often than chance.
         median_log_price: (n,): log of the median price over sales lines, for probes.
@@ -134,7 +138,7 @@ def products_of(history: History, lines: pl.DataFrame | None = None) -> Products
         ),
         on="listing_id",
         maintain_order="left",
-    )
+    ).join(price_responses(history.sales), on="listing_id", how="left", maintain_order="left")
     return _products(sold, [{}] * sold.height, sold["lines"], bought_together(lines))
 
 
@@ -148,6 +152,8 @@ def products_listed(listed: PriceList) -> Products:
         pl.col("price").log().alias("log_price"),
         pl.col("price").log().alias("median_log_price"),
         pl.when((pl.col("lines") > 0) & (units > 0)).then(units.log()).alias("log_units"),
+        pl.lit(None, pl.Float64).alias("response"),
+        pl.lit(None, pl.Float64).alias("response_variance"),
     )
     counts = stated.select(pl.coalesce("lines", "units"))[:, 0]
     return _products(stated, listed.attributes, counts, bought_together(_NO_LINES))
@@ -168,13 +174,15 @@ def _products(
             _floats(rows["log_price"]),
             np.log(np.where(known, demand, np.nan)),
             _floats(rows["log_units"]),
+            _floats(rows["response"]),
         ],
         axis=1,
-    )  # (n, 3)
+    )  # (n, 4)
     # A stated price is worth a line at least, and everything where nobody counts lines.
     seen = np.maximum(lines, 1.0)
     belief = np.where(np.isnan(lines), 1.0, seen / (seen + _HALF_LINES))
-    weight = np.stack([belief, np.ones(rows.height), belief], axis=1)
+    sure = _RESPONSE_VARIANCE / (_RESPONSE_VARIANCE + _floats(rows["response_variance"]))
+    weight = np.stack([belief, np.ones(rows.height), belief, sure], axis=1)
     texts = {name: rows[name].to_list() for name in _FIELDS}
     return Products(
         rows["listing_id"].to_list(),

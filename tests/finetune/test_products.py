@@ -30,7 +30,8 @@ def test_online_retail_gives_levels_groups_and_baskets(retail):
     assert products.names == NAMES
     assert products.listing_id == ["10001A", "10001B", "20002"]
     assert products.group.tolist() == ["10001", "10001", "20002"]
-    price, demand, units = products.target.T
+    price, demand, units, response = products.target.T
+    assert np.isnan(response).all()  # nobody counted impressions
     assert price == pytest.approx([np.log(2), np.log(4), (np.log(8) + np.log(9)) / 2])
     assert demand[:2] == pytest.approx(np.log(6))
     assert np.isnan(demand[2])  # below KNOWN_LINES
@@ -43,6 +44,7 @@ def test_trust_grows_with_lines_and_is_nothing_where_nothing_is_known(retail):
     weight = read_products(retail).weight
     assert weight[:, 0] == pytest.approx([6 / 11, 6 / 11, 2 / 7])
     assert weight[:, 1].tolist() == [1, 1, 0]
+    assert weight[:, 3].tolist() == [0, 0, 0]
     assert KNOWN_LINES == 5
 
 
@@ -54,7 +56,7 @@ def test_a_table_of_sales_and_a_price_list_are_told_by_their_columns(tmp_path):
     )
     sold = read_products(sales)
     assert sold.listing_id == ["a"]  # what never sold says nothing
-    assert np.exp(sold.target[0]) == pytest.approx([5, 6, 2])
+    assert np.exp(sold.target[0, :3]) == pytest.approx([5, 6, 2])
     listed = read_products(
         written(
             tmp_path / "list.csv",
@@ -64,11 +66,25 @@ def test_a_table_of_sales_and_a_price_list_are_told_by_their_columns(tmp_path):
     )
     assert listed.group.tolist() == ["TEA BAGS", "TEA BAGS"]
     assert np.exp(listed.target[:, 0]) == pytest.approx([2.5, 4.0])
-    assert np.exp(listed.target[0, 1:]) == pytest.approx([12, 2])
+    assert np.exp(listed.target[0, 1:3]) == pytest.approx([12, 2])
     assert np.isnan(listed.target[1, 1])
     assert "TEA BAGS" in listed.text[0]
     assert "20 CT" in listed.text[0]
     assert not len(listed.together)
+
+
+def test_responses_come_from_impressions_at_several_prices(tmp_path):
+    rows = [
+        f"a,Tin,2026-01-{i + 1:02d},{price},{units},EUR,200"
+        for i, (price, units) in enumerate([(4, 40), (5, 30), (6, 22), (5, 31)])
+    ] + ["b,Cup,2026-01-01,7,3,EUR,50", "b,Cup,2026-01-02,7,4,EUR,50"]
+    products = read_products(
+        written(tmp_path / "s.csv", "sku,title,date,price,units,currency,impressions", rows)
+    )
+    assert 1 < products.target[0, 3] < 2
+    assert 0 < products.weight[0, 3] < 1
+    assert np.isnan(products.target[1, 3])
+    assert products.weight[1, 3] == 0
 
 
 def test_rows_can_be_taken_and_pairs_go_with_them(retail):
@@ -76,7 +92,7 @@ def test_rows_can_be_taken_and_pairs_go_with_them(retail):
     assert len(products.together) == 0  # in every order: no surprise
     tied = products.take([2, 0])
     assert tied.listing_id == ["20002", "10001A"]
-    assert tied.target[1] == pytest.approx(products.target[0])
+    np.testing.assert_allclose(tied.target[1], products.target[0])
     with pytest.raises(ValueError, match="mask of shape"):
         products.take(np.ones(2, bool))
     with pytest.raises(ValueError, match="rows has 0 to 3: give 0 to 2"):
