@@ -7,8 +7,11 @@ from bandits.features import (
     MARKET_DIMENSIONS,
     NAMES,
     PRIOR_MEAN,
+    SCALE,
     TEXT,
     TEXT_DIMENSIONS,
+    Context,
+    expressed,
     features,
     reduce,
     traits,
@@ -184,3 +187,37 @@ def test_traits_without_text_or_cost(make):
     found = traits(make.listings([10.0, 2.0], unit_cost=[0.0, np.nan]).context)
     assert not found["text"].any()
     assert found["markup"].tolist() == [[-3.0], [0.0]]
+
+
+def test_expressed_in_another_space_features_are_those_of_that_space():
+    rng = np.random.default_rng(0)
+    n, d = 50, 64
+
+    def context(text, market_text, similarity):
+        return Context(
+            text,
+            market_text,
+            similarity,
+            guess,
+            np.full(n, 0.3),
+            *(rng_known.copy() for _ in range(4)),
+            at,
+            np.full(n, -1),
+        )
+
+    guess, rng_known = rng.normal(2, 1, n), rng.uniform(1, 5, n)
+    at = rng.integers(0, 1 << 50, n)
+    here = rng.normal(size=(2, n, d)).astype(np.float32)
+    there = rng.normal(size=(2, n, d)).astype(np.float32)
+    near = rng.uniform(-1, 1, (2, n))
+    near[0, :10], near[1, 5:15] = np.nan, np.nan
+    price = np.log(rng.uniform(5, 20, (n, 1)))
+    curve = rng.uniform(0.01, 0.1, (n, 1)).astype(np.float32)
+
+    def logged(space, similarity):
+        return features(context(*space, similarity), price)[:, 0].numpy() * SCALE * curve
+
+    moved = expressed(logged(here, near[0]), *there, near[1])
+    np.testing.assert_allclose(moved, logged(there, near[1]), atol=1e-6)
+    back = expressed(moved, *here, near[0])
+    np.testing.assert_allclose(back, logged(here, near[0]), atol=1e-6)
