@@ -8,16 +8,17 @@ if TYPE_CHECKING:
     from finetune.probes import Probe, embedding_probes, grouped_folds, lexical_probe
     from finetune.products import Products, products_of, read_products
     from finetune.recipe import Recipe
-    from finetune.tuning import Hardware, Listener, Tuned, tune
+    from finetune.tuned import Hardware, Listener, Tuned
+    from finetune.tuning import tune
 
 _HOMES = {
     "Augmentation": "augmentation",
-    "Hardware": "tuning",
-    "Listener": "tuning",
+    "Hardware": "tuned",
+    "Listener": "tuned",
     "Probe": "probes",
     "Products": "products",
     "Recipe": "recipe",
-    "Tuned": "tuning",
+    "Tuned": "tuned",
     "embedding_probes": "probes",
     "grouped_folds": "probes",
     "lexical_probe": "probes",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from finetune.augmentation import Augmentation
 from finetune.judging import METHODS
 from finetune.products import Products
 from finetune.recipe import Recipe
-
-if TYPE_CHECKING:
-    from finetune.tuning import Tuned
+from finetune.tuned import Tuned
 
 PACKAGES = ("pricebandit", "torch", "transformers", "sentence-transformers", "peft", "accelerate")
 

@@ -9,8 +9,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +21,11 @@ from encoders.fingerprint import adapter_files, fingerprint_of, model_files
 from encoders.source import DEFAULT_MODEL, model_folder
 from finetune import adapter, card, checkpoint
 from finetune.augmentation import Augmentation
-from finetune.judging import Judgement, judge
+from finetune.judging import judge
 from finetune.products import Products
 from finetune.recipe import Recipe
 from finetune.training import Epoch, Training, split
+from finetune.tuned import Hardware, Listener, Tuned
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -35,59 +35,6 @@ WEIGHTS = "adapter_model.safetensors"
 
 class OutputTaken(ValueError):
     """The output folder holds something that must not be overwritten."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """What a run uses; none of it changes what is learned, but for rounding.
-
-    Attributes:
-        cpu: stay on the CPU where there is a GPU. precision: "no" or "bf16"; None: bf16 on a GPU.
-        checkpointing: compute layers again in the backward pass, to save memory.
-        trackers: "tensorboard", "wandb". logs: folder for TensorBoard.
-    """
-
-    cpu: bool = False
-    precision: str | None = None
-    checkpointing: bool = False
-    trackers: tuple[str, ...] = ()
-    logs: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """A finished run.
-
-    Attributes:
-        folder: of the adapter. judgement: its figures. epochs: as they went. best: number of the
-            one that was kept. learned, held_out: products. trainable: share of parameters.
-        seconds: training took, this time. memory: peak of the process, bytes.
-        base: name and fingerprint of the base model. recipe, augmentation: as given.
-        main: whether this process is the one of several that wrote the adapter.
-    """
-
-    folder: Path
-    judgement: Judgement
-    epochs: list[Epoch]
-    best: int
-    learned: int
-    held_out: int
-    trainable: float
-    seconds: float
-    memory: int
-    base: tuple[str, str]
-    recipe: Recipe
-    augmentation: Augmentation
-    device: str
-    main: bool
-
-
-@dataclass(slots=True)
-class Listener:
-    """Called as a run goes on: after an epoch, and after a step with its number and their total."""
-
-    epoch: Callable[[Epoch], None] = field(default=lambda _: None)
-    step: Callable[[int, int], None] = field(default=lambda _, __: None)
 
 
 def tune(

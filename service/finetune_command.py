@@ -11,7 +11,7 @@ from typer import Option
 from service.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from finetune.tuning import Tuned
+    from finetune.tuned import Tuned
 
 Data = Annotated[
     Path, Option(help="Online Retail, a table of sales, or a list of products with prices.")
