@@ -17,7 +17,8 @@ class Recipe:
             once for each text, which halves the time where half are adapted. 0: all layers.
         modules: names of linear layers to adapt, e.g. "query"; empty: every one.
         epochs: passes over the products at most. patience: epochs without a better held-out error
-            after which training stops; 0: never.
+            after which training stops, and the best epoch is kept; 0: it goes to the end, and the
+            last is kept, for vectors go on getting better while the learning rate falls.
         batch: products in a step, all of them each other's neighbours. accumulate: parts that a
             step is computed in, one after the other.
         learning_rate: of the adapter, after a warm-up over a tenth of the steps, falling as a
@@ -39,7 +40,7 @@ class Recipe:
     layers: int = 0
     modules: tuple[str, ...] = ()
     epochs: int = 16
-    patience: int = 4
+    patience: int = 0
     batch: int = 128
     accumulate: int = 1
     learning_rate: float = 2e-3

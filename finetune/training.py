@@ -41,7 +41,7 @@ class Epoch:
     Attributes:
         number: from 1. of: epochs at most. loss: mean of its steps. held_out: error of the held-out
             products, standard deviations squared, NaN where none are held out. best: number of the
-            epoch with the least.
+            epoch that is kept if no better one comes.
     """
 
     number: int
@@ -276,9 +276,9 @@ class Training:
         progress.epochs.append((float(np.mean(progress.losses)), error))
         progress.losses = []
         number = len(progress.epochs)
-        if math.isnan(error) or error <= min(e for _, e in progress.epochs):
+        if not recipe.patience or not error > min(e for _, e in progress.epochs):
             progress.best = number
-            self._kept = self._trained() if self._held.size else {}
+            self._kept = self._trained() if recipe.patience and self._held.size else {}
         late = recipe.patience and number - progress.best >= recipe.patience
         progress.done = number == recipe.epochs or bool(late)
         return Epoch(number, recipe.epochs, progress.epochs[-1][0], error, progress.best)

@@ -45,7 +45,9 @@ Dora = Annotated[bool | None, Option("--dora/--no-dora", help="Magnitude and dir
 Rslora = Annotated[bool | None, Option("--rslora/--no-rslora", help="alpha / √rank.")]
 Layers = Annotated[int | None, Option(help="Topmost layers to adapt; 0 for all.")]
 Epochs = Annotated[int | None, Option(help="Passes over the products at most.")]
-Patience = Annotated[int | None, Option(help="Epochs without a better one before it stops.")]
+Patience = Annotated[
+    int | None, Option(help="Stop after so many epochs without a better one, and keep that; 0: no.")
+]
 Batch = Annotated[int | None, Option(help="Products in a step.")]
 Accumulate = Annotated[int | None, Option(help="Parts that a step is computed in.")]
 Rate = Annotated[float | None, Option("--learning-rate", help="Of the adapter.")]
@@ -180,7 +182,7 @@ def _tuned(
             bar.to(done, total)
 
         def epoch(so_far: Epoch) -> None:
-            held_out = f", held out {so_far.held_out:.3f} (best: epoch {so_far.best})"
+            held_out = f", held out {so_far.held_out:.3f} (kept: epoch {so_far.best})"
             known = held_out if so_far.held_out == so_far.held_out else ""
             what = f"epoch {so_far.number} of {so_far.of}: loss {so_far.loss:.3f}{known}"
             bar.to(what=what)
