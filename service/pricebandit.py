@@ -146,6 +146,8 @@ class Pricebandit:
             self._taught = self._events()
             self.guesses.fit(self.catalogue)
             return
+        # with events after the snapshot all is learned anew, from the same start as without one
+        self.policy.evidence.trust[:] = 1.0
         self._touched = [self.policy.evidence.listing]
         self.refresh()
 
