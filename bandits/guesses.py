@@ -171,7 +171,7 @@ class GuessModel:
 
 def _judged(sources: Sources, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Rows that tell how far what the text says is to be trusted, bool (n,)."""
-    if sources.trained_on is None:
+    if sources.trained_on is None or not (known & sources.trained_on).any():
         return known
     unseen = known & ~sources.trained_on
     return unseen if unseen.sum() >= FEWEST_UNSEEN else known

@@ -235,3 +235,12 @@ def test_too_few_texts_unseen_teach_nothing():
     known = Sources(price, cost, near, np.full_like(near, np.nan), similarity)
     few = dataclasses.replace(known, trained_on=np.arange(60) < 40)
     assert GuessModel.fit(few).text[1] == GuessModel.fit(known).text[1]
+
+
+def test_embeddings_fitted_to_no_listing_change_nothing():
+    price, cost, near, similarity = synthetic(60, 5)
+    known = Sources(price, cost, near, np.full_like(near, np.nan), similarity)
+    none = dataclasses.replace(known, trained_on=np.zeros(60, np.bool_))
+    usual = GuessModel.fit(known)
+    assert GuessModel.fit(none).both[1] == usual.both[1]
+    np.testing.assert_array_equal(GuessModel.fit(none).both[0], usual.both[0])
