@@ -168,7 +168,6 @@ def _tuned(
     hardware: dict[str, Any],
 ) -> Tuned:
     """Read the products and train under a progress bar."""
-
     from finetune import Augmentation, Hardware, Listener, Recipe, read_products, tune
     from finetune.training import Epoch
     from service.settings import Settings
@@ -177,9 +176,6 @@ def _tuned(
     recipe, augmentation = Recipe(**choices), Augmentation(**words)
     products = read_products(data, currency)
     with ProgressBar("training") as bar:
-
-        def step(done: int, total: int) -> None:
-            bar.to(done, total)
 
         def epoch(so_far: Epoch) -> None:
             held_out = f", held out {so_far.held_out:.3f} (kept: epoch {so_far.best})"
@@ -198,7 +194,7 @@ def _tuned(
             hardware=Hardware(**hardware),
             restart=restart,
             merged=merged,
-            listener=Listener(epoch, step),
+            listener=Listener(epoch, bar.to),
         )
 
 

@@ -19,7 +19,6 @@ SEARCHED = 3 * NEIGHBOURS
 """Embeddings searched for each listing: some belong to other currencies or deleted listings."""
 
 _PART = 4_096
-_WIDTH = 2 * 8 * NEIGHBOURS
 
 
 def search(
