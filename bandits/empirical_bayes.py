@@ -17,11 +17,13 @@ _MOST_UNITS = 300.0  # units for which a listing counts, at most
 _FEWEST = 40  # listings from which halves teach anything
 
 # What the parameters are taken for before any sales: mean and standard deviation of each on the
-# scale on which it is normal, and how many listings the usual shapes weigh.
+# scale on which it is normal, and how many listings the usual shapes weigh. The spread of
+# elasticities is held close: prices that hardly vary say little of it, the most likely value is
+# then far too small, and a policy sure of elasticities that it cannot know stops exploring.
 _SHIFT = (0.0, 0.15)
 _LOG_WORTH_SD = (math.log(0.3), 0.4)
 _ELASTICITY = (0.64, 0.15)
-_LOG_ELASTICITY_SD = (math.log(0.4), 0.3)
+_LOG_ELASTICITY_SD = (math.log(0.4), 0.1)
 _LOG_LEVEL = (math.log(0.03), 1.0)
 _LOG_LEVEL_SHAPE = (math.log(2.5), 0.5)
 _SHAPE_LISTINGS = 20.0
