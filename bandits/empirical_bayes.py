@@ -18,8 +18,8 @@ _FEWEST = 40  # listings from which halves teach anything
 
 # What the parameters are taken for before any sales: mean and standard deviation of each on the
 # scale on which it is normal, and how many listings the usual shapes weigh. The spread of
-# elasticities is held close: prices that hardly vary say little of it, the most likely value is
-# then far too small, and a policy sure of elasticities that it cannot know stops exploring.
+# elasticities is held close: prices that hardly vary say little of it, buyers who are no curve of
+# the bank make it look smaller, and a policy sure of elasticities stops exploring.
 _SHIFT = (0.0, 0.15)
 _LOG_WORTH_SD = (math.log(0.3), 0.4)
 _ELASTICITY = (0.64, 0.15)
