@@ -278,13 +278,13 @@ def test_practice_comes_near_the_exact_programme(kind):
     many = one.take(torch.arange(16).repeat(400))
 
     def share(learner):
-        practise(learner, one, seasons=30, rounds=40, batch=128)
+        practise(learner, one, seasons=30, rounds=60, batch=128)
         takings = value_of(lambda states: learner.scores(states).argmax(1), many, 1)
         return takings.sum().item() / 400 / exact
 
-    # 0.966 to 0.987 each, and rounding alone moves one within that; before practice deep Q has
+    # 0.973 to 1.001 each, and rounding alone moves one within that; before practice deep Q has
     # 0.959, the best price of the day 0.68. 6,400 seasons: a standard error below half a per cent
-    assert np.mean([share(kind(seed=seed)) for seed in range(3)]) > 0.965
+    assert np.mean([share(kind(seed=seed)) for seed in range(3)]) > 0.97
 
 
 def test_a_state_can_be_taken_and_joined():

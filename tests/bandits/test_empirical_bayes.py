@@ -15,19 +15,11 @@ DEFAULT = Population.default()
 SCALARS = ("shift", "worth_sd", "elasticity", "elasticity_sd", "level", "level_shape")
 
 
-def sold(make, population, known, seed, days=10):
-    """Sums of sales of listings drawn from a population."""
+def sold(make, population, known, seed, days=10, reach=0.5, shown=400):
+    """Sums of sales of listings drawn from a population, at prices within `reach` of the anchor."""
     shop, evidence, n = make.shop(population, known, seed), Evidence(), len(known)
     for _ in range(days):
-        shop.sell(evidence, shop.rng.uniform(-0.5, 0.5, n), 400)
-    return evidence.weighed(np.arange(n))
-
-
-def sold_at_one_price(make, known, seed, days=10):
-    """As above, at prices within a twentieth of the anchor."""
-    shop, evidence, n = make.shop(DEFAULT, known, seed), Evidence(), len(known)
-    for _ in range(days):
-        shop.sell(evidence, shop.rng.uniform(-0.05, 0.05, n), 100)
+        shop.sell(evidence, shop.rng.uniform(-reach, reach, n), shown)
     return evidence.weighed(np.arange(n))
 
 
@@ -106,7 +98,8 @@ def test_sales_at_one_price_leave_elasticities_as_uncertain_as_panels_have_them(
     # of 0.3 instead of 0.1 it was 0.31 to 0.41
     known = make.known(150, guess_sd=0.1)
     for seed in range(5):
-        found = learn_population(DEFAULT_BANK, sold_at_one_price(make, known, seed), known)
+        sums = sold(make, DEFAULT, known, seed, reach=0.05, shown=100)
+        found = learn_population(DEFAULT_BANK, sums, known)
         assert found.elasticity_sd == pytest.approx(0.4, abs=0.03)
     # many prices may say otherwise: 0.44 to 0.65 in 5 seeds
     assert learned(make, 1, elasticity_sd=0.7).elasticity_sd > 0.43
