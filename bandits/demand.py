@@ -17,6 +17,7 @@ from bandits.population import Known, Population
 from bandits.profile import Profile
 from bandits.records import Estimates, Listings, Outcomes
 from bandits.trunk import Trunk
+from bandits.words import shared_words
 
 CORRECTED = 20.0
 """The head may raise or lower the own curve by this factor at most."""
@@ -25,7 +26,7 @@ RAREST = 1e-4
 """Units per impression below which an outcome's weight in the head grows no further: no sale
 where the curve expected next to none may outweigh all others."""
 
-CONSULTED = 1000
+CONSULTED = 2000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
 _NO_CURVE = 1e-30  # below it features × curve say nothing of the features
@@ -67,7 +68,6 @@ class Demand:
         self.evidence = Evidence(half_life=half_life)
         self.population = Population.default()
         self.alignment = Alignment()
-        self.chosen_at = 0.0  # units sold when the traits that elasticity depends on were chosen
 
     # -- estimating -------------------------------------------------------------------------
 
@@ -81,7 +81,9 @@ class Demand:
         variance = context.guess_sd**2
         variance = variance + (doubt - 1.0) * (variance + float(self.population.worth_sd) ** 2)
         guess = as_tensor(context.guess - anchor)
-        return Known(guess, as_tensor(np.sqrt(variance)), traits(context))
+        population = self.population
+        blocks = traits(context, population.vocabulary, population.effects)
+        return Known(guess, as_tensor(np.sqrt(variance)), blocks)
 
     def posterior(self, listings: Listings) -> Posterior:
         """Belief about each row's demand curve."""
@@ -193,22 +195,16 @@ class Demand:
     ) -> None:
         """Learn the distribution of demand curves from `consulted()` listings.
 
-        Which traits elasticity depends on is chosen anew whenever twice as many units are sold.
-
         Args:
             listing: rows, (m,). anchor: log prices, (m,). context: of the listings as strangers,
                 guessed without their own sales.
         """
-        units = float(self.evidence.totals[:, 0].sum())
-        anew = units >= 2 * self.chosen_at
-        self.population = learn_population(
-            self.evidence.bank,
-            self.evidence.weighed(listing),
-            self.known(context, anchor),
-            None if anew else list(self.population.effects),
-        )
-        if anew:
-            self.chosen_at = units
+        vocabulary = shared_words(context.words)
+        known = replace(self.known(context, anchor), traits=traits(context, vocabulary))
+        found = learn_population(self.evidence.bank, self.evidence.weighed(listing), known)
+        if "words" in found.effects:
+            found = replace(found, vocabulary=vocabulary)
+        self.population = found
         self.alignment = Alignment()  # doubts are about guesses as they are made
         known, strangers = self.known(context, anchor), np.full_like(listing, -1)
         before, after = (

@@ -1,7 +1,8 @@
 """The population of demand curves learned from the sales of many listings: empirical Bayes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
@@ -10,52 +11,47 @@ from bandits.evidence import posterior
 from bandits.population import Effect, Known, Population
 
 _ITERATIONS, _RESUMED = 25, 25
-_EFFECT_SD = 0.25  # of the effect of a block of traits on log elasticity, before any sales
+_EFFECT_SDS = (0.1, 0.15, 0.2, 0.3)  # of the effect of a block of traits on log elasticity
+_STEP = 0.3  # of log elasticity, over which sales are taken to answer as a parabola
 _FARTHEST = 20.0  # standard deviations from its mean that a parameter is taken for, at most
-_BETTER = 5.0  # nats by which a block must explain held-out sales better
+_BETTER = 3.0  # nats by which a block must make the sales likelier
 _MOST_UNITS = 300.0  # units for which a listing counts, at most
-_FEWEST = 40  # listings from which halves teach anything
+_FEWEST = 40  # listings from which traits teach anything
 
 # What the parameters are taken for before any sales: mean and standard deviation of each on the
-# scale on which it is normal, and how many listings the usual shapes weigh. The spread of
-# elasticities is held close: prices that hardly vary say little of it, buyers who are no curve of
-# the bank make it look smaller, and a policy sure of elasticities stops exploring.
+# scale on which it is normal, and how many listings the usual shapes weigh.
 _SHIFT = (0.0, 0.15)
 _LOG_WORTH_SD = (math.log(0.3), 0.4)
 _ELASTICITY = (0.64, 0.15)
-_LOG_ELASTICITY_SD = (math.log(0.4), 0.1)
 _LOG_LEVEL = (math.log(0.03), 1.0)
 _LOG_LEVEL_SHAPE = (math.log(2.5), 0.5)
 _SHAPE_LISTINGS = 20.0
 
-_SCALARS = (_SHIFT, _LOG_WORTH_SD, _ELASTICITY, _LOG_ELASTICITY_SD, _LOG_LEVEL, _LOG_LEVEL_SHAPE)
+_SCALARS = (_SHIFT, _LOG_WORTH_SD, _ELASTICITY, _LOG_LEVEL, _LOG_LEVEL_SHAPE)
 
 
-def learn_population(
-    bank: CurveBank, sums: torch.Tensor, known: Known, blocks: Sequence[str] | None = None
-) -> Population:
+def learn_population(bank: CurveBank, sums: torch.Tensor, known: Known) -> Population:
     """The population whose parameters make the listings' sales most likely.
 
     Type II maximum likelihood (Robbins 1956; MacKay, "Bayesian interpolation", Neural Computation
     1992, section 4) by L-BFGS on the marginal likelihood of every listing's sales, with weak priors
-    on the parameters. A function of its arguments alone.
+    on the parameters. Which traits elasticity depends on, and how much, is learned, too. A function
+    of its arguments alone.
 
     Args:
         sums: of the listings' own sales, (n, m + s + 1), see `Evidence`. known: of them.
-        blocks: traits that elasticity depends on; chosen on held-out sales if None.
     """
     if len(known) == 0:
         return Population.default(bank)
     # a listing that sells by the thousand would show the coarseness of the bank, and nothing else
     often = (_MOST_UNITS / sums[:, -1].clamp_min(1.0)).clamp(max=1.0)
     fit = _Fit(bank, sums * often[:, None], known)
-    plain = fit.maximised((), _ITERATIONS)
-    if blocks is None:
-        blocks = _chosen(fit, plain)
-    blocks = [name for name in blocks if name in fit.centre]
-    if not blocks:
-        return fit.population((), plain)
-    return fit.population(blocks, fit.maximised(blocks, _RESUMED, plain))
+    plain = fit.maximised({}, _ITERATIONS)
+    effect_sd, slopes = _chosen(fit, plain)
+    if not effect_sd:
+        return fit.population({}, plain)
+    start = torch.cat([plain, slopes])
+    return fit.population(effect_sd, fit.maximised(effect_sd, _RESUMED, start))
 
 
 class _Fit:
@@ -74,25 +70,24 @@ class _Fit:
             if length > 1e-9:
                 self.centre[name], self.scale[name] = some.mean(0), length
 
-    def part(self, rows: torch.Tensor) -> "_Fit":
-        """The same with some of the listings."""
-        other = object.__new__(_Fit)
-        other.bank, other.centre, other.scale = self.bank, self.centre, self.scale
-        other.sums, other.known = self.sums[rows], self.known.take(rows)
-        return other
+    def standard(self, name: str) -> torch.Tensor:
+        """A block of traits around 0 and of unit length on average, (n, q); 0 where unknown."""
+        block = self.known.traits[name]
+        there = (block != 0).any(1, keepdim=True)
+        return torch.where(there, (block - self.centre[name]) / self.scale[name], 0.0)
 
-    def population(self, blocks: Sequence[str], theta: torch.Tensor) -> Population:
-        """Parameters from where the optimiser has them."""
+    def population(self, effect_sd: Mapping[str, float], theta: torch.Tensor) -> Population:
+        """Parameters from where the optimiser has them; `effect_sd`: as `_chosen`."""
         scalars, shapes = len(_SCALARS), len(self.bank.shapes)
         # sales without impressions, or returns alone, would take some beyond all numbers
         mean, sd = torch.tensor(_SCALARS, dtype=torch.float64).T
         near = torch.clamp(theta[:scalars], mean - _FARTHEST * sd, mean + _FARTHEST * sd)
-        shift, worth_sd, elasticity, elasticity_sd, level, level_shape = near
+        shift, worth_sd, elasticity, level, level_shape = near
         effects: dict[str, Effect] = {}
         start = scalars + shapes
-        for name in blocks:
+        for name, sd in effect_sd.items():
             width = len(self.centre[name])
-            slope = theta[start : start + width] * (_EFFECT_SD / self.scale[name])
+            slope = theta[start : start + width] * (sd / self.scale[name])
             effects[name] = Effect(self.centre[name], slope)
             start += width
         return Population(
@@ -100,30 +95,23 @@ class _Fit:
             shift,
             torch.exp(worth_sd),
             elasticity,
-            torch.exp(elasticity_sd),
-            torch.exp(level),
-            torch.exp(level_shape),
-            effects,
+            level=torch.exp(level),
+            level_shape=torch.exp(level_shape),
+            effects=effects,
         )
 
-    def log_likelihood(self, blocks: Sequence[str], theta: torch.Tensor) -> torch.Tensor:
+    def log_likelihood(self, population: Population) -> torch.Tensor:
         """Marginal likelihood of each listing's sales, (n,)."""
-        population = self.population(blocks, theta)
         return posterior(self.bank, self.sums, population, self.known).log_likelihood
 
     def maximised(
-        self, blocks: Sequence[str], iterations: int, start: torch.Tensor | None = None
+        self, effect_sd: Mapping[str, float], iterations: int, start: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The most likely parameters; from `start`, whose effects are those of no block."""
+        """The most likely parameters; from `start` if given."""
         scalars, shapes = len(_SCALARS), len(self.bank.shapes)
-        width = sum(len(self.centre[name]) for name in blocks)
-        theta = torch.zeros(scalars + shapes + width, dtype=torch.float64)
         mean, sd = torch.tensor(_SCALARS, dtype=torch.float64).T
-        theta[:scalars] = mean
         usual = Population.default(self.bank).shapes
-        theta[scalars : scalars + shapes] = torch.log(usual)
-        if start is not None:
-            theta[: scalars + shapes] = start[: scalars + shapes]
+        theta = torch.cat([mean, torch.log(usual)]) if start is None else start.clone()
         theta.requires_grad_(True)
         search = torch.optim.LBFGS(
             [theta], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"
@@ -131,7 +119,7 @@ class _Fit:
 
         def loss() -> torch.Tensor:
             search.zero_grad()
-            fit = self.log_likelihood(blocks, theta).sum()
+            fit = self.log_likelihood(self.population(effect_sd, theta)).sum()
             off = (theta[:scalars] - mean) / sd
             effects = theta[scalars + shapes :]
             weights = torch.log_softmax(theta[scalars : scalars + shapes], 0)
@@ -144,31 +132,45 @@ class _Fit:
         return theta.detach()
 
 
-def _chosen(fit: _Fit, plain: torch.Tensor) -> list[str]:
-    """The blocks of traits that help to explain held-out sales, added one by one.
+def _chosen(fit: _Fit, plain: torch.Tensor) -> tuple[dict[str, float], torch.Tensor]:
+    """Blocks of traits that explain the sales, how far each moves log elasticity (one deviation),
+    and about what its slopes are, in these deviations, one block's after the other's.
 
-    Each half of the listings is explained by what the other half teaches; a block is added while
-    that makes the sales of all likelier by more than `_BETTER`.
+    Where a listing's log elasticity is expected f higher, its sales are g f − h f² / 2 nats more
+    likely. With f = X w and w standard normal the slopes w integrate out (Bishop, "Pattern
+    recognition and machine learning", 2006, eq. 4.137), and all sales together gain
+
+        (Xᵀg)ᵀ A⁻¹ (Xᵀg) / 2 − log |A| / 2,    A = I + Xᵀ diag(h) X.
+
+    Blocks are added one by one, while the best makes that higher by more than `_BETTER`.
     """
-    n = len(fit.sums)
-    if n < _FEWEST:
-        return []
-    even = torch.arange(n) % 2 == 0
-    halves = [(fit.part(~held), fit.part(held)) for held in (even, ~even)]
+    chosen: dict[str, float] = {}
+    slopes = torch.empty(0, dtype=torch.float64)
+    if len(fit.sums) < _FEWEST:
+        return chosen, slopes
+    population = fit.population({}, plain)
+    lower, here, higher = (
+        fit.log_likelihood(replace(population, elasticity=population.elasticity + step))
+        for step in (-_STEP, 0.0, _STEP)
+    )
+    g = (higher - lower) / (2.0 * _STEP)
+    h = ((2.0 * here - lower - higher) / _STEP**2).clamp_min(0.0)
+    blocks = {name: fit.standard(name) for name in fit.centre}
 
-    def held_out(blocks: Sequence[str]) -> float:
-        return sum(
-            float(test.log_likelihood(blocks, train.maximised(blocks, _RESUMED, plain)).sum())
-            for train, test in halves
-        )
+    def explained(effect_sd: Mapping[str, float]) -> tuple[float, torch.Tensor]:
+        """What the sales gain, nats, and the most likely w."""
+        x = torch.cat([blocks[name] * sd for name, sd in effect_sd.items()], dim=1)
+        pull = x.T @ g
+        precision = torch.eye(x.shape[1], dtype=x.dtype) + x.T @ (h[:, None] * x)
+        w = torch.linalg.solve(precision, pull)
+        return 0.5 * float(pull @ w - torch.logdet(precision)), w
 
-    chosen: list[str] = []
-    reached = held_out(chosen) + _BETTER
-    while rest := [name for name in fit.centre if name not in chosen]:
-        fits = {name: held_out([*chosen, name]) for name in rest}
-        best = max(fits, key=lambda name: fits[name])
-        if fits[best] <= reached:
+    reached = 0.0
+    while rest := [name for name in blocks if name not in chosen]:
+        tried = [{**chosen, name: sd} for name in rest for sd in _EFFECT_SDS]
+        found = [explained(effect_sd) for effect_sd in tried]
+        best = max(range(len(tried)), key=lambda i: found[i][0])
+        if not found[best][0] > reached + _BETTER:
             break
-        chosen.append(best)
-        reached = fits[best] + _BETTER
-    return chosen
+        chosen, (reached, slopes) = tried[best], found[best]
+    return chosen, slopes

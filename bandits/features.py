@@ -1,11 +1,15 @@
 """Context features: what text, neighbours, market and price add to the demand curve's estimate."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from bandits.words import which_words
 
 VERSION = "2"
 """Changes whenever a feature changes its meaning; statistics belong to one version."""
@@ -89,6 +93,7 @@ class Context:
         promotion: 1 on promotion, 0 not, (n,).
         at: time of the decision, microseconds since 1970 UTC, int64 (n,).
         category: code of the listing's category, -1 without one, int64 (n,).
+        words: hashes of the text's words, int32 (n, 32), -1 where fewer; see `word_ids`.
     """
 
     text: NDArray[np.float32]
@@ -102,6 +107,7 @@ class Context:
     promotion: NDArray[np.float64]
     at: NDArray[np.int64]
     category: NDArray[np.int64]
+    words: NDArray[np.int32]
 
 
 def features(context: Context, log_price: NDArray[np.float64]) -> torch.Tensor:
@@ -167,14 +173,27 @@ def expressed(
     return out
 
 
-def traits(context: Context) -> dict[str, torch.Tensor]:
+TRAITS = ("text", "words", "markup")
+"""Blocks of what elasticity may depend on."""
+
+
+def traits(
+    context: Context, vocabulary: NDArray[np.int64], blocks: Iterable[str] = TRAITS
+) -> dict[str, torch.Tensor]:
     """What elasticity may depend on, float64 blocks (n, q); a row of zeros where unknown.
 
     What sellers of similar listings took over their cost says how elastic they think buyers are.
+
+    Args:
+        vocabulary: the words that count, (v,), see `shared_words`. blocks: the ones asked for.
     """
-    markup = np.log(np.maximum(context.unit_cost, 1e-12)) - context.guess
-    blocks = {
-        "text": context.text,
-        "markup": np.nan_to_num(np.clip(markup, -3.0, 1.0))[:, None],
-    }
-    return {name: torch.as_tensor(block).double() for name, block in blocks.items()}
+    found: dict[str, NDArray[Any]] = {}
+    for name in blocks:
+        if name == "text":
+            found[name] = context.text
+        elif name == "words":
+            found[name] = which_words(context.words, vocabulary)
+        else:
+            markup = np.log(np.maximum(context.unit_cost, 1e-12)) - context.guess
+            found[name] = np.nan_to_num(np.clip(markup, -3.0, 1.0))[:, None]
+    return {name: torch.as_tensor(block).double() for name, block in found.items()}

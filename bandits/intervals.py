@@ -11,7 +11,7 @@ from bandits.evidence import Posterior
 TAIL = 0.05
 """Probability outside either end of an interval."""
 
-_LEVELS = 8  # quantiles that stand for the Gamma distribution of a level
+_LEVELS = 12  # quantiles that stand for the Gamma distribution of a level
 _LOWEST, _HIGHEST, _BIN = -9.0, 3.0, 0.04  # of log demand around the mean
 
 

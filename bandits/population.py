@@ -4,12 +4,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bandits.curves import DEFAULT_BANK, CurveBank
 
 WORTH_SD = 0.3
 """Log error of a price that was charged as a measure of what buyers think the listing worth."""
+
+ELASTICITY_SD = 0.5
+"""Spread of log elasticities: that of scanner panels, whose quartiles are 1.2 and 2.6. It is not
+learned. Sales at nearly one price say little of it, buyers who follow no curve of the bank make it
+look smaller, and a policy too sure of elasticities stops exploring."""
 
 TYPICAL_SHAPE, SHAPE_SPREAD = 1.2, 0.8
 """Shape that demand is taken for before any sales, between exponential and linear, and its spread
@@ -73,21 +80,23 @@ class Population:
     mean `level` and shape `level_shape`. A curve of shape κ has elasticity e at v if it is located
     at log v + log(2 / e) / κ, which makes the location normal too (`prior`).
 
-    Learned by empirical Bayes (`bandits.empirical_bayes`); the defaults hold until there is
-    evidence. Fields are floats or 0-d tensors.
+    Learned by empirical Bayes (`bandits.empirical_bayes`), all but `elasticity_sd`; the defaults
+    hold until there is evidence. Fields are floats or 0-d tensors.
 
     Attributes:
         shapes: probability of each shape, (s,). effects: block of traits → its effect.
+        vocabulary: columns of the block "words", int64 (v,); none where it has no effect.
     """
 
     shapes: torch.Tensor
     shift: float | torch.Tensor = 0.0
     worth_sd: float | torch.Tensor = WORTH_SD
     elasticity: float | torch.Tensor = 0.64  # log of 1.9: scanner panels' median
-    elasticity_sd: float | torch.Tensor = 0.4
+    elasticity_sd: float = ELASTICITY_SD
     level: float | torch.Tensor = 0.03
     level_shape: float | torch.Tensor = 2.5
     effects: Mapping[str, Effect] = field(default_factory=dict)
+    vocabulary: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
     def default(cls, bank: CurveBank = DEFAULT_BANK) -> "Population":

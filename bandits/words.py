@@ -14,6 +14,7 @@ _RIDGE = 0.5  # prior weight of a word, in texts of unit length
 _FOLDS = 5
 _FEWEST = 50  # priced texts from which words teach anything
 _ITERATIONS = 60
+_LEAST_SHARING, _FEWEST_SHARING, _MOST_SHARED = 0.01, 10, 200
 
 
 def word_ids(texts: Sequence[str]) -> NDArray[np.int32]:
@@ -36,6 +37,29 @@ def word_ids(texts: Sequence[str]) -> NDArray[np.int32]:
     kept = place < WORDS
     ids[np.repeat(np.arange(len(texts)), count)[kept], place[kept]] = found.indices[kept]
     return ids
+
+
+def shared_words(ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Words that one text in a hundred holds, and ten texts, 200 at most: ascending hashes, (v,).
+
+    Args:
+        ids: as `word_ids`, (n, 32).
+    """
+    words, texts = np.unique(ids[ids >= 0], return_counts=True)
+    often = texts >= max(_FEWEST_SHARING, _LEAST_SHARING * len(ids))
+    words, texts = words[often], texts[often]
+    kept = np.argsort(-texts, kind="stable")[:_MOST_SHARED]
+    return np.sort(words[kept]).astype(np.int64)
+
+
+def which_words(ids: NDArray[np.int32], vocabulary: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Which words of a vocabulary (v,) texts (n, 32) hold: rows of unit length, or 0, (n, v)."""
+    held = np.zeros((len(ids), len(vocabulary)))
+    if len(vocabulary):
+        column = np.searchsorted(vocabulary, ids).clip(max=len(vocabulary) - 1)
+        row, place = np.nonzero(vocabulary[column] == ids)
+        held[row, column[row, place]] = 1.0
+    return np.asarray(held / np.sqrt(np.maximum(held.sum(1, keepdims=True), 1.0)))
 
 
 @dataclass(frozen=True, slots=True)

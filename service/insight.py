@@ -161,6 +161,7 @@ def _uninformed(
         np.zeros(len(middle)),
         context.at,
         context.category,
+        np.full_like(context.words, -1),
     )
 
 

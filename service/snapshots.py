@@ -22,7 +22,7 @@ from service.catalogue import Catalogue
 from service.learning import Fold, Position, Read, logged_version
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 4\n"
+_MAGIC = b"pricebandit snapshot 5\n"
 
 
 def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
@@ -62,7 +62,6 @@ def write_snapshot(fold: Fold, catalogue: Catalogue, source: log.Log, folder: Pa
         "versions": _versions(fold),
         "all_rules": asdict(fold.policy.rules),
         "population": _spelled(fold.policy.population),
-        "chosen_at": fold.policy.chosen_at,
         "doubt": fold.policy.alignment.doubt.tolist(),
         **asdict(fold.position),
     }
@@ -93,18 +92,16 @@ class Learned:
     """What the catalogue as a whole had taught when a snapshot was written.
 
     Attributes:
-        population, alignment, chosen_at: see `Policy`. price: `Catalogue.learned_price`, (n,).
+        population, alignment: see `Policy`. price: `Catalogue.learned_price`, (n,).
     """
 
     population: Population
-    chosen_at: float
     alignment: Alignment
     price: NDArray[np.float64]
 
     def hand_over(self, policy: Policy, catalogue: Catalogue) -> None:
         """Let the model know it, in the place of learning it anew."""
-        policy.population, policy.chosen_at = self.population, self.chosen_at
-        policy.alignment = self.alignment
+        policy.population, policy.alignment = self.population, self.alignment
         catalogue.learned_price[: len(self.price)] = self.price
 
 
@@ -141,7 +138,7 @@ def read_snapshot(
             if name in catalogue.family_code
         }
         alignment = Alignment(np.array(header["doubt"]))
-        return Learned(_population(header["population"]), header["chosen_at"], alignment, price)
+        return Learned(_population(header["population"]), alignment, price)
     return None
 
 
@@ -170,9 +167,10 @@ def described(folder: Path) -> dict[str, Any] | None:
 
 
 def summary(population: Population) -> dict[str, Any]:
-    """The catalogue's learned parameters, without the long effects of traits."""
-    spelled = _spelled(population)
-    return {**spelled, "effects": sorted(spelled["effects"])}
+    """The catalogue's learned parameters; of the effects of traits, which are long, the names."""
+    spelled = {**_spelled(population), "effects": sorted(population.effects)}
+    del spelled["vocabulary"]
+    return spelled
 
 
 def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -220,6 +218,8 @@ def _spelled(population: Population) -> dict[str, Any]:
                 name: {part.name: getattr(effect, part.name).tolist() for part in fields(Effect)}
                 for name, effect in value.items()
             }
+        elif field.name == "vocabulary":
+            found["vocabulary"] = value.tolist()
         else:
             found[field.name] = torch.as_tensor(value, dtype=torch.float64).tolist()
     return found
@@ -229,13 +229,14 @@ def _population(spelled: dict[str, Any]) -> Population:
     columns = {
         name: torch.tensor(value, dtype=torch.float64)
         for name, value in spelled.items()
-        if name != "effects"
+        if name not in ("effects", "vocabulary")
     }
     effects = {
         name: Effect(**{k: torch.tensor(v, dtype=torch.float64) for k, v in parts.items()})
         for name, parts in spelled["effects"].items()
     }
-    return Population(**columns, effects=effects)
+    vocabulary = np.array(spelled["vocabulary"], np.int64)
+    return Population(**columns, effects=effects, vocabulary=vocabulary)
 
 
 def _rules(policy: Policy) -> dict[str, Any]:

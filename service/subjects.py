@@ -251,6 +251,7 @@ def context_of(
         np.nan_to_num(subjects.promotion),
         np.full(n, at_us),
         subjects.category,
+        subjects.words,
     )
 
 

@@ -104,4 +104,5 @@ class PriceBandit:
             today.promotion.astype(np.float64) if today else np.zeros(n),
             today.date * _DAY_US if today else np.zeros(n, np.int64),
             np.full(n, -1),
+            known.words[rows],
         )

@@ -6,6 +6,7 @@ import torch
 
 from bandits import Context, Known, Limits, Listings, limits
 from bandits.curves import DEFAULT_BANK
+from bandits.words import WORDS
 
 TEXT = 32
 
@@ -82,6 +83,7 @@ def _listings(
     leader=None,
     text=None,
     market_text=None,
+    words=None,
     objective=None,
     at=1_750_000_000_000_000,
     context=None,
@@ -116,6 +118,7 @@ def _listings(
             unit_cost=column(unit_cost),
             at=column(at, np.int64),
             category=np.full(n, -1),
+            words=np.full((n, WORDS), -1, np.int32) if words is None else words,
             **{name: column(value) for name, value in known.items()},
         ),
         objective=objective,

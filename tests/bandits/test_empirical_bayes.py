@@ -24,7 +24,9 @@ def sold(make, population, known, seed, days=10, reach=0.5, shown=400):
 
 
 def learned(make, seed=0, n=150, **planted):
-    population, known = dataclasses.replace(DEFAULT, **planted), make.known(n, guess_sd=0.1)
+    """What is learned of buyers who differ less in elasticity than is taken for granted."""
+    population = dataclasses.replace(DEFAULT, **{"elasticity_sd": 0.4, **planted})
+    known = make.known(n, guess_sd=0.1)
     return learn_population(DEFAULT_BANK, sold(make, population, known, seed), known)
 
 
@@ -57,9 +59,9 @@ def test_without_sales_the_defaults_hold(make, n):
 
 @pytest.mark.statistical
 def test_a_planted_shift_is_found(make):
-    # 150 listings of 4,000 impressions, seeded; in 10 seeds the errors are 0.15 or less, most of
-    # them towards none, and the two ends are 0.40 to 0.54 apart
-    low, middle, high = (float(learned(make, 1, shift=s).shift) for s in (-0.3, 0.0, 0.3))
+    # 400 listings of 4,000 impressions, seeded; in 6 seeds the errors are 0.17 or less, and the two
+    # ends 0.34 to 0.55 apart
+    low, middle, high = (float(learned(make, 2, 400, shift=s).shift) for s in (-0.3, 0.0, 0.3))
     assert low == pytest.approx(-0.3, abs=0.15)
     assert middle == pytest.approx(0.0, abs=0.08)
     assert high == pytest.approx(0.3, abs=0.12)
@@ -68,8 +70,8 @@ def test_a_planted_shift_is_found(make):
 
 @pytest.mark.statistical
 def test_a_planted_elasticity_is_found(make):
-    # as above: 0.39 to 0.59 and 0.83 to 1.22, the latter higher by 0.36 or more, in 10 seeds
-    low, high = (float(learned(make, 1, elasticity=e).elasticity) for e in (0.3, 1.1))
+    # as above: 0.23 to 0.34 and 0.91 to 1.11, the latter higher by 0.60 or more, in 6 seeds
+    low, high = (float(learned(make, 2, 400, elasticity=e).elasticity) for e in (0.3, 1.1))
     assert 0.3 < low < 0.6
     assert 0.8 < high < 1.25
     assert high - low > 0.35
@@ -92,17 +94,12 @@ def test_a_planted_level_and_deviation_are_found(make, name, value, tolerance):
     )
 
 
-@pytest.mark.statistical
-def test_sales_at_one_price_leave_elasticities_as_uncertain_as_panels_have_them(make):
-    # 150 listings of 1,000 impressions, 0.4 planted: 0.39 to 0.40 in 5 seeds; with a prior spread
-    # of 0.3 instead of 0.1 it was 0.31 to 0.41
-    known = make.known(150, guess_sd=0.1)
-    for seed in range(5):
-        sums = sold(make, DEFAULT, known, seed, reach=0.05, shown=100)
-        found = learn_population(DEFAULT_BANK, sums, known)
-        assert found.elasticity_sd == pytest.approx(0.4, abs=0.03)
-    # many prices may say otherwise: 0.44 to 0.65 in 5 seeds
-    assert learned(make, 1, elasticity_sd=0.7).elasticity_sd > 0.43
+def test_elasticities_are_as_uncertain_as_panels_have_them_whatever_sold(make):
+    known = make.known(60, guess_sd=0.1)
+    for spread, reach in ((0.1, 0.05), (0.5, 0.5)):
+        alike = dataclasses.replace(DEFAULT, elasticity_sd=spread)
+        sums = sold(make, alike, known, 0, reach=reach, shown=100)
+        assert learn_population(DEFAULT_BANK, sums, known).elasticity_sd == 0.5
 
 
 @pytest.mark.statistical
@@ -115,9 +112,8 @@ def test_a_planted_shape_is_found(make):
 @pytest.mark.statistical
 @pytest.mark.parametrize("seed", [1, 3, 7])
 def test_what_a_text_says_of_elasticity_is_found(make, seed):
-    # 250 listings of 4,000 impressions, seeded. The block is found in 11 seeds of 12 (not where one
-    # listing sells 160,000 units); the correlation is 0.975 or more there and the deviation 0.72 to
-    # 0.96 times the true one. What says nothing joins it in 2.
+    # 250 listings of 4,000 impressions, seeded. In 12 seeds of 12 the block is found, and it alone;
+    # the correlation is 0.972 or more and the deviation 0.76 to 1.05 times the true one.
     known = described(make, 250, seed)
     slope = torch.tensor([1.2, -0.8, 0, 0, 0, 0]).double()
     effects = {"text": Effect(torch.zeros(6).double(), slope)}
@@ -131,25 +127,11 @@ def test_what_a_text_says_of_elasticity_is_found(make, seed):
 
 @pytest.mark.statistical
 def test_what_says_nothing_of_elasticity_is_left_out(make):
-    # 150 listings of 4,000 impressions, seeded. Of 24 seeds some block is picked in 6, of these in
-    # 2, and moves log elasticity by 0.10 to 0.18 (one deviation), where listings differ by 0.4.
-    moved = []
+    # 150 listings of 4,000 impressions, seeded: no block is used in any of 24 seeds
     for seed in range(6):
         known = described(make, 150, seed)
         found = learn_population(DEFAULT_BANK, sold(make, DEFAULT, known, seed), known)
-        moved += [e.of(known.traits[name]).std() for name, e in found.effects.items()]
-        assert found.elasticity_sd > 0.2
-    assert len(moved) <= 3  # blocks of 12
-    assert max(moved, default=0.0) < 0.25
-
-
-def test_traits_that_are_given_are_not_chosen_again(make):
-    known = described(make, 50, 0)
-    sums = sold(make, DEFAULT, known, 0)
-    found = learn_population(DEFAULT_BANK, sums, known, ["words", "unknown"])
-    assert list(found.effects) == ["words"]
-    assert found.effects["words"].slope.any()
-    assert not learn_population(DEFAULT_BANK, sums, known, []).effects
+        assert not found.effects
 
 
 def test_a_listing_counts_for_so_many_units_at_most(make):

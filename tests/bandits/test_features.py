@@ -16,6 +16,7 @@ from bandits.features import (
     reduce,
     traits,
 )
+from bandits.words import WORDS, word_ids
 
 
 def column(name):
@@ -173,19 +174,28 @@ def test_reduction_is_fixed():
     np.testing.assert_allclose(reduce(2 * x, 8), 2 * reduce(x, 8), rtol=1e-6)
 
 
+NO_WORDS = np.empty(0, np.int64)
+
+
 def test_traits_are_what_is_known_and_zero_where_nothing_is(make):
-    text = np.eye(3, 32)
-    listings = make.listings([10.0] * 3, text=text, unit_cost=[5.0, np.nan, 1e-9])
-    found = traits(listings.context)
+    text, words = np.eye(3, 32), word_ids(["red mug", "mug", "lamp"])
+    listings = make.listings([10.0] * 3, text=text, unit_cost=[5.0, np.nan, 1e-9], words=words)
+    red, mug = word_ids(["red"])[0, 0], word_ids(["mug"])[0, 0]
+    found = traits(listings.context, np.sort([red, mug]).astype(np.int64))
     assert {str(block.dtype) for block in found.values()} == {"torch.float64"}
     np.testing.assert_array_equal(found["text"].numpy(), text)
     np.testing.assert_allclose(found["markup"].numpy(), [[np.log(0.5)], [0.0], [-3.0]])
+    held = found["words"][:, [0, 1] if red < mug else [1, 0]]
+    np.testing.assert_allclose(held, [[0.5**0.5, 0.5**0.5], [0.0, 1.0], [0.0, 0.0]])
+    assert list(traits(listings.context, NO_WORDS, ["markup"])) == ["markup"]
+    assert not traits(listings.context, NO_WORDS, [])
 
 
 @pytest.mark.filterwarnings("error")
 def test_traits_without_text_or_cost(make):
-    found = traits(make.listings([10.0, 2.0], unit_cost=[0.0, np.nan]).context)
+    found = traits(make.listings([10.0, 2.0], unit_cost=[0.0, np.nan]).context, NO_WORDS)
     assert not found["text"].any()
+    assert found["words"].shape == (2, 0)
     assert found["markup"].tolist() == [[-3.0], [0.0]]
 
 
@@ -203,6 +213,7 @@ def test_expressed_in_another_space_features_are_those_of_that_space():
             *(rng_known.copy() for _ in range(4)),
             at,
             np.full(n, -1),
+            np.full((n, WORDS), -1, np.int32),
         )
 
     guess, rng_known = rng.normal(2, 1, n), rng.uniform(1, 5, n)
