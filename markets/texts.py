@@ -50,7 +50,8 @@ def nearest(
     """The most similar listings among some of them, nearest first.
 
     Args:
-        vectors: of unit length, float32 (n, d). among: bool (n,).
+        vectors: of unit length, or zero where there is no text, float32 (n, d): what has no text
+            has no neighbours, and is none. among: bool (n,).
         apart: listings with the same value are not counted as each other's, (n,).
 
     Returns:
@@ -58,13 +59,15 @@ def nearest(
     """
     rows = np.zeros((len(vectors), count), np.int64)
     cosines = np.full(rows.shape, np.nan)
-    places = np.flatnonzero(among)
+    there: npt.NDArray[np.bool_] = np.asarray(vectors.any(axis=1))
+    places = np.flatnonzero(among & there)
     found = min(count, places.size)
     _, number = np.unique(apart, return_inverse=True)
     for start in range(0, len(vectors) if found else 0, _BLOCK):
         part = slice(start, start + _BLOCK)
         near = (vectors[part] @ vectors[places].T).astype(np.float64)  # (block, places)
         near[number[part, None] == number[None, places]] = -np.inf
+        near[~there[part]] = -np.inf
         top = np.argpartition(-near, found - 1, axis=1)[:, :found]
         value = np.take_along_axis(near, top, axis=1)
         order = np.argsort(-value, axis=1, kind="stable")

@@ -59,6 +59,13 @@ def test_nobody_is_near_where_there_is_nobody() -> None:
     assert np.isnan(cosines).all()
 
 
+def test_what_has_no_text_is_near_to_nobody_and_nobody_to_it() -> None:
+    vectors = np.array([[1, 0], [0, 0], [0, 1], [0, 0]], np.float32)
+    rows, cosines = nearest(vectors, np.ones(4, np.bool_), 3, np.arange(4))
+    assert rows[[0, 2], 0].tolist() == [2, 0]
+    np.testing.assert_array_equal(np.isnan(cosines), [[0, 1, 1], [1, 1, 1], [0, 1, 1], [1, 1, 1]])
+
+
 def test_the_nearest_of_many_are_those_of_one_look() -> None:
     vectors = np.random.default_rng(0).normal(size=(2500, 6)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
