@@ -85,9 +85,9 @@ class _Fit:
         shift, worth_sd, elasticity, level, level_shape = near
         effects: dict[str, Effect] = {}
         start = scalars + shapes
-        for name, sd in effect_sd.items():
+        for name, moved in effect_sd.items():
             width = len(self.centre[name])
-            slope = theta[start : start + width] * (sd / self.scale[name])
+            slope = theta[start : start + width] * (moved / self.scale[name])
             effects[name] = Effect(self.centre[name], slope)
             start += width
         return Population(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from bandits import DIM, Context, Outcomes, Rules
+from bandits import DIM, Context, Effect, Outcomes, Population, Rules
 from bandits.features import SCALE, features
 from bandits.words import WORDS
 from service import learning, log, snapshots, train, trunks
@@ -376,6 +376,25 @@ def test_a_snapshot_says_what_it_was_trained_on(home, open_bandit, tmp_path):
     assert done.exit_code == 0
     assert f"{COUNT} decisions, {COUNT} outcomes" in told(done)
     assert json.loads((tmp_path / "shown.json").read_text()) == found
+
+
+def test_a_population_is_spelled_to_the_last_digit():
+    rng = np.random.default_rng(0)
+    effects = {"words": Effect(*torch.as_tensor(rng.normal(size=(2, 3))))}
+    ours = Population(
+        torch.softmax(torch.as_tensor(rng.normal(size=4)), 0),
+        torch.tensor(0.1).double(),
+        effects=effects,
+        vocabulary=np.array([5, 77, 1 << 17]),
+    )
+    again = snapshots._population(json.loads(json.dumps(snapshots._spelled(ours))))
+    assert snapshots._spelled(again) == snapshots._spelled(ours)
+    assert torch.equal(again.shapes, ours.shapes)
+    assert torch.equal(again.effects["words"].slope, effects["words"].slope)
+    assert again.vocabulary.dtype == np.int64
+    assert again.vocabulary.tolist() == [5, 77, 1 << 17]
+    assert "vocabulary" not in snapshots.summary(ours)
+    assert snapshots.summary(ours)["effects"] == ["words"]
 
 
 def test_a_restart_prices_exactly_as_before(home, open_bandit, drive):
