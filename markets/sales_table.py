@@ -182,7 +182,9 @@ def _typed(raw: pl.DataFrame, currency: str | None, date_format: str | None) -> 
 def _one_currency(codes: pl.Series, stated: bool, source: str) -> str:
     fix = "convert the prices to one, or pass the currency whose rows are to be kept, as currency="
     if not stated:
-        raise TableError(f"{source}: no column currency: add it, or pass currency='GBP', say")
+        raise TableError(
+            f"{source}: no column currency: add it, or pass currency='GBP' (--currency GBP), say"
+        )
     named = codes.to_frame("code").with_row_index("row", offset=1)
     found = (
         named.filter(pl.col("code").str.contains("^[A-Z]{3}$"))
@@ -195,7 +197,7 @@ def _one_currency(codes: pl.Series, stated: bool, source: str) -> str:
     if found.is_empty():
         raise TableError(
             f"{source}: column currency, row 1 is {codes[0]!r}: write an ISO 4217 code such as GBP "
-            "in every row, or pass currency='GBP', say"
+            "in every row, or pass currency='GBP' (--currency GBP), say"
         )
     return str(found["code"][0])
 
