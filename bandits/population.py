@@ -92,7 +92,7 @@ class Population:
     shift: float | torch.Tensor = 0.0
     worth_sd: float | torch.Tensor = WORTH_SD
     elasticity: float | torch.Tensor = 0.64  # log of 1.9: scanner panels' median
-    elasticity_sd: float = ELASTICITY_SD
+    elasticity_sd: float | torch.Tensor = ELASTICITY_SD
     level: float | torch.Tensor = 0.03
     level_shape: float | torch.Tensor = 2.5
     effects: Mapping[str, Effect] = field(default_factory=dict)
