@@ -7,21 +7,16 @@ they really would buy at the price charged is known.
 Run: python benchmarks/calibration.py --data online_retail.parquet [--seeds 3]
 """
 
-import argparse
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import torch
+from simulated import planned, questions
 
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.sellers.protocol import Today
 from evaluation.stage import Stage, stage
 from evaluation.trial import trade
-from service.benchmark import embedded
-from service.benchmark_plan import Asked, plan
-from service.settings import Settings
 
 STEPS = ((0, 0), (10, 10), (100, 10), (1000, 25))  # impressions, and days in which they come
 
@@ -43,22 +38,14 @@ def covered(held: Stage, seller: PriceBandit, impressions: int, days: int) -> fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--home", type=Path, default=Path("build/benchmark"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--regimes", default="reference,cost,text")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    asked = Asked(data=given.data, policies="pricebandit", regimes=given.regimes, seeds=given.seeds)
-    planned = plan(asked)
-    vectors, _, _ = embedded(planned, Settings(home=given.home), lambda *_: None)
+    given = questions(__doc__, seeds=3).parse_args()
+    held_on, vectors = planned(given, "pricebandit")
     print(f"{given.seeds} seeds, share of intervals that hold the demand at the price charged")
     print(f"{'':>10}" + "".join(f"{n:>8,}" for n, _ in STEPS) + "  impressions")
-    for name, market in planned.markets.items():
+    for name, market in held_on.markets.items():
         shares = np.zeros((given.seeds, len(STEPS)))
         for seed in range(given.seeds):
-            held = stage(planned.history, vectors, market, seed)
+            held = stage(held_on.history, vectors, market, seed)
             seller = PriceBandit(held.knowledge, held.seed)
             trade(held, seller, held.known, market.warm_days, 0)
             shares[seed] = [covered(held, deepcopy(seller), *step) for step in STEPS]

@@ -6,48 +6,34 @@ The level is the mean share of the clairvoyant's profit on the five days before 
 Run: python benchmarks/drift.py --data online_retail.parquet [--seeds 10] [--policies pricebandit]
 """
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import stats
+from simulated import planned, questions
 
 from evaluation.sellers import SELLERS
 from evaluation.stage import stage
 from evaluation.trial import hold
 from markets import Conditions
-from service.benchmark import embedded
-from service.benchmark_plan import Asked, plan
-from service.settings import Settings
 
 TURN, BEFORE, BAR = 15, 5, 0.95
 SHOWN = (0, 1, 2, 3, 5, 7, 10, 14)  # days after the turn
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--home", type=Path, default=Path("build/benchmark"))
-    parser.add_argument("--seeds", type=int, default=10)
+    parser = questions(__doc__, seeds=10)
     parser.add_argument("--policies", default="pricebandit")
-    parser.add_argument("--regimes", default="reference,cost,text")
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    asked = Asked(
-        data=given.data, policies=given.policies, regimes=given.regimes, seeds=given.seeds
-    )
-    planned = plan(asked)
-    vectors, _, _ = embedded(planned, Settings(home=given.home), lambda *_: None)
+    held_on, vectors = planned(given, given.policies)
     print("share of the clairvoyant over its level before the turn, by days after it")
     print(f"{'':>28}   level" + "".join(f"{day:>7}" for day in SHOWN) + "   back above 95 % after")
-    for name, market in planned.markets.items():
+    for name, market in held_on.markets.items():
         turning = replace(market, conditions=Conditions(turn_day=TURN))
-        for policy in planned.sellers:
+        for policy in held_on.sellers:
             shares = []
-            for seed in planned.seeds:
-                result = hold(stage(planned.history, vectors, turning, seed), SELLERS[policy])
+            for seed in held_on.seeds:
+                result = hold(stage(held_on.history, vectors, turning, seed), SELLERS[policy])
                 shares.append(result.gain / result.best)
             report(f"{name} {policy}", np.array(shares))
 

@@ -8,22 +8,17 @@ over all seeds, with 95 % intervals of the mean ratio, paired by seed.
 Run: python benchmarks/text_matters.py --data online_retail.parquet [--seeds 10]
 """
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from scipy import stats
+from simulated import planned, questions
 
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.stage import Stage, stage
 from evaluation.trial import hold
 from markets import History, Knowledge
-from service.benchmark import embedded
-from service.benchmark_plan import Asked, plan
-from service.settings import Settings
 
 READERS = ("all text", "no embeddings", "no text")
 
@@ -43,23 +38,15 @@ def told(held: Stage, history: History, vectors: np.ndarray, reader: str) -> Sta
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--home", type=Path, default=Path("build/benchmark"))
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--regimes", default="reference,cost,text")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    asked = Asked(data=given.data, policies="pricebandit", regimes=given.regimes, seeds=given.seeds)
-    planned = plan(asked)
-    vectors, _, _ = embedded(planned, Settings(home=given.home), lambda *_: None)
-    for name, market in planned.markets.items():
+    given = questions(__doc__, seeds=10).parse_args()
+    held_on, vectors = planned(given, "pricebandit")
+    for name, market in held_on.markets.items():
         regret = np.zeros((given.seeds, len(READERS)))
         share = np.zeros_like(regret)
-        for i, seed in enumerate(planned.seeds):
-            held = stage(planned.history, vectors, market, seed)
+        for i, seed in enumerate(held_on.seeds):
+            held = stage(held_on.history, vectors, market, seed)
             for j, reader in enumerate(READERS):
-                result = hold(told(held, planned.history, vectors, reader), PriceBandit)
+                result = hold(told(held, held_on.history, vectors, reader), PriceBandit)
                 regret[i, j] = 1 - result.first_gain / result.first_best
                 share[i, j] = result.share
         for j, reader in enumerate(READERS):
