@@ -1,5 +1,7 @@
 """Intervals of demand: quantiles of the mixture of curves that a listing is believed to have."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -38,16 +40,21 @@ def demand_intervals(
     weight = belief.weight.float().flatten(1)
     demand = (belief.level.float().flatten(1) * curves).clamp_min(1e-30)
     own = (weight * demand).sum(1, keepdim=True)
-    normal = torch.as_tensor(ndtri((np.arange(_LEVELS) + 0.5) / _LEVELS)).float()
-    shape = 9.0 * belief.shape.float().flatten(1)
-    middle_level, width = 1.0 - 1.0 / shape, torch.rsqrt(shape)
+    shares = (np.arange(_LEVELS) + 0.5) / _LEVELS
+    shape = belief.shape.float().flatten(1)
+    middle_level, width = 1.0 - 1.0 / (9.0 * shape), torch.rsqrt(9.0 * shape)
+    # P(less than x) <= x^k / Γ(k + 1), as e^-t <= 1: where k is small theirs would lie lower yet
+    inverse = shape.reciprocal()
+    least = torch.lgamma(shape + 1.0) * inverse - torch.log(shape)
     expected = (torch.log(demand / own) - _LOWEST) / _BIN  # in bins
     bins = round((_HIGHEST - _LOWEST) / _BIN)
     histogram = torch.zeros(len(demand), bins, dtype=torch.float32)
     weight = weight.expand(demand.shape)
-    for off in normal:  # a level at a time: its places fit in the processor's cache
-        spread = torch.addcmul(middle_level, width, off).clamp_min_(0.05).log_()
-        place = torch.add(expected, spread, alpha=3.0 / _BIN).clamp_(0, bins - 1).long()
+    for share in shares.tolist():  # a level at a time: its places fit in the processor's cache
+        spread = torch.add(middle_level, width, alpha=float(ndtri(share)))
+        spread = spread.clamp_min_(1e-3).log_().mul_(3.0)
+        torch.maximum(spread, torch.add(least, inverse, alpha=math.log(share)), out=spread)
+        place = torch.add(expected, spread, alpha=1.0 / _BIN).clamp_(0, bins - 1).long()
         histogram.scatter_add_(1, place, weight)
     cumulative = histogram.double().cumsum(1)
     cumulative /= cumulative[:, -1:].clone()

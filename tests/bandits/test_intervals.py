@@ -58,15 +58,13 @@ def exact_quantile(belief, log_price, share):
 # -- against exact quantiles ---------------------------------------------------------------------
 
 PRICES = pytest.mark.parametrize("log_price", [-0.5, 0.0, 0.3])
-# Of the mean; an end below is next to nothing, where Wilson & Hilferty's quantiles are no guide:
-# the lowest twentieth of what nobody bought in 90 visits is 0.6 % of the mean, they say 0.1 %.
-FLOOR = np.exp(-5.0)
+FLOOR = np.exp(-8.9)  # of the mean; an end below is next to nothing, and is not told apart
 
 
 @PRICES
 @pytest.mark.parametrize("shown", [0, 3, 30, 300])
 def test_next_to_a_twentieth_lies_beyond_either_end(make, shown, log_price):
-    # twelve quantiles of each level
+    # twelve quantiles of each level: 4.4 to 6.1 % lie below, 4.2 to 6.1 % above, here
     belief, asked = believed(make, shown), np.full(N, log_price)
     mean = own_mean(belief, asked)
     low, high = demand_intervals(BANK, belief, asked, mean, NONE)
