@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from bandits import choice
 from bandits.demand import Demand
 from bandits.evidence import Posterior
+from bandits.foresight import CANDIDATES, LOOK_DAYS, worth_of_learning
 from bandits.ladders import Ladders, geometric_ladders
 from bandits.limits import GUARDRAILS
 from bandits.plans import planned
@@ -17,6 +18,7 @@ from bandits.trunk import Trunk
 _LIKELY = 1.64  # deviations up to which demand may be when a stock is asked whether it will do
 _ABOVE_COST = 0.35  # a ladder's least reach above the cost, log units
 _SCARCE = 0.4  # a ladder's reach above the price at which a stock lasts to the end, log units
+_PROMISING = 0.8  # deviations of demand up to which an arm may turn out the best
 _BLOCK = 512  # rows whose curves are all worked out at once
 
 
@@ -92,7 +94,9 @@ class Policy(Demand):
         estimates, x = self.estimate(listings, profile, prices)
         gain = listings.gain(prices)
         expected = gain * estimates.mean
-        scores = gain * estimates.quantile(self.rules.optimism) if explore else expected
+        scores = gain * estimates.tilted(self.rules.optimism) if explore else expected.copy()
+        if explore and listings.impressions is not None and self.rules.foresight_days:
+            scores += self._learning(listings, belief, ladders, estimates, gain)
         if listings.stock is not None:
             self._plan(listings, belief, profile, prices, estimates, (scores, expected))
         leader = listings.leader
@@ -135,6 +139,38 @@ class Policy(Demand):
         if rules.rule == "softmax":
             return choice.softmax(scores, allowed, temperature=rules.temperature, floor=rules.floor)
         return choice.inverse_gap(scores, allowed, gamma=rules.gamma, floor=rules.floor)
+
+    def _learning(
+        self,
+        listings: Listings,
+        belief: Posterior,
+        ladders: Ladders,
+        estimates: Estimates,
+        gain: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """What learning by each arm is worth in the days ahead, per impression of today, (n, k)."""
+        assert listings.impressions is not None
+        worth = np.zeros_like(gain)
+        # before a first day how many will look is not known, and a day's wait will tell
+        rows = np.flatnonzero(listings.impressions > 0)
+        if not rows.size:
+            return worth
+        at = torch.as_tensor(rows)
+        prices = ladders.prices[rows] / listings.per_major[rows, None]
+        allowed_gain = np.where(ladders.allowed, gain, -np.inf)[rows]
+        promise = allowed_gain * estimates.quantile(_PROMISING)[rows]
+        count = min(CANDIDATES, promise.shape[1])
+        worth[rows] = worth_of_learning(
+            self.evidence.bank,
+            Posterior(*(getattr(belief, name)[at] for name in Posterior.__slots__)),
+            np.log(prices) - listings.anchor[rows, None],
+            estimates.mean[rows],
+            allowed_gain,
+            np.argpartition(-promise, count - 1, axis=1)[:, :count],
+            listings.impressions[rows],
+            self.device,
+        )
+        return worth * (self.rules.foresight_days / LOOK_DAYS)
 
     def _plan(
         self,

@@ -8,14 +8,14 @@ import torch
 from bandits.curves import CurveBank
 from bandits.evidence import Posterior
 
-_REACH, _STEP = 3.4, 0.04
+_REACH, STEP = 3.4, 0.04
 _FEWEST = 1e-9  # units per impression; below, nothing sells
 
 
 @cache
-def _table(bank: CurveBank, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def table(bank: CurveBank, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Prices of the grid, log from the anchor, (g,), and every hypothesis' f there, (m, g)."""
-    points = round(2 * _REACH / _STEP) + 1
+    points = round(2 * _REACH / STEP) + 1
     grid = torch.linspace(-_REACH, _REACH, points, dtype=torch.float64)
     curves = bank.demand(grid).reshape(points, -1).T
     return grid.float().to(device), curves.float().contiguous().to(device)
@@ -37,7 +37,7 @@ class Profile:
     @classmethod
     def of(cls, bank: CurveBank, belief: Posterior, device: torch.device) -> "Profile":
         """The mixture of curves that each row is believed to have."""
-        grid, curves = _table(bank, device)
+        grid, curves = table(bank, device)
         level = belief.level.float().to(device).flatten(1)
         first = belief.weight.float().to(device).flatten(1) * level  # (n, m)
         again = (1.0 + 1.0 / belief.shape).float().to(device).flatten(1)
@@ -50,7 +50,7 @@ class Profile:
 
         Between the prices of the grid logs are interpolated: demand keeps falling with the price.
         """
-        place = (log_price - self.grid[0]) / _STEP
+        place = (log_price - self.grid[0]) / STEP
         left = place.floor().clamp(0, len(self.grid) - 2)
         share = place - left
         index = left.long()

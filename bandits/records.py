@@ -21,8 +21,9 @@ class Rules:
 
     Attributes:
         arms: prices on a ladder.
-        optimism: an arm is scored by the quantile of its demand that lies so many standard
-            deviations above the median; below zero the policy is averse to risk.
+        optimism: an arm is scored by demand so many standard deviations of its log above what is
+            expected; below zero the policy is averse to risk.
+        foresight_days: days of later sales that a price is chosen to learn for; 0: none.
         rule: how a price is drawn: "softmax" and "inverse_gap" from those scores, "thompson" by
             the probability that an arm is the best.
         temperature: relative shortfall at which an arm is e times less likely (softmax).
@@ -37,7 +38,8 @@ class Rules:
     """
 
     arms: int = 20
-    optimism: float = 0.8
+    optimism: float = 0.0
+    foresight_days: float = 16.0
     rule: Literal["softmax", "inverse_gap", "thompson"] = "softmax"
     temperature: float = 0.003
     gamma: float = 100.0
@@ -63,6 +65,7 @@ class Listings:
         context: what the features read.
         objective: what a sale is worth; None for profit, and revenue where no cost is known.
         stock: units and days left, None where nothing ends.
+        impressions: of a day as far as they are known, NaN where not, (n,); None: nowhere.
     """
 
     listing: NDArray[np.int64]
@@ -73,6 +76,7 @@ class Listings:
     context: Context
     objective: Objective | None = None
     stock: Stock | None = None
+    impressions: NDArray[np.float64] | None = None
 
     def gain(self, prices: NDArray[np.float64], spent: bool = False) -> NDArray[np.float64]:
         """What a unit sold at `prices`, currency units (n, k), is worth, (n, k).
@@ -113,6 +117,12 @@ class Estimates:
         """
         middle, spread = self._log_normal()
         return np.asarray(np.exp(middle + sds * spread))
+
+    def tilted(self, sds: float) -> NDArray[np.float64]:
+        """The mean, moved by so many standard deviations of the log of demand, (n, k)."""
+        if not sds:
+            return self.mean
+        return np.asarray(self.mean * np.exp(sds * self._log_normal()[1]))
 
     def take(self, arm: NDArray[np.int64]) -> "Estimates":
         """Those of one arm of each row, (n,) each."""

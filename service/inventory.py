@@ -82,16 +82,33 @@ def _expected(
     The request's `traffic`; else the listing's own impressions a day, drawn towards the
     catalogue's as far as there are few days of them.
     """
-    slot = evidence.rows_of(subjects.listing)
-    own = slot >= 0
-    seen, days = np.zeros((2, len(subjects)))
-    seen[own] = evidence.totals[slot[own], 1].numpy()
-    days[own] = _days(evidence.as_of[slot[own]], subjects.first_at[own])
+    seen, days = _seen(evidence, subjects)
     certainty = STRANGER + days
     told = ~np.isnan(subjects.traffic)
     usual = 0.0 if told.all() else _usual(catalogue, evidence)
     impressions = (STRANGER * usual + seen) / certainty
     return np.where(told, subjects.traffic, impressions), np.where(told, TOLD, certainty)
+
+
+def impressions_of(evidence: Evidence, subjects: Subjects) -> NDArray[np.float64]:
+    """Impressions a day by the request's `traffic`, else by those of the listing's own days so
+    far; NaN where there are neither, (n,).
+    """
+    seen, days = _seen(evidence, subjects)
+    own = np.where(seen > 0, seen / np.maximum(days, 1.0), np.nan)
+    return np.where(np.isnan(subjects.traffic), own, subjects.traffic)
+
+
+def _seen(
+    evidence: Evidence, subjects: Subjects
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Impressions so far, and the days that they came in, (n,) each; 0 without any."""
+    slot = evidence.rows_of(subjects.listing)
+    own = slot >= 0
+    seen, days = np.zeros((2, len(subjects)))
+    seen[own] = evidence.totals[slot[own], 1].numpy()
+    days[own] = _days(evidence.as_of[slot[own]], subjects.first_at[own])
+    return seen, days
 
 
 def _usual(catalogue: Catalogue, evidence: Evidence) -> float:

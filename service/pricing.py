@@ -234,7 +234,8 @@ def decide(
         guess, guess_sd, ids = guess[kept], guess_sd[kept], ids[kept]
         stock = stock and stock.take(kept)
     shared = bounds.shared(allowed, leader, held)
-    listings = listings_of(subjects, guess, guess_sd, shared, leader, at_us, stock)
+    shown = inventory.impressions_of(policy.evidence, subjects)
+    listings = listings_of(subjects, guess, guess_sd, shared, leader, at_us, stock, shown)
     decisions = policy.decide(listings, ids, explore)
     decisions.ladders.guardrails[held >= 0, GUARDRAILS.index("family")] = True
     return Priced(subjects, kept, listings, decisions, refused)

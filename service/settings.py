@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         _RULES.optimism,
         description="A price is scored by demand so many deviations up; below 0: averse to risk.",
     )
+    foresight_days: float = Field(
+        _RULES.foresight_days,
+        ge=0,
+        description="Days of later sales that a price is chosen to learn for; 0: none.",
+    )
     temperature: float = Field(
         _RULES.temperature,
         gt=0,
@@ -120,6 +125,7 @@ class Settings(BaseSettings):
         return Rules(
             arms=self.arms,
             optimism=self.optimism,
+            foresight_days=self.foresight_days,
             rule=self.rule,
             temperature=self.temperature,
             gamma=self.gamma,

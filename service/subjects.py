@@ -263,13 +263,14 @@ def listings_of(
     leader: NDArray[np.int64],
     at_us: int,
     stock: Stock | None = None,
+    impressions: NDArray[np.float64] | None = None,
 ) -> Listings:
     """Subjects as the policy takes them."""
     context = context_of(subjects, guess, guess_sd, at_us)
     anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
     return Listings(
         subjects.listing, anchor, subjects.per_major, bounds, leader, context,
-        _objective_of(subjects.objective), stock,
+        _objective_of(subjects.objective), stock, impressions,
     )  # fmt: skip
 
 

@@ -79,8 +79,16 @@ class PriceBandit:
         bounds = limits(per_major, unit_cost=known.unit_cost[rows])
         context = self._context(rows, today)
         stock = self._stock(today) if today.stock is not None else None
-        anchor = known.guess[rows]
-        return Listings(rows, anchor, per_major, bounds, np.arange(n), context, stock=stock)
+        return Listings(
+            rows,
+            known.guess[rows],
+            per_major,
+            bounds,
+            np.arange(n),
+            context,
+            stock=stock,
+            impressions=self._traffic.mean(rows),
+        )
 
     def _stock(self, today: Today) -> Stock:
         """Stock and days left, and impressions a day as far as they are known."""

@@ -26,6 +26,11 @@ class Traffic:
         np.add.at(self.shown, sales.rows, sales.impressions)
         np.add.at(self.days, sales.rows, sales.impressions > 0)
 
+    def mean(self, rows: Ints) -> Floats:
+        """Impressions of each listing's days so far, NaN without any, (m,)."""
+        days = self.days[rows]
+        return np.where(days > 0.0, self.shown[rows] / np.maximum(days, 1.0), np.nan)
+
     def belief(self, rows: Ints) -> tuple[Floats, Floats]:
         """Shape and rate of the Gamma distribution of each listing, (m,) each."""
         seen = (self.days > 0.0) & (self.shown > 0.0)

@@ -155,7 +155,8 @@ def test_optimism_is_taken_on_demand_before_the_margin(make, optimism):
     policy, listings = trained(make, optimism=optimism)
     made = policy.decide(listings, make.random_ids(1, 30))
     margin = made.ladders.prices / 100 - listings.context.unit_cost[:, None]
-    expected = margin * made.estimates.quantile(optimism)
+    spread = np.sqrt(np.log1p((made.estimates.sd / made.estimates.mean) ** 2))
+    expected = margin * made.estimates.mean * np.exp(optimism * spread)
     np.testing.assert_allclose(made.scores, expected, rtol=1e-12)
 
 
