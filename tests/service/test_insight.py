@@ -41,6 +41,23 @@ def test_a_decision_says_all_that_decided_it(shop_on):
     assert detail["decided_at"].endswith("Z")
 
 
+def test_prices_are_scored_by_what_they_teach_where_impressions_are_known(shop):
+    shop.register({**MUG, "reference_price": 5})
+
+    def taught(decision):
+        detail = _detail(shop, decision)
+        return detail["scores"][detail["arm"]] - detail["expected"]["profit_per_impression"]
+
+    first = shop.decide({"listing_id": "mug"})[0]
+    assert taught(first) == pytest.approx(0, abs=1e-9)  # how many will look is not known
+    busy = shop.decide(*[{"listing_id": "mug", "market": {"traffic": 5000}}] * 20)
+    assert max(taught(decision) for decision in busy) > 1e-3
+    shop.report({"decision_id": first["decision_id"], "outcome_id": "1", "units": 3,
+                 "impressions": 200})  # fmt: skip
+    seen = shop.decide(*[{"listing_id": "mug"}] * 20)
+    assert max(taught(decision) for decision in seen) > 1e-3
+
+
 def _redrawn(detail):
     """The arm, from what the decision says of itself."""
     source = detail.get("drawn_with", detail["decision_id"])
