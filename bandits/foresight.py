@@ -37,9 +37,10 @@ def worth_of_learning(
     Knowledge-Gradient Policy for Correlated Normal Beliefs", INFORMS J. Computing 2009, section
     3), with demand moving log-normally: with r_ij the relative covariance of demand at arms i and
     j over the hypotheses, and u_i the units a look at i is expected to sell, it moves demand at j
-    by the factor exp(s_ij Z − s_ij² / 2), where Z is standard normal and
+    by the factor m_ij = exp(s_ij Z − s_ij² / 2), where Z is standard normal. With v_j the expected
+    gain per impression at j,
 
-        s_ij = r_ij / √(r_ii + 1 / u_i);    worth of i = E max_j gain_j · − max_j E gain_j ·
+        s_ij = r_ij / √(r_ii + 1 / u_i);    worth of i = E max_j v_j m_ij − max_j v_j
 
     Args:
         belief: about n listings. log_price: from their anchors, (n, k).
@@ -53,12 +54,14 @@ def worth_of_learning(
         part = slice(start, start + _BLOCK)
         arms = candidates[part]
         price, units, money = (
-            torch.from_numpy(np.take_along_axis(table[part], arms, 1)).float().to(device)
-            for table in (log_price, demand * (impressions * LOOK_DAYS)[:, None], demand * gain)
+            torch.from_numpy(np.take_along_axis(column[part], arms, 1)).float().to(device)
+            for column in (log_price, demand * (impressions * LOOK_DAYS)[:, None], demand * gain)
         )
-        share = _moved(bank, belief, part, price)
-        own = share.diagonal(dim1=1, dim2=2)[:, :, None]
-        moved = share / torch.sqrt(own.clamp_min(0.0) + 1.0 / units.clamp_min(1e-9)[:, :, None])
+        covariance = _covariance(bank, belief, part, price)
+        own = covariance.diagonal(dim1=1, dim2=2)[:, :, None]
+        moved = covariance / torch.sqrt(
+            own.clamp_min(0.0) + 1.0 / units.clamp_min(1e-9)[:, :, None]
+        )
         best = _best(moved, money)
         np.put_along_axis(worth[part], arms, best.double().cpu().numpy(), 1)
     return worth
@@ -71,7 +74,9 @@ def _by_price(bank: CurveBank, device: torch.device) -> tuple[float, torch.Tenso
     return float(grid[0]), curves.T.contiguous()
 
 
-def _moved(bank: CurveBank, belief: Posterior, part: slice, price: torch.Tensor) -> torch.Tensor:
+def _covariance(
+    bank: CurveBank, belief: Posterior, part: slice, price: torch.Tensor
+) -> torch.Tensor:
     """Relative covariance of demand between prices (n, c) over hypotheses and levels, (n, c, c)."""
     lowest, by_price = _by_price(bank, price.device)
     place = ((price - lowest) / STEP).round().long().clamp(0, len(by_price) - 1)
