@@ -39,7 +39,7 @@ class Rules:
 
     arms: int = 20
     optimism: float = 0.0
-    foresight_days: float = 16.0
+    foresight_days: float = 10.0
     rule: Literal["softmax", "inverse_gap", "thompson"] = "softmax"
     temperature: float = 0.003
     gamma: float = 100.0
