@@ -42,6 +42,10 @@ class Posterior:
     log_worth: torch.Tensor
     log_likelihood: torch.Tensor
 
+    def take(self, rows: torch.Tensor) -> "Posterior":
+        """The given rows."""
+        return Posterior(*(getattr(self, name)[rows] for name in Posterior.__slots__))
+
     def worth(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of log worth − anchor over hypotheses, (n,) each."""
         return _moments(self.weight, self.log_worth)

@@ -1,7 +1,5 @@
 """What sales at each arm would teach of a listing's demand, in money."""
 
-from functools import cache
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -67,23 +65,16 @@ def worth_of_learning(
     return worth
 
 
-@cache
-def _by_price(bank: CurveBank, device: torch.device) -> tuple[float, torch.Tensor]:
-    """Lowest price of the profile's grid, and every hypothesis' demand at each, (g, m)."""
-    grid, curves = table(bank, device)
-    return float(grid[0]), curves.T.contiguous()
-
-
 def _covariance(
     bank: CurveBank, belief: Posterior, part: slice, price: torch.Tensor
 ) -> torch.Tensor:
     """Relative covariance of demand between prices (n, c) over hypotheses and levels, (n, c, c)."""
-    lowest, by_price = _by_price(bank, price.device)
-    place = ((price - lowest) / STEP).round().long().clamp(0, len(by_price) - 1)
+    grid, by_price = table(bank, price.device)
+    place = ((price - grid[0]) / STEP).round().long().clamp(0, len(grid) - 1)
     curves = by_price[place]  # (n, c, m)
     weight, level, shape = (
-        table[part].float().to(price.device).flatten(1)
-        for table in (belief.weight, belief.level, belief.shape)
+        column[part].float().to(price.device).flatten(1)
+        for column in (belief.weight, belief.level, belief.shape)
     )
     mean = torch.bmm(curves, (weight * level)[:, :, None]).clamp_min(1e-9)  # (n, c, 1)
     curves = curves / mean

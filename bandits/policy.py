@@ -94,9 +94,9 @@ class Policy(Demand):
         estimates, x = self.estimate(listings, profile, prices)
         gain = listings.gain(prices)
         expected = gain * estimates.mean
-        scores = gain * estimates.tilted(self.rules.optimism) if explore else expected.copy()
+        scores = gain * estimates.tilted(self.rules.optimism) if explore else expected
         if explore and listings.impressions is not None and self.rules.foresight_days:
-            scores += self._learning(listings, belief, ladders, estimates, gain)
+            scores += self._learning(listings, belief, prices, estimates, gain, ladders.allowed)
         if listings.stock is not None:
             self._plan(listings, belief, profile, prices, estimates, (scores, expected))
         leader = listings.leader
@@ -144,9 +144,10 @@ class Policy(Demand):
         self,
         listings: Listings,
         belief: Posterior,
-        ladders: Ladders,
+        prices: NDArray[np.float64],
         estimates: Estimates,
         gain: NDArray[np.float64],
+        allowed: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         """What learning by each arm is worth in the days ahead, per impression of today, (n, k)."""
         assert listings.impressions is not None
@@ -155,15 +156,13 @@ class Policy(Demand):
         rows = np.flatnonzero(listings.impressions > 0)
         if not rows.size:
             return worth
-        at = torch.as_tensor(rows)
-        prices = ladders.prices[rows] / listings.per_major[rows, None]
-        allowed_gain = np.where(ladders.allowed, gain, -np.inf)[rows]
+        allowed_gain = np.where(allowed, gain, -np.inf)[rows]
         promise = allowed_gain * estimates.quantile(_PROMISING)[rows]
         count = min(CANDIDATES, promise.shape[1])
         worth[rows] = worth_of_learning(
             self.evidence.bank,
-            Posterior(*(getattr(belief, name)[at] for name in Posterior.__slots__)),
-            np.log(prices) - listings.anchor[rows, None],
+            belief.take(torch.as_tensor(rows)),
+            np.log(prices[rows]) - listings.anchor[rows, None],
             estimates.mean[rows],
             allowed_gain,
             np.argpartition(-promise, count - 1, axis=1)[:, :count],
@@ -191,7 +190,7 @@ class Policy(Demand):
         own, _ = profile.take(at).at(torch.as_tensor(log_price).float().to(self.device))
         worth = planned(
             self.evidence.bank,
-            Posterior(*(getattr(belief, name)[at] for name in Posterior.__slots__)),
+            belief.take(at),
             log_price,
             estimates.mean[rows] / own.double().cpu().numpy(),
             listings.gain(prices, spent=True)[rows],

@@ -14,11 +14,11 @@ _FEWEST = 1e-9  # units per impression; below, nothing sells
 
 @cache
 def table(bank: CurveBank, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prices of the grid, log from the anchor, (g,), and every hypothesis' f there, (m, g)."""
+    """Prices of the grid, log from the anchor, (g,), and every hypothesis' f there, (g, m)."""
     points = round(2 * _REACH / STEP) + 1
     grid = torch.linspace(-_REACH, _REACH, points, dtype=torch.float64)
-    curves = bank.demand(grid).reshape(points, -1).T
-    return grid.float().to(device), curves.float().contiguous().to(device)
+    curves = bank.demand(grid).reshape(points, -1)
+    return grid.float().to(device), curves.float().to(device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Profile:
         level = belief.level.float().to(device).flatten(1)
         first = belief.weight.float().to(device).flatten(1) * level  # (n, m)
         again = (1.0 + 1.0 / belief.shape).float().to(device).flatten(1)
-        mean = (first @ curves).clamp_min_(_FEWEST)
-        square = ((first * level * again) @ curves.square()).clamp_min_(_FEWEST**2)
+        mean = (first @ curves.T).clamp_min_(_FEWEST)
+        square = ((first * level * again) @ curves.square().T).clamp_min_(_FEWEST**2)
         return cls(grid, mean.log_(), torch.maximum(square.log_(), 2 * mean))
 
     def at(self, log_price: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
