@@ -80,24 +80,9 @@ def tune(
     output.mkdir(parents=True, exist_ok=True)
     if restart:
         checkpoint.forget(output)
-    if (state := checkpoint.load(output, identity)) is not None:
-        training.resume(state)
-
-    def save(state: dict[str, Any]) -> None:
-        if accelerator.is_main_process:
-            checkpoint.save(output, {"identity": identity, **state})
-
-    def watch(epoch: Epoch) -> None:
-        figures = {"loss": epoch.loss, "held-out error": epoch.held_out}
-        accelerator.log(figures, step=epoch.number)
-        listener.epoch(epoch)
-
     if hardware.trackers:
         accelerator.init_trackers("pricebandit-finetune", config=_flat(recipe))
-    start = time.monotonic()
-    training.run(save, watch, lambda step: listener.step(step, training.total_steps))
-    seconds = time.monotonic() - start
-    accelerator.end_training()
+    seconds = _train(training, output, identity, accelerator, listener)
     progress = training.progress
     found = Tuned(
         folder=output,
@@ -126,6 +111,33 @@ def tune(
         _deliver(encoder, found, products, source, merged, learned)
         checkpoint.forget(output)
     return found
+
+
+def _train(
+    training: Training,
+    output: Path,
+    identity: str,
+    accelerator: Accelerator,
+    listener: Listener,
+) -> float:
+    """Train to the end, from where a killed run of the same identity was; seconds it took."""
+    if (state := checkpoint.load(output, identity)) is not None:
+        training.resume(state)
+
+    def save(state: dict[str, Any]) -> None:
+        if accelerator.is_main_process:
+            checkpoint.save(output, {"identity": identity, **state})
+
+    def watch(epoch: Epoch) -> None:
+        figures = {"loss": epoch.loss, "held-out error": epoch.held_out}
+        accelerator.log(figures, step=epoch.number)
+        listener.epoch(epoch)
+
+    start = time.monotonic()
+    training.run(save, watch, lambda step: listener.step(step, training.total_steps))
+    seconds = time.monotonic() - start
+    accelerator.end_training()
+    return seconds
 
 
 def _deliver(
