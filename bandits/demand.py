@@ -77,13 +77,18 @@ class Demand:
         Where sales in a category contradict its guesses, worth is doubted by more than the guess's
         own error (`Alignment`).
         """
+        population = self.population
+        blocks = traits(context, population.vocabulary, population.effects)
+        return self._told(context, anchor, blocks)
+
+    def _told(
+        self, context: Context, anchor: NDArray[np.float64], blocks: dict[str, torch.Tensor]
+    ) -> Known:
+        """As `known`, with given blocks of traits."""
         doubt = self.alignment.of(context.category)
         variance = context.guess_sd**2
         variance = variance + (doubt - 1.0) * (variance + float(self.population.worth_sd) ** 2)
-        guess = as_tensor(context.guess - anchor)
-        population = self.population
-        blocks = traits(context, population.vocabulary, population.effects)
-        return Known(guess, as_tensor(np.sqrt(variance)), blocks)
+        return Known(as_tensor(context.guess - anchor), as_tensor(np.sqrt(variance)), blocks)
 
     def posterior(self, listings: Listings) -> Posterior:
         """Belief about each row's demand curve."""
@@ -200,7 +205,7 @@ class Demand:
                 guessed without their own sales.
         """
         vocabulary = shared_words(context.words)
-        known = replace(self.known(context, anchor), traits=traits(context, vocabulary))
+        known = self._told(context, anchor, traits(context, vocabulary))
         found = learn_population(self.evidence.bank, self.evidence.weighed(listing), known)
         if "words" in found.effects:
             found = replace(found, vocabulary=vocabulary)
