@@ -147,7 +147,7 @@ def find_columns(
     }
     missing = [ours for ours, name in chosen.items() if name is None and ours not in optional]
     if missing:
-        accepted = {ours: " or ".join(names[ours]) or ours for ours in missing}
+        accepted = {ours: " or ".join(_accepted(ours, names[ours])) for ours in missing}
         raise TableError(
             f"{source}: no column {', '.join(accepted.values())}. "
             f"Found: {', '.join(table.columns) or 'no columns'}."
@@ -157,6 +157,11 @@ def find_columns(
     if table.is_empty():
         raise TableError(f"{source} has a header and no rows: add row 1 below the header")
     return {ours: name for ours, name in chosen.items() if name is not None}
+
+
+def _accepted(ours: str, others: Sequence[str]) -> list[str]:
+    """Names that a column may have, ours first unless it is spelled among the others."""
+    return [*([] if _plain(ours) in map(_plain, others) else [ours]), *others]
 
 
 def has_columns(table: pl.DataFrame, names: Mapping[str, Sequence[str]]) -> bool:

@@ -67,7 +67,7 @@ def test_several_currencies_need_a_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "rows", "said"),
     [
-        ("listing_id,title", ["a,Mug"], "price"),
+        ("listing_id,title", ["a,Mug"], "no column price or shelf_price"),
         ("listing_id,price", ["a,1"], "no column of text. Found: listing_id, price"),
         ("listing_id,title,price", ["a,Mug,-1"], "price"),
     ],

@@ -79,7 +79,7 @@ def test_columns_are_found_under_other_names_and_put_in_order() -> None:
     names = {"listing_id": ("stock_code",), "price": ("unit_price",), "units": ("quantity",)}
     chosen = choose_columns(table, names, "a.csv", ["units"])
     assert chosen.columns == ["listing_id", "price"]
-    with pytest.raises(TableError, match=r"a.csv: no column quantity. Found: Unit Price"):
+    with pytest.raises(TableError, match=r"a.csv: no column units or quantity. Found: Unit Price"):
         choose_columns(table, names, "a.csv")
 
 
