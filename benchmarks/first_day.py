@@ -70,7 +70,7 @@ def shares_of(
 
 
 def mates(group: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Another listing of the same group for each, drawn at random, int64 (n,)."""
+    """Another listing of the same group for each, itself where it is alone, int64 (n,)."""
     order = rng.permutation(len(group))
     order = order[np.argsort(group[order], kind="stable")]  # group by group, shuffled within
     start, size = (np.empty(len(group), np.int64) for _ in range(2))
