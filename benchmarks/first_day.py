@@ -4,8 +4,8 @@ Run: python benchmarks/first_day.py ONLINE_RETAIL_FILE [--seeds 5] [--draws 100]
 In the benchmark's reference regime, before anything has been sold, each new listing gets the price
 with the highest expected profit over draws of its buyers from the very distributions that they are
 drawn from. The second row besides knows how elastic the buyers of all other listings are that the
-market holds to be similar to it. No policy can know more on a first day than the second row does,
-and what it earns there bounds what any policy may be asked for.
+market holds to be similar to it. No policy can know more on a first day than the second row does:
+up to chance, what it earns bounds what any policy may be asked for.
 """
 
 import argparse
@@ -53,34 +53,30 @@ def shares_of(
     best = (buyers.profit_per_impression(buyers.clairvoyant()) * shown).sum()
     prices = buyers.recorded_price[:, None] * LADDER
     rng = np.random.default_rng((seed, 1))
-    found = []
-    for similar in (None, group):
-        demand = np.zeros(prices.shape)
-        for draw in range(draws):
-            # spread and families as the market's; which listing has which is drawn anew
-            drawn = Buyers.from_history(history, 1000 + draw, families=market.families)
-            if similar is not None:
-                others = buyers.elasticity[mates(similar, rng)]
-                drawn = replace(drawn, elasticity=others)
-            demand += drawn.units_per_impression(prices)
+    alone, beside = np.zeros(prices.shape), np.zeros(prices.shape)
+    for draw in range(draws):
+        # spread and families as the market's; which listing has which is drawn anew
+        drawn = Buyers.from_history(history, 1000 + draw, families=market.families)
+        alone += drawn.units_per_impression(prices)
+        alike = replace(drawn, elasticity=buyers.elasticity[mates(group, rng)])
+        beside += alike.units_per_impression(prices)
+
+    def share(demand: NDArray[np.float64]) -> float:
         chosen = ((prices - buyers.unit_cost[:, None]) * demand).argmax(axis=1)
         price = prices[np.arange(len(buyers)), chosen]
-        found.append(float((buyers.profit_per_impression(price) * shown).sum() / best))
-    return found[0], found[1]
+        return float((buyers.profit_per_impression(price) * shown).sum() / best)
+
+    return share(alone), share(beside)
 
 
 def mates(group: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Another listing of the same group for each, itself where it is alone, int64 (n,)."""
-    order = rng.permutation(len(group))
-    order = order[np.argsort(group[order], kind="stable")]  # group by group, shuffled within
-    start, size = (np.empty(len(group), np.int64) for _ in range(2))
-    for own in np.unique(group):
-        rows = np.flatnonzero(group[order] == own)
-        start[rows], size[rows] = rows[0], len(rows)
-    step = 1 + (rng.random(len(group)) * np.maximum(size - 1, 1)).astype(np.int64)
-    partner = start + (np.arange(len(group)) - start + step) % size
+    order = np.lexsort((rng.random(len(group)), group))  # group by group, shuffled within
+    numbers = group[order]
+    first, end = (np.searchsorted(numbers, numbers, side) for side in ("left", "right"))
+    after = np.arange(1, len(group) + 1)
     mate = np.empty(len(group), np.int64)
-    mate[order] = order[partner]
+    mate[order] = order[np.where(after < end, after, first)]  # the next one, round its group
     return mate
 
 
