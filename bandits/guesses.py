@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.doubt import Doubt
 from bandits.words import WordPrices, held_out
 
 UNKNOWN_SD = 1.5
@@ -20,6 +21,8 @@ a trust that is too great is better than one drawn from a handful."""
 
 SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
+
+_ALIKE = 0.1  # spread of neighbours' log prices below which they are as good as equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,17 @@ def _neighbour_mean(
     return np.where(total > 0, mean, np.nan)
 
 
+def _agreement(sources: Sources) -> NDArray[np.float64]:
+    """What tells how far a text's guess is off, (n, 2): log of the spread of its neighbours' log
+    prices, and the likest one's similarity; NaN where there are no neighbours.
+    """
+    price, similarity = sources.neighbour_price, sources.similarity
+    mean = _neighbour_mean(price, similarity)
+    spread = np.sqrt(_neighbour_mean((price - mean[:, None]) ** 2, similarity))
+    likest = np.where(np.isnan(price + similarity), -1.0, similarity).max(1, initial=-1.0)
+    return np.column_stack([np.log(spread + _ALIKE), np.where(np.isnan(mean), np.nan, likest)])
+
+
 def _fit(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
@@ -99,6 +113,8 @@ class GuessModel:
         reading: coefficients of neighbours' price and words' price in what the text says, (3,).
         text, cost, both: (coefficients, residual standard deviation) for the listings of which
             that much is known; `cost` uses the cost alone.
+        doubt: how far a guess by the text alone may be off: further where neighbours' prices
+            differ, less where one is very like the listing. Beside a cost that tells nothing.
         middle_sd: standard deviation of log price around `middle`.
     """
 
@@ -110,6 +126,7 @@ class GuessModel:
     text: tuple[NDArray[np.float64], float]
     cost: tuple[NDArray[np.float64], float]
     both: tuple[NDArray[np.float64], float]
+    doubt: Doubt
 
     @classmethod
     def fit(cls, sources: Sources, markup: float = float(np.log(2.0))) -> "GuessModel":
@@ -131,6 +148,10 @@ class GuessModel:
         text, cost = _columns(sources, by_words, reading, markup)
         has_text, has_cost = judged & ~np.isnan(text), known & ~np.isnan(cost)
         by_text = _fit(text[has_text, None], y[has_text])
+        (start, slope), text_sd = by_text
+        agreement, error = _agreement(sources), y - start - slope * text
+        told = has_text & ~np.isnan(agreement).any(1)
+        doubt = Doubt.fit(agreement[told], error[told], text_sd)
         by_cost = _fit(cost[has_cost, None], y[has_cost])
         rows = has_text & has_cost
         prior: dict[str, Any] = {}
@@ -139,7 +160,8 @@ class GuessModel:
             (start, slope), cost_sd = by_cost
             prior = {"prior": np.array([start, 0.0, slope]), "prior_sd": cost_sd}
         by_both = _fit(np.column_stack([text, cost])[rows], y[rows], **prior)
-        return cls(middle, max(spread, 0.3), markup, words, reading, by_text, by_cost, by_both)
+        middle_sd = max(spread, 0.3)
+        return cls(middle, middle_sd, markup, words, reading, by_text, by_cost, by_both, doubt)
 
     def guess(self, sources: Sources) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Guessed log price, currency units, and its standard deviation, (n,) each.
@@ -154,15 +176,16 @@ class GuessModel:
             by_words = self.words.predict(sources.words)
         text, cost = _columns(sources, by_words, self.reading, self.markup)
         # from the least to the most that can be known; later sources overwrite earlier ones
+        by_text = (self.text[0], self.doubt.of(_agreement(sources)))
         for columns, (coefficients, error) in (
-            ([text], self.text),
+            ([text], by_text),
             ([cost], self.cost),
             ([text, cost], self.both),
         ):
             x = np.column_stack([np.ones(n), *columns])
             rows = ~np.isnan(x).any(1)
             value[rows] = x[rows] @ coefficients
-            sd[rows] = error
+            sd[rows] = np.broadcast_to(error, n)[rows]
         referenced = ~np.isnan(sources.log_reference)
         value[referenced] = sources.log_reference[referenced]
         sd[referenced] = 0.0
