@@ -65,18 +65,24 @@ def predictions(
     return found
 
 
-def main() -> None:
+def questions(told: str | None) -> argparse.ArgumentParser:
+    """What any benchmark of an adapter asks."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=told, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("table", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int, help="folds to do of all, for a quicker look")
+    parser.add_argument("--work", type=Path, default=Path("build/adapter"))
+    parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
+    return parser
+
+
+def main() -> None:
+    parser = questions(__doc__)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--init-adapter", type=Path)
     parser.add_argument("--most", type=int, help="products to take at most")
-    parser.add_argument("--work", type=Path, default=Path("build/adapter"))
-    parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
     given = parser.parse_intermixed_args()
     # nothing held out inside a fold: its figures are to be compared with TF-IDF's on all of it
     recipe, augmentation = chosen(given.choices, held_out=0.0)

@@ -10,12 +10,10 @@ split, over --repeats draws of buyers. NAME=VALUE are choices of the recipe. Ada
 benchmarks/adapter.py in the same --work, and not trained again.
 """
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from adapter import chosen, vectors_of
+from adapter import chosen, questions, vectors_of
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
@@ -30,16 +28,9 @@ DAYS = 7
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("table", type=Path)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--only", type=int, help="folds to do of all, for a quicker look")
+    parser = questions(__doc__)
     parser.add_argument("--repeats", type=int, default=1, help="draws of buyers for each split")
     parser.add_argument("--regimes", default="cost,text")
-    parser.add_argument("--work", type=Path, default=Path("build/adapter"))
-    parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
     given = parser.parse_intermixed_args()
     given.init_adapter = None
     recipe, augmentation = chosen(given.choices, held_out=0.0)
