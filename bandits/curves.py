@@ -9,6 +9,9 @@ ELASTICITY_AT_REFERENCE = 2.0
 """Own-price elasticity at a curve's reference price. Scanner panels of grocery and juice with
 promotions controlled give 1.7 to 2.3; a seller whose cost is half the price charges just there."""
 
+BLOCK = 512
+"""Rows whose curves at all their prices are worked out at once: it bounds the memory they take."""
+
 
 @dataclass(frozen=True, slots=True)
 class CurveBank:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bandits.curves import CurveBank
+from bandits.curves import BLOCK, CurveBank
 from bandits.evidence import Posterior
 from bandits.profile import STEP, table
 
@@ -15,7 +15,6 @@ little to change a price, and the worth of many such days would never be seen.""
 CANDIDATES = 10
 """Arms of a row that are looked at; the others lie too far off to be learned from or to win."""
 
-_BLOCK = 512  # rows whose curves are all worked out at once
 _AT, _SHARE = np.polynomial.hermite_e.hermegauss(5)  # outcomes of a look, in deviations
 
 
@@ -48,8 +47,8 @@ def worth_of_learning(
     Returns: gain per impression, (n, k), 0 for arms that are no candidates.
     """
     worth = np.zeros_like(demand)
-    for start in range(0, len(worth), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    for start in range(0, len(worth), BLOCK):
+        part = slice(start, start + BLOCK)
         arms = candidates[part]
         price, units, money = (
             torch.from_numpy(np.take_along_axis(column[part], arms, 1)).float().to(device)

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from bandits import choice
+from bandits.curves import BLOCK
 from bandits.demand import Demand
 from bandits.evidence import Posterior
 from bandits.foresight import CANDIDATES, LOOK_DAYS, worth_of_learning
@@ -19,7 +20,6 @@ _LIKELY = 1.64  # deviations up to which demand may be when a stock is asked whe
 _ABOVE_COST = 0.35  # a ladder's least reach above the cost, log units
 _SCARCE = 0.4  # a ladder's reach above the price at which a stock lasts to the end, log units
 _PROMISING = 0.8  # deviations of demand up to which an arm may turn out the best
-_BLOCK = 512  # rows whose curves are all worked out at once
 
 
 class Policy(Demand):
@@ -219,7 +219,7 @@ class Policy(Demand):
                     weight[part],
                     torch.as_tensor(ladders.allowed[part]),
                 )
-                for part in (slice(i, i + _BLOCK) for i in range(0, len(gain), _BLOCK))
+                for part in (slice(i, i + BLOCK) for i in range(0, len(gain), BLOCK))
             ]
             or [np.empty(gain.shape)]
         )
