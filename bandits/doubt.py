@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _STEPS, _LONGEST = 20, 1.0  # of Fisher's scoring, which needs five short ones
-_WEIGHT = 10.0  # listings that what is told without features counts as
+_WEIGHT = 30.0  # listings that what is told without features counts as
 _FURTHEST = np.log(4.0)  # of a log standard deviation from the one told without features
 
 
@@ -33,7 +33,7 @@ class Doubt:
     @classmethod
     def fit(cls, x: NDArray[np.float64], error: NDArray[np.float64], usual: float) -> Doubt:
         """By the maximum likelihood of normal errors (Harvey 1976, section 3), where `usual` and
-        features that tell nothing count as ten listings.
+        features that tell nothing count as thirty listings.
 
         Args:
             x: features (m, p). error: of the guesses, (m,).

@@ -22,6 +22,7 @@ a trust that is too great is better than one drawn from a handful."""
 SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
 
+_EVEN = 100.0  # listings that must disagree before words and neighbours do not count alike
 _ALIKE = 0.1  # spread of neighbours' log prices below which they are as good as equal
 
 
@@ -85,22 +86,24 @@ def _fit(
     y: NDArray[np.float64],
     prior: Any = None,
     prior_sd: float = 0.5,
+    weight: float = 10.0,
 ) -> tuple[NDArray[np.float64], float]:
     """Ridge around `prior` on the columns of x (m, p): coefficients (p + 1,), residual sd.
 
     The prior, by default the mean of the columns (each weighs 1 / p, no intercept), and its
-    residual sd count as ten listings.
+    residual sd count as `weight` listings.
     """
     m, p = x.shape
     design = np.column_stack([np.ones(m), x])
     if prior is None:
         prior = np.concatenate([[0.0], np.full(p, 1.0 / p)])
     scale = x.var(0) + 1e-3 if m else np.ones(p)
-    gram = design.T @ design + 10.0 * np.diag(np.concatenate([[1.0], scale]))
+    gram = design.T @ design + weight * np.diag(np.concatenate([[1.0], scale]))
     offset = y - design @ prior
     coefficients = prior + np.linalg.solve(gram, design.T @ offset)
     residual = y - design @ coefficients
-    return coefficients, float(np.sqrt((residual @ residual + 10 * prior_sd**2) / (m + 10)))
+    square = residual @ residual + weight * prior_sd**2
+    return coefficients, float(np.sqrt(square / (m + weight)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,8 @@ def _read(
         return by_words, None, neither
     neighbours = _neighbour_mean(sources.neighbour_price, sources.similarity)
     both = judged & ~np.isnan(neighbours + by_words)
-    reading = _fit(np.column_stack([neighbours, by_words])[both], y[both])[0]
+    read = np.column_stack([neighbours, by_words])[both]
+    reading = _fit(read, y[both], weight=_EVEN)[0]
     return by_words, WordPrices.fit(sources.words[known], y[known]), reading
 
 

@@ -32,7 +32,7 @@ def test_it_is_where_the_likelihood_is_highest():
         scale = x.std(0) + 1e-3
         log_sd = level + (x - best.centre) @ slope
         loss = (log_sd + 0.5 * (error * np.exp(-log_sd)) ** 2).sum()
-        return loss + 10.0 * ((level - np.log(usual)) ** 2 + ((slope * scale) ** 2).sum())
+        return loss + 30.0 * ((level - np.log(usual)) ** 2 + ((slope * scale) ** 2).sum())
 
     least = penalised(best.level, best.slope)
     for step in (-0.02, 0.02):

@@ -118,7 +118,8 @@ def test_what_is_known_makes_the_guess_better_and_says_so():
 
 @pytest.mark.statistical
 def test_neighbours_of_one_price_are_believed_more_than_neighbours_of_many():
-    # seeded: 2,000 listings, errors of 0.2 and 0.8, each told to within 15 %
+    # seeded: 2,000 listings, errors of 0.2 and 0.8, each told to within a fifth: ten neighbours
+    # leave their spread itself in doubt
     rng = np.random.default_rng(6)
     topic, sure = rng.normal(3.0, 0.8, 2000), np.arange(2000) % 2 > 0
     off = np.where(sure, 0.2, 0.8)
@@ -128,7 +129,7 @@ def test_neighbours_of_one_price_are_believed_more_than_neighbours_of_many():
     fresh = dataclasses.replace(known, log_reference=np.full(2000, np.nan))
     value, sd = GuessModel.fit(known).guess(fresh)
     for rows in (sure, ~sure):
-        assert sd[rows].mean() == pytest.approx((value - price)[rows].std(), rel=0.15)
+        assert sd[rows].mean() == pytest.approx((value - price)[rows].std(), rel=0.2)
 
 
 def test_nearer_neighbours_count_more():
