@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+_HIDDEN = "hidden_states"  # what transformers' layers call their input
+
 
 class NotATransformer(ValueError):
     """A model without a stack of like layers, which is what an adapter goes into."""
@@ -39,20 +41,22 @@ def stack_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
 
 def adapted_modules(model: nn.Module, layers: int, names: Sequence[str]) -> list[str]:
-    """Full names of the linear modules in the topmost `layers` layers, of all layers if 0.
+    """Full names of the linear modules in the layers that are adapted.
 
     Args:
+        layers: the topmost so many; 0: all; below 0: all but so many lowest.
         names: keep those whose last part is among these; empty: keep all.
 
     Raises:
-        ValueError: more layers than there are, or a name that no module has.
+        ValueError: more layers than there are, none that is left, or a name that no module has.
     """
     where, stack = stack_of(model)
-    if layers > len(stack):
+    count = layers if layers > 0 else len(stack) + layers
+    if not 0 < count <= len(stack):
         raise ValueError(f"layers is {layers}: the model has {len(stack)}")
     linear = [
         f"{where}.{i}.{name}"
-        for i in range(len(stack) - layers if layers else 0, len(stack))
+        for i in range(len(stack) - count, len(stack))
         for name, module in stack[i].named_modules()
         if isinstance(module, nn.Linear)
     ]
@@ -72,7 +76,7 @@ class FrozenBelow:
         model: the transformer with its adapter.
 
     Attributes:
-        count: layers that are frozen; 0 where the lowest is trained, and nothing can be skipped.
+        count: layers that are frozen; 0 where the lowest is trained, and only word vectors are.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -81,11 +85,11 @@ class FrozenBelow:
         self.count = trained.index(True) if any(trained) else 0
 
     def output(self, model: nn.Module, features: dict[str, Tensor]) -> Tensor:
-        """What the frozen layers make of tokens: (b, tokens, h)."""
+        """What the frozen layers make of tokens, their word vectors if none is: (b, tokens, h)."""
         seen: list[Tensor] = []
 
         def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            seen.append(args[0] if args else kwargs["hidden_states"])
+            seen.append(args[0] if args else kwargs[_HIDDEN])
             raise _Enough
 
         hook = self._stack[self.count].register_forward_pre_hook(catch, with_kwargs=True)
@@ -100,23 +104,31 @@ class FrozenBelow:
     @contextmanager
     def replaced(self, hidden: Tensor) -> Iterator[None]:
         """Inside, a forward pass takes `hidden` (b, tokens, h) for what the frozen layers say."""
+
+        def give(
+            _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return ((hidden, *args[1:]), kwargs) if args else ((), kwargs | {_HIDDEN: hidden})
+
         frozen = [self._stack[i] for i in range(self.count)]
-        stand_in = _StandIn(hidden, "tuple" in str(type(frozen[0]).forward.__annotations__))
-        for i in range(self.count):
-            self._stack[i] = stand_in
+        hook = self._stack[self.count].register_forward_pre_hook(give, with_kwargs=True)
+        for i, layer in enumerate(frozen):
+            self._stack[i] = _Skipped("tuple" in str(type(layer).forward.__annotations__))
         try:
             yield
         finally:
+            hook.remove()
             for i, layer in enumerate(frozen):
                 self._stack[i] = layer
 
 
-class _StandIn(nn.Module):
-    """Says what a frozen layer said. Older transformers' layers say it as a tuple."""
+class _Skipped(nn.Module):
+    """Lets through what comes in, for a layer. Older transformers' layers answer with a tuple."""
 
-    def __init__(self, hidden: Tensor, as_tuple: bool) -> None:
+    def __init__(self, as_tuple: bool) -> None:
         super().__init__()
-        self._hidden, self._as_tuple = hidden, as_tuple
+        self._as_tuple = as_tuple
 
-    def forward(self, *_: Any, **__: Any) -> Any:
-        return (self._hidden,) if self._as_tuple else self._hidden
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        hidden = args[0] if args else kwargs[_HIDDEN]
+        return (hidden,) if self._as_tuple else hidden

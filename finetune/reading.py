@@ -26,7 +26,8 @@ class Read:
 
     Attributes:
         features: as the encoder takes them, (b, tokens) each.
-        hidden: what the frozen layers say, (b, tokens, h); None where no layer is frozen.
+        hidden: what the frozen layers say, (b, tokens, h); None where no layer is frozen, or word
+            vectors if those were asked for.
     """
 
     features: dict[str, Tensor]
@@ -37,12 +38,16 @@ class Reader:
     """Reads texts for an encoder, and remembers what its frozen layers said of them.
 
     Args:
-        encoder: with its adapter. device: where batches go.
+        encoder: with its adapter. device: where batches go. word_vectors: give `hidden` also
+            where no layer is frozen.
     """
 
-    def __init__(self, encoder: SentenceTransformer, device: torch.device) -> None:
+    def __init__(
+        self, encoder: SentenceTransformer, device: torch.device, word_vectors: bool = False
+    ) -> None:
         self._encoder, self._device = encoder, device
         self.frozen = FrozenBelow(encoder[0])
+        self._heeded = word_vectors or self.frozen.count > 0
         self._said: dict[str, Tensor] = {}
         self._room = REMEMBERED_BYTES
 
@@ -57,7 +62,7 @@ class Reader:
             for name, value in self._encoder.preprocess(list(texts)).items()
             if isinstance(value, Tensor)
         }
-        if not self.frozen.count:
+        if not self._heeded:
             return Read(features, None)
         mask = features["attention_mask"].bool()
         said = self._heard(texts, features, mask, remember)

@@ -14,7 +14,8 @@ class Recipe:
             with `rslora` alpha / √rank (Kalajdzievski 2023). `dora`: its decomposition into
             magnitude and direction (Liu et al. 2024).
         layers: topmost transformer layers that are adapted; the frozen ones below are computed
-            once for each text, which halves the time where half are adapted. 0: all layers.
+            once for each text, which halves the time where half are adapted. 0: all layers; below
+            0: all but so many lowest.
         modules: names of linear layers to adapt, e.g. "query"; empty: every one.
         epochs: passes over the products at most. patience: epochs without a better held-out error
             after which training stops, and the best epoch is kept; 0: it goes to the end, and the
@@ -28,8 +29,9 @@ class Recipe:
             vector that has to tell demand as well tells price worse.
         head, neighbours, together, meaning: weights of the four losses, see `finetune.losses`.
         temperature: of similarities in the neighbourhood's loss.
-        adversarial: length of the worst-case step added to the frozen layers' output, as a share
-            of its own length (Miyato et al. 2017); 0: none.
+        adversarial: length of the worst-case step that texts are learned after, too, in what the
+            frozen layers say of each token, as a share of its own length (Miyato et al. 2017); in
+            word vectors where no layer is frozen. 0: none, in half the time.
         seed: decides everything that is drawn.
     """
 
@@ -37,7 +39,7 @@ class Recipe:
     alpha: float = 32.0
     rslora: bool = False
     dora: bool = False
-    layers: int = 0
+    layers: int = -1
     modules: tuple[str, ...] = ()
     epochs: int = 16
     patience: int = 0
@@ -53,12 +55,12 @@ class Recipe:
     together: float = 0.0
     meaning: float = 1.0
     temperature: float = 0.1
-    adversarial: float = 0.0
+    adversarial: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (
-            ("rank", 1), ("layers", 0), ("epochs", 1), ("patience", 0), ("batch", 8),
+            ("rank", 1), ("epochs", 1), ("patience", 0), ("batch", 8),
             ("accumulate", 1), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:

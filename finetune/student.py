@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,6 +37,22 @@ class Lesson:
     sentences: Read | None = None
     before: Tensor | None = None
 
+    def at_worst(self, share: float) -> Lesson:
+        """The lesson after the step in what frozen layers say that makes it hardest, as far as its
+        slope tells (Miyato et al. 2017, eq. 5), token by token.
+
+        Call it after the loss's gradient with regard to `products.hidden` is there.
+
+        Args:
+            share: length of the step over that of each token's vector.
+        """
+        hidden = self.products.hidden
+        assert hidden is not None
+        assert hidden.grad is not None
+        length = hidden.detach().norm(dim=2, keepdim=True)
+        worst = hidden.detach() + share * length * F.normalize(hidden.grad, dim=2)
+        return replace(self, products=replace(self.products, hidden=worst))
+
 
 class Student(nn.Module):
     """An encoder with its adapter, and a linear head and two noise levels for each target.
@@ -70,19 +86,7 @@ class Student(nn.Module):
 
     def forward(self, lesson: Lesson) -> Tensor:
         """The loss of one lesson, a scalar."""
-        recipe, read = self._recipe, lesson.products
-        if not recipe.adversarial or not self.training:
-            return self._loss(lesson, read)
-        assert read.hidden is not None
-        hidden = read.hidden.clone().requires_grad_()
-        loss = self._loss(lesson, Read(read.features, hidden))
-        (slope,) = torch.autograd.grad(loss, hidden, retain_graph=True)
-        length = hidden.detach().norm(dim=2, keepdim=True)  # of each token's vector
-        worst = recipe.adversarial * length * F.normalize(slope, dim=2)
-        return loss + self._loss(lesson, Read(read.features, hidden.detach() + worst))
-
-    def _loss(self, lesson: Lesson, read: Read) -> Tensor:
-        recipe, vectors = self._recipe, self.vectors(read)
+        recipe, vectors = self._recipe, self.vectors(lesson.products)
         total = vectors.new_zeros(())
         if recipe.head:
             found = losses.head_loss(vectors, self.weight, self.bias, lesson.target, lesson.trust)

@@ -104,9 +104,7 @@ class Training:
             raise ValueError(f"{len(self._learn)} products to learn from: give at least 8")
         device = accelerator.device
         encoder.to(device)
-        self._reader = Reader(encoder, device)
-        if recipe.adversarial and not self._reader.frozen.count:
-            raise ValueError("adversarial needs a frozen layer below: adapt fewer layers")
+        self._reader = Reader(encoder, device, word_vectors=recipe.adversarial > 0)
         self.student = Student(encoder, self._reader.frozen, recipe, len(products.names))
         self._target, self._trust = self._standardised(products)
         groups = np.unique(products.group.astype(str), return_inverse=True)[1]
@@ -210,11 +208,13 @@ class Training:
         parts = np.array_split(self._rows(step), recipe.accumulate)
         for i, rows in enumerate(parts):
             lesson = self._lesson(rows, rng)
-            last = i + 1 == len(parts)
-            with self._adding_up(last), accelerator.autocast():
-                part = self._model(lesson) / len(parts)
-                accelerator.backward(part)
-            loss += float(part.detach())
+            last, worst = i + 1 == len(parts), recipe.adversarial
+            if worst:
+                assert lesson.products.hidden is not None
+                lesson.products.hidden.requires_grad_()
+            loss += self._learned(lesson, len(parts), last and not worst)
+            if worst:  # its direction comes with the gradients of the first pass
+                loss += self._learned(lesson.at_worst(worst), len(parts), last)
         accelerator.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -224,6 +224,13 @@ class Training:
                 f"({recipe.learning_rate}) or check the prices"
             )
         return loss
+
+    def _learned(self, lesson: Lesson, parts: int, last: bool) -> float:
+        """The loss of one of a step's parts, its gradients added to those that are there."""
+        with self._adding_up(last), self._accelerator.autocast():
+            loss = self._model(lesson) / parts
+            self._accelerator.backward(loss)
+        return float(loss.detach())
 
     def _adding_up(self, last: bool) -> AbstractContextManager[Any]:
         """Between processes, gradients are added up once a step."""

@@ -43,7 +43,9 @@ Rank = Annotated[int | None, Option(help="Of LoRA.")]
 Alpha = Annotated[float | None, Option(help="Of LoRA: its change counts alpha / rank.")]
 Dora = Annotated[bool | None, Option("--dora/--no-dora", help="Magnitude and direction apart.")]
 Rslora = Annotated[bool | None, Option("--rslora/--no-rslora", help="alpha / √rank.")]
-Layers = Annotated[int | None, Option(help="Topmost layers to adapt; 0 for all.")]
+Layers = Annotated[
+    int | None, Option(help="Topmost layers to adapt; 0: all; -1, the default: all but the lowest.")
+]
 Epochs = Annotated[int | None, Option(help="Passes over the products at most.")]
 Patience = Annotated[
     int | None, Option(help="Stop after so many epochs without a better one, and keep that; 0: no.")
@@ -59,7 +61,9 @@ Head = Annotated[float | None, Option(help="Weight of the linear heads' error.")
 Neighbours = Annotated[float | None, Option(help="Weight of the neighbours' error.")]
 Together = Annotated[float | None, Option(help="Weight of what is bought together.")]
 Meaning = Annotated[float | None, Option(help="Weight of general meaning staying as it was.")]
-Adversarial = Annotated[float | None, Option(help="Length of worst-case steps, relative.")]
+Adversarial = Annotated[
+    float | None, Option(help="Length of worst-case steps, relative; 0: none, in half the time.")
+]
 WordDropout = Annotated[float, Option(help="Chance that a word is left out in training.")]
 Reorder = Annotated[float, Option(help="Chance that a text's words change places.")]
 Synonyms = Annotated[float, Option(help="Chance that a word gives way to one like it.")]

@@ -8,21 +8,23 @@ from finetune import Recipe
 from finetune.adapter import prepared, trainable_share
 from finetune.layers import NotATransformer, adapted_modules, stack_of
 from finetune.reading import Reader
-from finetune.student import Student
+from finetune.student import Lesson, Student
 
 TEXTS = ["red mug", "a rather longer text about a large silver lamp", "mug", "", "💎 vase"]
 
 
-@pytest.mark.parametrize(("layers", "frozen"), [(1, 5), (3, 3), (0, 0)])
-def test_what_frozen_layers_said_stands_in_for_running_them(layers, frozen):
+@pytest.mark.parametrize(("layers", "frozen"), [(1, 5), (3, 3), (-1, 1), (0, 0)])
+@pytest.mark.parametrize("word_vectors", [False, True])
+def test_what_frozen_layers_said_stands_in_for_running_them(layers, frozen, word_vectors):
     recipe = Recipe(layers=layers)
     encoder = prepared(DEFAULT_MODEL, recipe)
     with torch.no_grad():  # an adapter that has moved
         for name, parameter in encoder.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(0, 0.05)
-    reader = Reader(encoder, torch.device("cpu"))
+    reader = Reader(encoder, torch.device("cpu"), word_vectors)
     assert reader.frozen.count == frozen
+    assert (reader.read(TEXTS).hidden is None) == (frozen == 0 and not word_vectors)
     student = Student(encoder, reader.frozen, recipe, 1).eval()
     wanted = encoder.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
     for _ in range(2):  # read, then remembered
@@ -38,6 +40,27 @@ def test_only_the_topmost_layers_are_trained():
     assert {name.split("layer.")[1][0] for name in trained} == {"4", "5"}
     assert all("query" in name or "value" in name for name in trained)
     assert trainable_share(encoder) == pytest.approx(2 * 2 * 4 * 2 * 384 / 22_713_216)
+
+
+@pytest.mark.parametrize("layers", [2, 0])
+def test_a_worst_case_step_is_uphill_and_as_long_as_asked_for(layers):
+    recipe = Recipe(layers=layers, meaning=0.0)
+    encoder = prepared(DEFAULT_MODEL, recipe)
+    reader = Reader(encoder, torch.device("cpu"), word_vectors=True)
+    student = Student(encoder, reader.frozen, recipe, 1).eval()
+    target = torch.tensor([[0.5], [1.0], [-1.0], [0.0], [-0.5]])
+    lesson = Lesson(reader.read(TEXTS), torch.arange(5), target, torch.ones(5, 1))
+    hidden = lesson.products.hidden
+    hidden.requires_grad_()
+    loss = student(lesson)
+    loss.backward()
+    harder = lesson.at_worst(0.01)
+    with torch.no_grad():
+        assert student(harder) > loss
+    moved = (harder.products.hidden - hidden).norm(dim=2)
+    stands = lesson.products.features["attention_mask"].bool() & (hidden.grad.norm(dim=2) > 0)
+    torch.testing.assert_close(moved[stands], 0.01 * hidden.norm(dim=2)[stands])
+    assert (moved[~stands] == 0).all()
 
 
 def test_the_default_trains_less_than_a_twentieth():

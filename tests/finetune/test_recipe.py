@@ -7,7 +7,6 @@ from finetune import Recipe
     ("wrong", "said"),
     [
         ({"rank": 0}, "rank is 0: give at least 1"),
-        ({"layers": -1}, "layers is -1: give at least 0"),
         ({"epochs": 0}, "epochs is 0: give at least 1"),
         ({"alpha": 0.0}, "alpha is 0.0: give a number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan: give a number above 0"),

@@ -161,7 +161,7 @@ def test_an_adapter_of_another_catalogue_is_gone_on_from(tuned, tmp_path):
     "choice",
     [
         {"dora": True}, {"rslora": True}, {"layers": 0, "modules": ("query",)}, {"together": 0.5},
-        {"adversarial": 0.05}, {"head": 0.0}, {"neighbours": 0.0}, {"meaning": 0.0},
+        {"adversarial": 0.0}, {"head": 0.0}, {"neighbours": 0.0}, {"meaning": 0.0},
         {"accumulate": 2}, {"held_out": 0.0}, {"tasks": ("log demand",)},
     ],
     ids=str,
@@ -190,7 +190,7 @@ def test_augmentation_changes_what_is_learned(tuned, tmp_path):
     [
         ({"tasks": ("log weight",)}, r"tasks: the data say nothing of log weight; choose among"),
         ({"layers": 9}, "layers is 9: the model has 6"),
-        ({"adversarial": 0.1, "layers": 0}, "adversarial needs a frozen layer"),
+        ({"layers": -6}, "layers is -6: the model has 6"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(tmp_path, wrong, said):
