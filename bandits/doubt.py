@@ -16,13 +16,13 @@ _FURTHEST = np.log(4.0)  # of a log standard deviation from the one told without
 class Doubt:
     """Standard deviation of an error, as features of the guess tell it.
 
-    The model is log sd = log usual + (x − centre)·slope (Harvey 1976, "Estimating regression models
+    The model is log sd = level + (x − centre)·slope (Harvey 1976, "Estimating regression models
     with multiplicative heteroscedasticity", Econometrica 44(3), eq. 2), no further than a factor of
     four from the usual.
 
     Attributes:
-        usual: standard deviation of a guess without features. level: log of it where features are
-            as usual. centre, slope: (p,).
+        usual: standard deviation of an error told without features. level: log of that of an
+            error whose features are at the centre. centre, slope: (p,).
     """
 
     usual: float
