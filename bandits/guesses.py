@@ -22,7 +22,7 @@ a trust that is too great is better than one drawn from a handful."""
 SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
 
-_EVEN = 100.0  # listings that must disagree before words and neighbours do not count alike
+_EVEN = 30.0  # listings that must disagree before words and neighbours do not count alike
 _ALIKE = 0.1  # spread of neighbours' log prices below which they are as good as equal
 
 
