@@ -53,7 +53,10 @@ def adapted_modules(model: nn.Module, layers: int, names: Sequence[str]) -> list
     where, stack = stack_of(model)
     count = layers if layers > 0 else len(stack) + layers
     if not 0 < count <= len(stack):
-        raise ValueError(f"layers is {layers}: the model has {len(stack)}")
+        raise ValueError(
+            f"layers is {layers}: the model has {len(stack)}; give 1 to {len(stack)}, 0 for all, "
+            f"or -1 to -{len(stack) - 1} for all but so many lowest"
+        )
     linear = [
         f"{where}.{i}.{name}"
         for i in range(len(stack) - count, len(stack))

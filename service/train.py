@@ -96,9 +96,10 @@ def rows_of_log(source: log.Log, catalogue: Catalogue, features_of: str) -> Rows
     query = outcomes_in(features_of).order_by(log.outcomes.c.seq)
     parts = [outcomes_of(part, catalogue, features_of) for part in source.stream(query)]
     if not parts:
+        imported = "; imported sales do not say what was believed when prices were set"
         raise NothingToTrainOn(
-            "the log holds no outcome: price listings, report what was sold (POST /v1/outcomes), "
-            "or give a table of sales with --data"
+            f"the log holds no outcome{imported if source.ends().sales else ''}: price listings "
+            "and report what was sold (POST /v1/outcomes), or give a table of sales with --data"
         )
     outcomes = concatenated(parts)
     names = np.array(catalogue.listing_id, object)

@@ -189,8 +189,8 @@ def test_augmentation_changes_what_is_learned(tuned, tmp_path):
     ("wrong", "said"),
     [
         ({"tasks": ("log weight",)}, r"tasks: the data say nothing of log weight; choose among"),
-        ({"layers": 9}, "layers is 9: the model has 6"),
-        ({"layers": -6}, "layers is -6: the model has 6"),
+        ({"layers": 9}, "layers is 9: the model has 6; give 1 to 6"),
+        ({"layers": -6}, "layers is -6: the model has 6; give .* -1 to -5 for"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(tmp_path, wrong, said):

@@ -17,7 +17,9 @@ from service import learning, log, snapshots, train, trunks
 from service.cli import app
 from service.learning import Fold
 from service.pricebandit import Pricebandit
+from service.sales import import_sales
 from service.settings import Settings
+from service.tables import SalesTable
 
 DAYS = 25
 NAMES = [f"l{i}" for i in range(60)]
@@ -213,6 +215,19 @@ def test_an_empty_log_says_what_is_missing(tmp_path, embeddings, monkeypatch):
     shown = run(tmp_path / "new", "--show")
     assert shown.exit_code == 1
     assert "no snapshot" in told(shown)
+
+
+def test_imported_sales_alone_are_told_from_an_empty_log(tmp_path, embeddings, monkeypatch, drive):
+    monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(embeddings))
+    bandit = Pricebandit(Settings(home=tmp_path / "home", embeddings=embeddings))
+    drive.listings(bandit, {"listing_id": "mug", "title": "Blue mug", "currency": "GBP"})
+    one = SalesTable(["mug"], np.array([0]), np.array([4.0]), np.array([2]), np.array([9.0]), [])
+    bandit.carry_out(import_sales, [one])
+    bandit.close()
+    done = run(tmp_path / "home")
+    assert done.exit_code == 1
+    assert "no outcome; imported sales do not say what was believed" in told(done)
+    assert "--data" in told(done)
 
 
 @pytest.mark.slow
