@@ -32,9 +32,6 @@ class Recipe:
         adversarial: length of the worst-case step that texts are learned after, too, in what the
             frozen layers say of each token, as a share of its own length (Miyato et al. 2017); in
             word vectors where no layer is frozen. 0: none, in half the time.
-        teacher: share of a target that is what products of other groups say of it, see
-            `finetune.teacher`, in [0, 1): such a target is less noisy, and a student of several
-            opinions errs less than one of them (Hinton et al. 2015, section 2).
         seed: decides everything that is drawn.
     """
 
@@ -59,7 +56,6 @@ class Recipe:
     meaning: float = 1.0
     temperature: float = 0.1
     adversarial: float = 0.05
-    teacher: float = 0.4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,11 +72,8 @@ class Recipe:
         for name in (*losses, "weight_decay", "adversarial"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more")
-        for name in ("held_out", "teacher"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}: give a share of at least 0, below 1"
-                )
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out is {self.held_out}: give a share of at least 0, below 1")
         if not any(getattr(self, name) for name in losses[:3]):
             raise ValueError("head, neighbours and together are all 0: nothing would be learned")
         if self.batch // self.accumulate < 8:

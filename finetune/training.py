@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from finetune.reading import Read, Reader
 from finetune.recipe import Recipe
 from finetune.student import Lesson, Student
 from finetune.synonyms import Synonyms
-from finetune.teacher import second_opinion
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -107,7 +106,7 @@ class Training:
         encoder.to(device)
         self._reader = Reader(encoder, device, word_vectors=recipe.adversarial > 0)
         self.student = Student(encoder, self._reader.frozen, recipe, len(products.names))
-        self._target, self._trust = self._standardised(self._softened(products))
+        self._target, self._trust = self._standardised(products)
         groups = np.unique(products.group.astype(str), return_inverse=True)[1]
         self._group = torch.as_tensor(groups, device=device)
         self._pairs = self._learned_pairs()
@@ -340,18 +339,6 @@ class Training:
             torch.as_tensor(scaled, dtype=torch.float32, device=device),
             torch.as_tensor(products.weight, dtype=torch.float32, device=device),
         )
-
-    def _softened(self, products: Products) -> Products:
-        """Products whose targets to learn are partly what others say of them."""
-        share, learn = self._recipe.teacher, self._learn
-        if not share:
-            return products
-        own = products.target[learn]
-        vectors = self.vectors(learn).float().cpu().numpy()
-        said = second_opinion(products.take(learn), vectors)
-        target = products.target.copy()
-        target[learn] = np.where(np.isnan(said), own, (1 - share) * own + share * said)
-        return replace(products, target=target)
 
     def _learned_pairs(self) -> NDArray[np.int64]:
         """Pairs bought together of which both are learned from, (p, 2)."""

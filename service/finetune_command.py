@@ -64,9 +64,6 @@ Meaning = Annotated[float | None, Option(help="Weight of general meaning staying
 Adversarial = Annotated[
     float | None, Option(help="Length of worst-case steps, relative; 0: none, in half the time.")
 ]
-Teacher = Annotated[
-    float | None, Option(help="Share of a target that is what other products say of it.")
-]
 WordDropout = Annotated[float, Option(help="Chance that a word is left out in training.")]
 Reorder = Annotated[float, Option(help="Chance that a text's words change places.")]
 Synonyms = Annotated[float, Option(help="Chance that a word gives way to one like it.")]
@@ -103,7 +100,6 @@ def finetune(
     together: Together = None,
     meaning: Meaning = None,
     adversarial: Adversarial = None,
-    teacher: Teacher = None,
     word_dropout: WordDropout = 0.0,
     reorder: Reorder = 0.0,
     synonyms: Synonyms = 0.0,
@@ -123,7 +119,7 @@ def finetune(
         "batch": batch, "accumulate": accumulate, "learning_rate": learning_rate,
         "weight_decay": weight_decay, "held_out": held_out, "head": head,
         "neighbours": neighbours, "together": together, "meaning": meaning,
-        "adversarial": adversarial, "teacher": teacher, "seed": seed,
+        "adversarial": adversarial, "seed": seed,
     }  # fmt: skip
     hardware = {
         "cpu": cpu, "precision": precision, "checkpointing": gradient_checkpointing,
