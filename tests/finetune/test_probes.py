@@ -38,6 +38,26 @@ def test_a_target_in_the_words_is_found_and_noise_is_not():
     assert lexical_probe(texts, rng.normal(size=300), groups).r2 < 0.05
 
 
+def test_many_rows_are_told_as_well_as_few(monkeypatch):
+    rng = np.random.default_rng(0)
+    large = rng.integers(0, 2, 300).astype(float)
+    texts = [f"{'large' if size else 'small'} box {i % 7}" for i, size in enumerate(large)]
+    target = large + rng.normal(0, 0.5, 300)
+    groups = [str(i // 2) for i in range(300)]
+    at_once = lexical_probe(texts, target, groups)
+    monkeypatch.setattr("finetune.probes.MOST_AT_ONCE", 100)
+    in_thirds = lexical_probe(texts, target, groups)
+    assert in_thirds.r2 == pytest.approx(at_once.r2, abs=0.02)
+    assert (in_thirds.predicted != at_once.predicted).any()
+
+
+def test_texts_without_a_word_tell_the_mean():
+    target = np.arange(40.0)
+    found = lexical_probe(["?"] * 20 + ["#1"] * 20, target, [str(i) for i in range(40)])
+    assert np.isfinite(found.predicted).all()
+    assert found.r2 < 0.05
+
+
 def test_a_target_in_the_vectors_is_found_by_ridge_and_neighbours():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(400, 8)).astype(np.float32)
