@@ -1,0 +1,159 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from trained_policy import catalogue, estimated, outcomes_of, rows_of, trained
+
+from bandits import Outcomes, Policy, Rules
+
+
+def test_before_any_evidence_the_head_corrects_nothing(make):
+    policy, listings = Policy(), catalogue(make, 5)
+    belief = policy.posterior(listings)
+    prices = np.exp(listings.anchor)[:, None] * np.linspace(0.5, 2, 7)
+    estimates, x = estimated(policy, listings, prices)
+    np.testing.assert_allclose(estimates.mean, x[..., 0].numpy(), rtol=1e-5)
+    demand = policy.evidence.bank.demand
+    for row in range(5):
+        z = torch.as_tensor(np.log(prices[row]) - listings.anchor[row])
+        exact = (demand(z) * (belief.weight * belief.level)[row]).sum((1, 2))
+        np.testing.assert_allclose(estimates.mean[row], exact.numpy(), rtol=0.01)
+
+
+def test_estimates_fall_with_the_price_before_any_evidence(make):
+    policy, listings = Policy(), catalogue(make, 5)
+    prices = np.exp(listings.anchor)[:, None] * np.linspace(0.3, 3, 30)
+    estimates, _ = estimated(policy, listings, prices)
+    assert (np.diff(estimates.mean, axis=1) < 0).all()
+    assert (estimates.sd > 0).all()
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_contributions_add_up_to_the_estimate(make, train):
+    policy, listings = trained(make) if train else (Policy(), catalogue(make, 30))
+    context = listings.context
+    uninformed = dataclasses.replace(
+        context,
+        text=np.zeros_like(context.text),
+        market_text=np.zeros_like(context.market_text),
+        guess=np.full(30, np.log(20.0)),
+        guess_sd=np.full(30, 0.9),
+        unit_cost=np.full(30, np.nan),
+    )
+    prices = np.exp(listings.anchor)[:, None] * np.linspace(0.6, 1.6, 5)
+    parts = policy.contributions(listings, uninformed, prices)
+    assert list(parts) == ["price", "text", "market", "own_sales"]
+    estimates, _ = estimated(policy, listings, prices)
+    np.testing.assert_allclose(sum(parts.values()), estimates.mean, rtol=1e-6, atol=1e-12)
+    assert np.abs(parts["text"]).max() > 0
+    # without sales of its own, nothing is put down to them
+    assert (np.abs(parts["own_sales"]).max() > 0) == train
+    assert (np.abs(parts["market"]).max() > 1e-9) == train
+
+
+# -- learning ------------------------------------------------------------------------------------
+
+
+def test_one_misjudged_listing_does_not_mislead_about_all_others(make):
+    # guessed at 10 and worth 80: hundreds of sales where the curve expected next to none
+    guess = np.full(12, 10.0)
+    policy = Policy()
+    floor = np.where(np.arange(12) == 0, 40.0, np.nan)
+    listings = make.listings(guess, listing=np.arange(12), min_price=floor)
+    fresh = make.listings(np.array([10.0]), listing=np.array([-1]))
+    prices = np.array([[6.0, 9.0, 12.0, 15.0, 20.0]])
+    before = estimated(policy, fresh, prices)[0].mean
+    made = policy.decide(listings, make.random_ids(0, 12))
+    units = np.where(np.arange(12) == 0, 500, np.rint(1000 * 0.03))
+    policy.learn(outcomes_of(listings, made, np.full(12, 1000), units))
+    after = estimated(policy, fresh, prices)[0].mean
+    assert (np.abs(np.log(after / before)) < 0.25).all()
+
+
+def test_nothing_learned_from_nothing(make):
+    policy, listings = Policy(), catalogue(make, 3)
+    made = policy.decide(listings, make.random_ids(0, 3))
+    full = outcomes_of(listings, made, np.full(3, 10), np.ones(3))
+    fields = [f.name for f in dataclasses.fields(Outcomes)]
+    policy.learn(Outcomes(**{name: getattr(full, name)[:0] for name in fields}))
+    assert len(policy.evidence) == 0
+    assert not policy.head.gram.any()
+    assert policy.consulted().tolist() == []
+
+
+def test_learning_does_not_depend_on_order_or_batches(make):
+    source, listings = trained(make, learn_population=False)
+    made = source.decide(listings, make.random_ids(1, 30))
+    rng = np.random.default_rng(2)
+    full = outcomes_of(listings, made, rng.integers(1, 200, 30), rng.integers(0, 9, 30))
+    fields = [f.name for f in dataclasses.fields(Outcomes)]
+
+    def fold(parts):
+        policy = Policy(Rules(half_life_days=10))
+        for rows in parts:
+            policy.learn(Outcomes(**{name: getattr(full, name)[rows] for name in fields}))
+        return policy
+
+    at_once = fold([np.arange(30)])
+    in_parts = fold(np.array_split(rng.permutation(30), 7))
+    np.testing.assert_allclose(in_parts.head.gram, at_once.head.gram, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(in_parts.head.moment, at_once.head.moment, rtol=1e-9, atol=1e-9)
+    for ours, theirs in zip(
+        in_parts.evidence.gather(np.arange(30)),
+        at_once.evidence.gather(np.arange(30)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_outcomes_without_impressions_teach_the_head_nothing(make):
+    policy, listings = Policy(), catalogue(make, 3)
+    made = policy.decide(listings, make.random_ids(0, 3))
+    policy.learn(outcomes_of(listings, made, [0, 0, 50], [0, 1, 2]))
+    alone = Policy()
+    alone.learn(dataclasses.replace(outcomes_of(listings, made, [1, 1, 50], [0, 0, 2])))
+    assert np.isfinite(policy.head.gram.numpy()).all()
+    assert np.isfinite(policy.head.moment.numpy()).all()
+    assert policy.head.moment[0, 0].item() == pytest.approx(alone.head.moment[0, 0].item())
+    assert np.isfinite(policy.decide(listings, make.random_ids(0, 3)).estimates.mean).all()
+
+
+@pytest.mark.parametrize(("impressions", "units"), [(1.0, 0.0), (1e9, 1e9), (1e12, 0.0), (5, -5.0)])
+def test_extreme_outcomes_leave_numbers(make, impressions, units):
+    listings = make.listings([1e-2, 1.0, 1e9], listing=np.arange(3))
+    policy = Policy()
+    for seed in range(3):
+        made = policy.decide(listings, make.random_ids(seed, 3))
+        policy.learn(outcomes_of(listings, made, np.full(3, impressions), np.full(3, units)))
+    policy.learn_population(*rows_of(listings, policy.consulted()))
+    policy.watch(*rows_of(listings, np.arange(3)))
+    made = policy.decide(listings, make.random_ids(9, 3))
+    for table in (made.estimates.mean, made.estimates.sd, made.propensities, made.features):
+        assert np.isfinite(table).all()
+    assert (made.estimates.mean > 0).all()
+    assert (made.price >= 1).all()
+
+
+def test_the_consulted_are_few_sorted_and_have_evidence(make):
+    from bandits.demand import CONSULTED
+
+    policy = Policy()
+    n = 2 * CONSULTED + 7
+    listing = np.random.default_rng(0).permutation(n) * 2
+    ones = np.ones(n)
+    policy.evidence.add(listing, 0 * ones, ones, ones, 0 * ones, 0 * ones, np.zeros(n))
+    rows = policy.consulted()
+    assert CONSULTED / 2 < len(rows) <= CONSULTED
+    assert (np.diff(rows) > 0).all()
+    assert np.isin(rows, listing).all()
+
+
+def test_worth_is_the_guess_until_sales_say_otherwise(make):
+    policy, listings = trained(make)
+    unknown = dataclasses.replace(listings, listing=np.where(np.arange(30) % 2, -1, 500))
+    _, anchor, context = rows_of(unknown, np.arange(30))
+    stranger = policy.worth(unknown.listing, anchor, context)
+    np.testing.assert_allclose(stranger, context.guess, atol=0.1)
+    sold = policy.worth(listings.listing, anchor, context)
+    assert np.abs(sold - stranger).max() > 0.02

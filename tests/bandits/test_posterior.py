@@ -1,0 +1,142 @@
+"""The posterior against integration by brute force."""
+
+import dataclasses
+from math import lgamma
+
+import numpy as np
+import pytest
+import torch
+from plain_sales import add, squared, t
+
+from bandits import CurveBank, Evidence, Known, Population
+from bandits.evidence import posterior
+
+SMALL = CurveBank(shapes=(0.5, 2.0), reach=1.0, locations=5)
+SALES = {"price": [8.0, 10.0, 14.0], "impressions": [40, 25, 60], "units": [3, 1, 2]}
+ANCHOR = np.log(9.0)
+KNOWN = Known(t(-0.2), t(0.25))
+
+
+def small_population(**changed):
+    shapes = t(0.3, 0.7)
+    return dataclasses.replace(Population(shapes, 0.1, 0.35, 0.5, 0.4, 0.05, 1.7), **changed)
+
+
+def log_f(kappa, log_relative_price):
+    """Log of the curve of one shape at prices relative to its reference price."""
+    return -SMALL.elasticity * np.expm1(kappa * log_relative_price) / kappa
+
+
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+def prior_by_hand(population, kappa, offset):
+    """Of the hypothesis that a curve lies at `offset`: how likely that is relative to others of
+    its shape, and shape and mean of the Gamma distribution of its level.
+
+    Of a curve located there, log elasticity is log 2 + κ (log worth − offset): what is known of
+    both is a product of two normals over the worth.
+    """
+    worth, worth_variance = KNOWN.guess.item() + population.shift, KNOWN.guess_sd.item() ** 2
+    worth_variance += population.worth_sd**2
+    by_curve = offset + (population.elasticity - np.log(SMALL.elasticity)) / kappa
+    curve_variance = (population.elasticity_sd / kappa) ** 2
+    both = worth_variance + curve_variance
+    likely = np.exp(-0.5 * (worth - by_curve) ** 2 / both)
+    precision = 1 / worth_variance + 1 / curve_variance
+    mean = (worth / worth_variance + by_curve / curve_variance) / precision
+    off = mean - offset
+    # the moments of log f at the worth, whose mean is exact and whose variance is by the slope
+    average = WEIGHTS @ log_f(kappa, off + NODES / np.sqrt(precision))
+    variance = (SMALL.elasticity * np.exp(kappa * off)) ** 2 / precision
+    at_worth = np.exp(average - variance / 2).clip(0.02, 50.0)  # nobody sells far from there
+    k = 1 / (1 / population.level_shape + np.expm1(min(variance, 2.0)))
+    return likely, k, population.level / at_worth
+
+
+def by_integration(population):
+    """Marginal likelihood, weights, mean and mean square of the level, over a grid of levels.
+
+    Gamma prior times Poisson likelihood of every sale, with log a as the variable: the integrand
+    falls off doubly exponentially and the trapezoidal rule is exact to machine precision.
+    """
+    log_a = np.linspace(-40.0, 8.0, 40_001)
+    a, step = np.exp(log_a), log_a[1] - log_a[0]
+    marginal = np.empty((2, 5))
+    first, second = np.empty((2, 5)), np.empty((2, 5))
+    for s, kappa in enumerate(SMALL.shapes):
+        hands = [prior_by_hand(population, kappa, offset) for offset in SMALL.offsets.tolist()]
+        total = sum(likely for likely, _, _ in hands)
+        for i, (likely, k, level) in enumerate(hands):
+            rate = k / level
+            gamma = k * np.log(rate) - lgamma(k) + k * log_a - rate * a  # density × da / d log a
+            log_like = np.zeros_like(a)
+            for price, n, u in zip(*SALES.values(), strict=True):
+                z = np.log(price) - ANCHOR - SMALL.offsets[i].item()
+                expected = n * a * np.exp(log_f(kappa, z))
+                log_like += u * np.log(expected) - expected - lgamma(u + 1)
+            mass = np.exp(gamma + log_like) * step
+            marginal[s, i] = population.shapes[s].item() * likely / total * mass.sum()
+            first[s, i] = (a * mass).sum() / mass.sum()
+            second[s, i] = (a * a * mass).sum() / mass.sum()
+    return marginal.sum(), marginal / marginal.sum(), first, second
+
+
+def small_sums():
+    """The sums of the sales above, (1, m + s + 1), written from their definition."""
+    price, impressions, units = (t(*column) for column in SALES.values())
+    log_price = torch.log(price) - ANCHOR
+    exposure = impressions @ SMALL.demand(log_price).flatten(1)
+    powers = units @ SMALL.powers(log_price)
+    return torch.cat([exposure, powers, units.sum()[None]])[None]
+
+
+def small_posterior(population):
+    evidence = Evidence(SMALL)
+    add(evidence, [4, 4, 4], ANCHOR, *SALES.values())
+    return evidence.posterior(np.array([4]), population, KNOWN)
+
+
+def test_the_posterior_is_what_brute_force_integration_finds():
+    population = small_population()
+    _, weight, level, level_square = by_integration(population)
+    found = small_posterior(population)
+    np.testing.assert_allclose(found.weight[0].numpy(), weight, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.weight[0].numpy(), weight, rtol=1e-8)
+    np.testing.assert_allclose(found.level[0].numpy(), level, rtol=1e-8)
+    np.testing.assert_allclose(squared(found)[0].numpy(), level_square, rtol=1e-8)
+    at_once = posterior(SMALL, small_sums(), population, KNOWN)
+    torch.testing.assert_close(at_once.weight, found.weight, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"level": 0.2},
+        {"level_shape": 0.8},
+        {"level_shape": 9.0, "level": 0.01},
+        {"worth_sd": 1.0},
+        {"shift": -0.6},
+        {"elasticity": 1.2},
+        {"elasticity_sd": 0.9},
+        {"shapes": t(0.9, 0.1)},
+    ],
+    ids=lambda changed: "+".join(changed),
+)
+def test_populations_compare_by_their_marginal_likelihood(changed):
+    ours, theirs = small_population(), small_population(**changed)
+    expected = np.log(by_integration(theirs)[0]) - np.log(by_integration(ours)[0])
+    found = small_posterior(theirs).log_likelihood - small_posterior(ours).log_likelihood
+    assert abs(expected) > 1e-3
+    assert found.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_location_has_the_moments_of_its_marginal():
+    belief = small_posterior(small_population())
+    marginal = belief.weight[0].sum(0).numpy()
+    offsets = SMALL.offsets.numpy()
+    mean, sd = belief.location(SMALL)
+    assert mean.item() == pytest.approx((marginal * offsets).sum())
+    expected = np.sqrt((marginal * (offsets - mean.item()) ** 2).sum())
+    assert sd.item() == pytest.approx(expected)
