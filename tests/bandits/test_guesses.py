@@ -247,6 +247,21 @@ def test_trust_in_neighbours_is_learned_from_texts_that_the_embeddings_were_not_
     assert likely["told"] > likely["untold"] + 0.1
 
 
+@pytest.mark.statistical
+def test_the_few_unseen_may_be_easier_than_the_catalogue():
+    # seeded: prices of the sixth that is unseen happen to follow their words three times as closely
+    seen, price = worded(1200, 2)
+    unseen = np.arange(1200) % 6 == 0
+    rng = np.random.default_rng(7)
+    noise = 0.6 * rng.standard_normal(1200)
+    price = price + np.where(unseen, noise / 3, noise)
+    known = dataclasses.replace(seen, log_reference=price, trained_on=~unseen)
+    fresh, truth = worded(600, 3)
+    value, sd = GuessModel.fit(known).guess(fresh)
+    error = truth + 0.6 * rng.standard_normal(600) - value
+    assert (error / sd).std() == pytest.approx(1, abs=0.15)
+
+
 def test_too_few_texts_unseen_teach_nothing():
     price, cost, near, similarity = synthetic(60, 4)
     known = Sources(price, cost, near, np.full_like(near, np.nan), similarity)
