@@ -150,7 +150,7 @@ class GuessModel:
         by_words, words, reading = _read(sources, known, judged)
         text, cost = _columns(sources, by_words, reading, markup)
         has_text, has_cost = judged & ~np.isnan(text), known & ~np.isnan(cost)
-        harder = _harder(by_words - y, known, judged)
+        harder = _harder(by_words - y, judged)
         coefficients, text_sd = _fit(text[has_text, None], y[has_text])
         by_text = coefficients, text_sd * harder
         agreement = _agreement(sources)
@@ -205,18 +205,19 @@ def _judged(sources: Sources, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return unseen if unseen.sum() >= FEWEST_UNSEEN else known
 
 
-def _harder(off: NDArray[np.float64], known: NDArray[np.bool_], judged: NDArray[np.bool_]) -> float:
+def _harder(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:
     """How many times the error of guesses of all known rows is that of the few judged.
 
-    Words are fitted to none of the rows that they are asked of, so their error `off` (n,) is known
-    of all; and where words err, so do neighbours. A ratio estimator (Cochran 1977, "Sampling
-    Techniques", chapter 6) of an error that a few hundred odd products would decide otherwise.
+    Words are fitted to none of the rows that they are asked of, so their error `off` (n,), NaN
+    where unknown, tells of all; and where words err, so do neighbours. A ratio estimator (Cochran
+    1977, "Sampling Techniques", chapter 6) of an error that a few hundred odd products would decide
+    otherwise.
     """
     told = ~np.isnan(off)
-    if judged is known or not (told & judged).any():
+    few = told & judged
+    if not off[few].any():
         return 1.0
-    few = float(np.square(off[told & judged]).mean())
-    return float(np.sqrt(np.square(off[told & known]).mean() / few)) if few > 0 else 1.0
+    return float(np.sqrt(np.square(off[told]).mean() / np.square(off[few]).mean()))
 
 
 def _read(
