@@ -1,0 +1,150 @@
+"""Listings of a family have one price, within a batch and within a unit."""
+
+import pytest
+
+from service import pricing
+
+MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
+
+
+def _family(shop, n=4, **fields):
+    members = [{**MUG, "listing_id": f"m{i}", "family": "mugs", **fields} for i in range(n)]
+    assert shop.register(*members)["errors"] == []
+    return [{"listing_id": m["listing_id"]} for m in members]
+
+
+def test_a_family_has_one_price_within_a_batch(shop):
+    shop.register({**MUG, "listing_id": "alone"})
+    members = _family(shop)
+    decisions = shop.decide(members[0], {"listing_id": "alone"}, *members[1:])
+    family = [d for d in decisions if d["listing_id"] != "alone"]
+    assert len({d["price"] for d in family}) == 1
+    assert len({d["propensity"] for d in family}) == 1
+    assert all("family" in d["guardrails"] for d in family)
+    assert "family" not in decisions[1]["guardrails"]
+
+
+def test_a_family_keeps_its_price_in_one_unit_and_may_change_it_in_another(lively_shop):
+    members = _family(lively_shop)
+    prices = []
+    for i in range(30):
+        unit = {"unit": f"week {i}"}
+        first = lively_shop.decide({**members[0], **unit})[0]
+        rest = lively_shop.decide(*({**m, **unit} for m in members))
+        assert {d["price"] for d in rest} == {first["price"]}
+        assert all(d["propensity"] == 1.0 for d in rest)  # nothing was drawn any more
+        assert all("family" in d["guardrails"] for d in rest)
+        prices.append(first["price"])
+    assert len(set(prices)) > 1
+
+
+def test_without_a_unit_a_family_keeps_its_price_for_the_day(lively_shop, monkeypatch):
+    members = _family(lively_shop)
+    day = 86_400_000_000
+    now = [20_000 * day]
+    monkeypatch.setattr(pricing, "now_us", lambda: now[0])
+    seen = set()
+    for i in range(30):
+        now[0] = (20_000 + i) * day
+        first = {d["price"] for d in lively_shop.decide(*members)}
+        now[0] += day - 1
+        assert {d["price"] for d in lively_shop.decide(*members)} == first
+        assert len(first) == 1
+        seen |= first
+    assert len(seen) > 1
+
+
+def test_members_that_exclude_the_one_price_are_refused_and_hold_back_nobody(shop):
+    members = _family(shop)
+    shop.register({**MUG, "listing_id": "dear", "family": "mugs", "min_price": 900})
+    answer = shop.price({**members[0], "unit": "u"}, {"listing_id": "dear", "unit": "u"})
+    held = answer["decisions"][0]["price"]
+    # together they can agree on 900; a family already held cannot
+    assert [d["price"] for d in answer["decisions"]] == [held] * len(answer["decisions"])
+    shop.register({**MUG, "listing_id": "low", "family": "mugs", "max_price": 1})
+    answer = shop.price(*members, {"listing_id": "low"}, {"listing_id": "dear"})
+    assert [d["listing_id"] for d in answer["decisions"]] == ["m0", "m1", "m2", "m3", "low"]
+    assert {d["price"] for d in answer["decisions"]} == {answer["decisions"][0]["price"]}
+    (error,) = answer["errors"]
+    assert (error["index"], error["field"]) == (5, "family")
+    assert "exclude the one price of its family" in error["message"]
+    again = shop.price({"listing_id": "dear"}, members[2])
+    assert [e["index"] for e in again["errors"]] == [0]
+    assert again["decisions"][0]["price"] == answer["decisions"][0]["price"]
+
+
+def test_a_member_without_an_allowed_price_sinks_only_itself(shop):
+    members = _family(shop)
+    shop.register({**MUG, "listing_id": "stuck", "family": "mugs", "max_step": 0.1, "max_price": 3})
+    answer = shop.price({"listing_id": "stuck"}, *members)
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(0, "max_step")]
+    assert len(answer["decisions"]) == 4
+
+
+def test_members_unlike_their_family_are_refused(shop):
+    members = _family(shop)
+    shop.register(
+        {**MUG, "listing_id": "yen", "family": "mugs", "currency": "JPY"},
+        {**MUG, "listing_id": "ending", "family": "mugs", "price_ending": 0.99},
+    )
+    odd = [{"listing_id": "yen"}, {"listing_id": "ending"}]
+    answer = shop.price(*members, *odd)
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(4, "family"), (5, "family")]
+    assert len(answer["decisions"]) == 4
+    # nor may they take over the price that the family holds
+    later = shop.price(*odd)
+    refused = {e["index"] for e in later["errors"]}
+    assert 0 in refused
+    for decision in later["decisions"]:
+        assert decision["price"] % 1 == pytest.approx(0.99)
+
+
+def test_a_family_keeps_one_price_however_requests_share_a_transaction(open_bandit, drive):
+    bandit = open_bandit(temperature=10.0)
+    members = [{**MUG, "listing_id": f"m{i}", "family": "mugs"} for i in range(3)]
+    drive.listings(bandit, *members)
+    seen = set()
+    for i in range(20):
+        batches = [
+            drive.batch(bandit, {"listing_id": "m0", "unit": f"u{i}"}, explore=False),
+            drive.batch(bandit, {"listing_id": "m1", "unit": f"u{i}"}),
+            drive.batch(bandit, {"listing_id": "m2", "unit": f"u{i}"}, record=False),
+        ]
+        answers = bandit.carry_out(pricing.price, batches)
+        prices = {answer["decisions"][0]["price"] for answer in answers}
+        assert len(prices) == 1
+        seen |= prices
+    assert len(seen) > 1
+
+
+def test_what_ifs_move_no_other_price(open_bandit, drive):
+    bandit = open_bandit()
+    drive.listings(
+        bandit,
+        {**MUG, "listing_id": "m0", "family": "mugs", "max_price": 6},
+        {**MUG, "listing_id": "m1", "family": "mugs", "min_price": 7},
+    )
+    asked = [
+        drive.batch(bandit, {"listing_id": "m1"}, record=False),
+        drive.batch(bandit, {"listing_id": "m0"}, explore=False),
+    ]
+    what_if, recorded = bandit.carry_out(pricing.price, asked)
+    assert recorded["errors"] == []
+    assert recorded["decisions"][0]["price"] <= 6
+    # the family's price is decided by then, and the what-if cannot have it
+    assert what_if["errors"][0]["field"] == "family"
+
+
+def test_families_of_what_ifs_are_told_apart(shop):
+    members = _family(shop, 1)
+    held = shop.decide(*members)[0]["price"]
+
+    def inline(name, family):
+        return {"listing": {**MUG, "listing_id": name, "reference_price": 500, "family": family}}
+
+    one, two, other = shop.decide(
+        inline("a", "new"), inline("b", "new"), inline("c", "newer"), record=False
+    )
+    assert one["price"] == two["price"]
+    assert held not in (one["price"], other["price"])
+    assert shop.decide({"listing": {**MUG, "family": "mugs"}}, record=False)[0]["price"] == held
