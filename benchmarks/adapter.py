@@ -1,12 +1,13 @@
 """What fine-tuning adds on product groups never seen, beside TF-IDF and the frozen encoder.
 
 Run: python benchmarks/adapter.py TABLE [--folds 5] [--seeds 1] [NAME=VALUE …]
-TABLE: Online Retail, a table of sales or a list of products with prices. For each fold an adapter
-is trained on the other folds alone; ridge and ten neighbours are then fitted to the same products
-and asked for the fold's, as is the mean of TF-IDF's guess and the neighbours'. R² is of the log of
-the median price and of the log of sales lines, of products with at least five lines. Gains over
-TF-IDF are paired, product by product, with 95 % intervals from a bootstrap over groups. NAME=VALUE
-are choices of the recipe, e.g. epochs=8. Predictions are kept in --work and not made again.
+TABLE: Online Retail, a table of sales or a list of products with prices. Folds are scikit-learn's
+GroupKFold over the products that are judged, those with at least five sales lines, or --lines. For
+each an adapter is trained on the other folds alone; ridge and ten neighbours are then fitted to the
+same products and asked for the fold's, as is the mean of TF-IDF's guess and the neighbours'. R² is
+of the log of the median price and of the log of sales lines. Gains over TF-IDF are paired, product
+by product, with 95 % intervals from a bootstrap over groups. NAME=VALUE are choices of the recipe,
+e.g. epochs=8. Predictions are kept in --work and not made again.
 """
 
 import argparse
@@ -31,23 +32,39 @@ BASELINE = "TF-IDF, ridge"
 Found = dict[str, NDArray[np.float64]]
 
 
-def targets(products: Products) -> dict[str, NDArray[np.float64]]:
+def judged_of(products: Products, lines: int) -> NDArray[np.bool_]:
+    """Products with at least so many sales lines, or all if none has, bool (n,)."""
+    enough: NDArray[np.bool_] = products.lines >= lines
+    return enough if enough.any() else np.ones(len(products), np.bool_)
+
+
+def folds_of(products: Products, judged: NDArray[np.bool_], count: int) -> list[NDArray[np.bool_]]:
+    """Masks of the held-out products, bool (n,) each: groups of the judged ones, dealt in turn.
+
+    A product that is not judged and in no group of one that is, is never held out.
+    """
+    group, rows = products.group.astype(str), np.flatnonzero(judged)
+    folds = grouped_folds(group[rows].tolist(), count)
+    return [np.asarray(np.isin(group, np.unique(group[rows[held]]))) for held in folds]
+
+
+def targets(products: Products, judged: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
     """What is asked for, by name, (n,), NaN where it does not count."""
-    counted = products.lines >= KNOWN_LINES
-    if not counted.any():
-        counted = np.ones(len(products), np.bool_)
     return {
-        "log price": np.where(counted, products.median_log_price, np.nan),
-        "log demand": np.where(counted, np.log(products.lines), np.nan),
+        "log price": np.where(judged, products.median_log_price, np.nan),
+        "log demand": np.where(judged, np.log(products.lines), np.nan),
     }
 
 
 def predictions(
-    products: Products, vectors: dict[str, NDArray[np.float32]], held: NDArray[np.bool_]
+    products: Products,
+    wanted: dict[str, NDArray[np.float64]],
+    vectors: dict[str, NDArray[np.float32]],
+    held: NDArray[np.bool_],
 ) -> dict[str, Found]:
     """Target → method → predictions for the held-out products, (n,), NaN elsewhere."""
     found: dict[str, Found] = {}
-    for name, target in targets(products).items():
+    for name, target in wanted.items():
         known = ~np.isnan(target)
         train, test = known & ~held, known & held
         methods = {BASELINE: by_words(products.text, target)}
@@ -82,6 +99,7 @@ def main() -> None:
     parser = questions(__doc__)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--init-adapter", type=Path)
+    parser.add_argument("--lines", type=int, default=KNOWN_LINES, help="of a judged product")
     parser.add_argument("--most", type=int, help="products to take at most")
     given = parser.parse_intermixed_args()
     # nothing held out inside a fold: its figures are to be compared with TF-IDF's on all of it
@@ -94,22 +112,22 @@ def main() -> None:
         kept = set(groups[order[size <= given.most]])
         products = products.take([i for i, g in enumerate(products.group) if str(g) in kept])
     base = Encoder().encode(products.text)
-    wanted = targets(products)
+    judged = judged_of(products, given.lines)
+    wanted = targets(products, judged)
+    folds = folds_of(products, judged, given.folds)[: given.only]
     runs: list[dict[str, Found]] = []
     for seed in range(given.seeds):
         merged: dict[str, Found] = {name: {} for name in wanted}
-        held_outs = list(grouped_folds(products.group.astype(str).tolist(), given.folds, 0))
-        for fold, held in enumerate(held_outs[: given.only]):
+        for fold, held in enumerate(folds):
             start = time.monotonic()
             tuned = vectors_of(products, held, recipe, augmentation, given, (seed, fold))
-            found = predictions(products, {"base": base, "tuned": tuned}, held)
+            found = predictions(products, wanted, {"base": base, "tuned": tuned}, held)
             for name, methods in found.items():
                 for method, predicted in methods.items():
                     whole = merged[name].setdefault(method, np.full(len(products), np.nan))
                     whole[held] = predicted[held]
             print(f"seed {seed}, fold {fold}: {time.monotonic() - start:.0f} s", flush=True)
-            if fold + 1 == len(held_outs[: given.only]):
-                report(products, wanted, merged)
+        report(products, wanted, merged)
         runs.append(merged)
     if len(runs) > 1:
         for name, target in wanted.items():

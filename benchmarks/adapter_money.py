@@ -6,14 +6,15 @@ half of the groups stands among the known listings, as what training held out do
 new. Then the halves change places: every listing is new once. The same policy prices the same new
 listings, before the same buyers, once with the frozen encoder's vectors and once with the
 adapter's; profit (revenue where only text is known) of the first seven days is compared split by
-split, over --repeats draws of buyers. NAME=VALUE are choices of the recipe. Adapters are those of
+split, over --repeats draws of buyers. Listings that sold less than five times, in groups of their
+own, are known throughout. NAME=VALUE are choices of the recipe. Adapters are those of
 benchmarks/adapter.py in the same --work, and not trained again.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from adapter import chosen, questions, vectors_of
+from adapter import chosen, folds_of, judged_of, questions, vectors_of
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
@@ -21,7 +22,8 @@ from encoders import Encoder
 from evaluation.sellers import SELLERS
 from evaluation.stage import Market, between
 from evaluation.trial import hold
-from finetune import grouped_folds, read_products
+from finetune import read_products
+from finetune.products import KNOWN_LINES
 from markets import Conditions, History, Regime, read_online_retail
 
 DAYS = 7
@@ -42,7 +44,7 @@ def main() -> None:
     group = products.group.astype(str)
     regimes = given.regimes.split(",")
     earned: dict[str, list[NDArray[np.float64]]] = {regime: [] for regime in regimes}
-    folds = list(grouped_folds(group.tolist(), given.folds, 0))
+    folds = folds_of(products, judged_of(products, KNOWN_LINES), given.folds)
     for fold, held in enumerate(folds[: given.only]):
         tuned = vectors_of(products, held, recipe, augmentation, given, (0, fold))[rows]
         for half, new in enumerate(halves(group, held, fold)):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsRegressor
 
 Floats = NDArray[np.float64]
@@ -42,8 +43,12 @@ class Probe:
     r2: float
 
 
-def grouped_folds(groups: Sequence[str], folds: int, seed: int) -> Iterator[NDArray[np.bool_]]:
+def grouped_folds(groups: Sequence[str], folds: int) -> Iterator[NDArray[np.bool_]]:
     """Masks of the held-out rows, bool (n,), one for each fold; no group stands on both sides.
+
+    Groups are dealt to folds in turn, the largest first and else by name: products that came
+    together, and have neighbouring codes, are in different folds, as a new listing's likes are on
+    sale already.
 
     Raises:
         ValueError: fewer groups than folds.
@@ -51,16 +56,15 @@ def grouped_folds(groups: Sequence[str], folds: int, seed: int) -> Iterator[NDAr
     names, codes = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < folds:
         raise ValueError(f"folds is {folds}, groups are {len(names)}: ask for fewer folds")
-    fold_of = np.random.default_rng(seed).permutation(len(names)) % folds
-    for fold in range(folds):
-        yield np.asarray(fold_of[codes] == fold)
+    for _, held in GroupKFold(folds).split(codes, groups=codes):
+        yield np.asarray(np.isin(np.arange(len(codes)), held))
 
 
 def lexical_probe(
-    texts: Sequence[str], target: Floats, groups: Sequence[str], folds: int = 5, seed: int = 0
+    texts: Sequence[str], target: Floats, groups: Sequence[str], folds: int = 5
 ) -> Probe:
     """TF-IDF of words and pairs of words, then ridge: the baseline that is hard to beat."""
-    return _probe("TF-IDF, ridge", by_words(texts, target), target, groups, folds, seed)
+    return _probe("TF-IDF, ridge", by_words(texts, target), target, groups, folds)
 
 
 def embedding_probes(
@@ -68,14 +72,11 @@ def embedding_probes(
     target: Floats,
     groups: Sequence[str],
     folds: int = 5,
-    seed: int = 0,
 ) -> list[Probe]:
     """Ridge and ten nearest neighbours by cosine on unit vectors (n, d)."""
     return [
-        _probe("embedding, ridge", by_ridge(vectors, target), target, groups, folds, seed),
-        _probe(
-            "embedding, neighbours", by_neighbours(vectors, target), target, groups, folds, seed
-        ),
+        _probe("embedding, ridge", by_ridge(vectors, target), target, groups, folds),
+        _probe("embedding, neighbours", by_neighbours(vectors, target), target, groups, folds),
     ]
 
 
@@ -122,10 +123,8 @@ def r2(predicted: Floats, target: Floats) -> float:
     return float(1 - (target - predicted).var() / target.var())
 
 
-def _probe(
-    name: str, predict: Predict, target: Floats, groups: Sequence[str], folds: int, seed: int
-) -> Probe:
+def _probe(name: str, predict: Predict, target: Floats, groups: Sequence[str], folds: int) -> Probe:
     predicted = np.full(len(target), np.nan)
-    for held_out in grouped_folds(groups, folds, seed):
+    for held_out in grouped_folds(groups, folds):
         predicted[held_out] = predict(~held_out, held_out)
     return Probe(name, predicted, r2(predicted, target))
