@@ -64,10 +64,11 @@ def predictions(
 ) -> dict[str, Found]:
     """Target → method → predictions for the held-out products, (n,), NaN elsewhere."""
     found: dict[str, Found] = {}
+    groups = products.group.astype(str).tolist()
     for name, target in wanted.items():
         known = ~np.isnan(target)
         train, test = known & ~held, known & held
-        methods = {BASELINE: by_words(products.text, target)}
+        methods = {BASELINE: by_words(products.text, target, groups)}
         for which, rows in vectors.items():
             methods[f"{which}, ridge"] = by_ridge(rows, target)
             methods[f"{which}, neighbours"] = by_neighbours(rows, target)

@@ -90,7 +90,7 @@ def _held_out_r2(
         if test.sum() < _FEWEST or train.sum() < _FEWEST or not target[test].var():
             continue
         methods = (
-            by_words(products.text, target),
+            by_words(products.text, target, products.group.astype(str).tolist()),
             *(
                 method(vectors[which], target)
                 for which in ("base", "tuned")

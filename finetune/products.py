@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ KNOWN_LINES = 5
 _HALF_LINES = 5.0
 # Variance of elasticities among products: a response measured less surely counts less than half.
 _RESPONSE_VARIANCE = 0.7
+_SURE = 1.0 - 1e-6  # weight of what is known for certain, whose odds would be infinite
 _FIELDS = ("title", "brand", "category", "description")
 
 
@@ -94,6 +95,40 @@ class Products:
             pairs[(pairs >= 0).all(axis=1)],
             self.median_log_price[chosen],
             self.lines[chosen],
+        )
+
+    def distinct(self) -> Products:
+        """One product for each text in a group: what is sold under one text is learned once.
+
+        Targets are means weighted by how surely each is known. A weight of n / (n + c) for n
+        observations has odds of n / c, so that odds add up where observations do.
+        """
+        numbers: dict[tuple[str, str], int] = {}
+        keys = zip(self.text, map(str, self.group), strict=True)
+        number = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+        rows = np.unique(number, return_index=True)[1]
+        if len(rows) == len(self):
+            return self
+        weight = np.minimum(self.weight, _SURE)
+        odds = weight / (1.0 - weight)  # (n, t)
+
+        def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            total = np.zeros((len(rows), *values.shape[1:]))
+            np.add.at(total, number, values)
+            return total
+
+        total = summed(odds)
+        with np.errstate(invalid="ignore"):
+            target = summed(odds * np.nan_to_num(self.target)) / total  # NaN where none is known
+        pairs = np.unique(np.sort(number[self.together], axis=1), axis=0)
+        lines = np.maximum(np.nan_to_num(self.lines), 1.0)
+        return replace(
+            self.take(rows),
+            target=target,
+            weight=total / (1.0 + total),
+            together=pairs[pairs[:, 0] < pairs[:, 1]],
+            median_log_price=summed(lines * self.median_log_price) / summed(lines),
+            lines=summed(self.lines),
         )
 
 

@@ -67,7 +67,7 @@ def tune(
     """
     recipe, augmentation = recipe or Recipe(), augmentation or Augmentation()
     hardware, listener = hardware or Hardware(), listener or Listener()
-    products = _chosen(products, recipe.tasks)
+    products = _chosen(products.distinct(), recipe.tasks)
     _check(output, merged)
     accelerator = _accelerator(hardware)
     held = split(products.group, recipe.held_out, recipe.seed)

@@ -44,17 +44,15 @@ def test_a_target_in_the_words_is_found_and_noise_is_not():
     assert lexical_probe(texts, rng.normal(size=300), groups).r2 < 0.05
 
 
-def test_many_rows_are_told_as_well_as_few(monkeypatch):
-    rng = np.random.default_rng(0)
-    large = rng.integers(0, 2, 300).astype(float)
-    texts = [f"{'large' if size else 'small'} box {i % 7}" for i, size in enumerate(large)]
-    target = large + rng.normal(0, 0.5, 300)
-    groups = [str(i // 2) for i in range(300)]
-    at_once = lexical_probe(texts, target, groups)
-    monkeypatch.setattr("finetune.probes.MOST_AT_ONCE", 100)
-    in_thirds = lexical_probe(texts, target, groups)
-    assert in_thirds.r2 == pytest.approx(at_once.r2, abs=0.02)
-    assert (in_thirds.predicted != at_once.predicted).any()
+def test_words_are_believed_as_far_as_they_hold_in_other_groups():
+    # five variants of a product share words and price: by variants words seem to tell all of it
+    rng = np.random.default_rng(2)
+    group = np.repeat(np.arange(80), 5)
+    shade = rng.integers(0, 40, (80, 4))
+    level = rng.normal(0, 0.25, 40)[shade].sum(1) + rng.normal(0, 1, 80)
+    target = level[group] + rng.normal(0, 0.05, 400)
+    texts = [" ".join(f"shade{s}" for s in shade[g]) for g in group]
+    assert lexical_probe(texts, target, [str(g) for g in group]).r2 > -0.1
 
 
 def test_texts_without_a_word_tell_the_mean():

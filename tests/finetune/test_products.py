@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,40 @@ def test_rows_can_be_taken_and_pairs_go_with_them(retail):
         products.take([0, 3])
     with pytest.raises(ValueError, match="names a product twice"):
         products.take([1, 1])
+
+
+def test_one_text_in_a_group_is_one_product_and_what_is_known_adds_up(tmp_path):
+    head = "product_id,product_type,brand,shelf_price,lines,units"
+    products = read_products(
+        written(
+            tmp_path / "list.csv",
+            head,
+            ["1,TEA,Acme,2,5,5", "2,TEA,Acme,8,15,15", "3,TEA,Best,4,5,5", "4,SOAP,Acme,1,5,5"],
+        )
+    )
+    distinct = products.distinct()
+    assert distinct.listing_id == ["1", "3", "4"]
+    assert distinct.lines.tolist() == [20, 5, 5]
+    # 5 lines at 2 and 15 at 8, as 20 lines at their mean
+    assert np.exp(distinct.target[:, 0]) == pytest.approx([2 ** (1 / 4) * 8 ** (3 / 4), 4, 1])
+    assert distinct.weight[:, 0] == pytest.approx([20 / 25, 1 / 2, 1 / 2])
+    assert np.exp(distinct.median_log_price[0]) == pytest.approx(2 ** (1 / 4) * 8 ** (3 / 4))
+    assert distinct.distinct() is distinct
+
+
+def test_pairs_of_one_text_speak_of_the_product_they_became(retail):
+    products = read_products(retail)
+    same = replace(
+        products,
+        text=["mug", "mug", "bowl"],
+        group=np.array(["a", "a", "b"], object),
+        together=np.array([[0, 1], [0, 2], [1, 2]]),
+    )
+    distinct = same.distinct()
+    assert distinct.text == ["mug", "bowl"]
+    assert distinct.together.tolist() == [[0, 1]]
+    assert np.isnan(distinct.target[1, 1])  # known of neither
+    assert distinct.weight[1, 1] == 0
 
 
 def test_real_products_are_many_and_what_is_bought_together_is_known(online_retail_path):
