@@ -50,9 +50,10 @@ def folds_of(products: Products, judged: NDArray[np.bool_], count: int) -> list[
 
 def targets(products: Products, judged: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
     """What is asked for, by name, (n,), NaN where it does not count."""
+    sold = judged & (products.lines > 0)
     return {
         "log price": np.where(judged, products.median_log_price, np.nan),
-        "log demand": np.where(judged, np.log(products.lines), np.nan),
+        "log demand": np.log(np.where(sold, products.lines, np.nan)),
     }
 
 
