@@ -83,14 +83,14 @@ def kept_meaning(encoder: SentenceTransformer, base: Encode, tuned: Encode, seed
 def _held_out_r2(
     products: Products, held: NDArray[np.bool_], vectors: dict[str, NDArray[np.float32]]
 ) -> dict[str, dict[str, float]]:
-    found = {}
+    found, groups = {}, products.group.astype(str).tolist()
     for name, target in zip(products.names, products.target.T, strict=True):
         known = ~np.isnan(target)
         train, test = known & ~held, known & held
         if test.sum() < _FEWEST or train.sum() < _FEWEST or not target[test].var():
             continue
         methods = (
-            by_words(products.text, target, products.group.astype(str).tolist()),
+            by_words(products.text, target, groups),
             *(
                 method(vectors[which], target)
                 for which in ("base", "tuned")
