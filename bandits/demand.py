@@ -1,5 +1,6 @@
 """The demand model: units per impression at a price, and how sure that is."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,14 @@ from numpy.typing import NDArray
 from bandits.alignment import Alignment
 from bandits.curves import as_tensor
 from bandits.empirical_bayes import learn_population
-from bandits.evidence import DAY_US, Evidence, Posterior
+from bandits.evidence import (
+    DAY_US,
+    Evidence,
+    Posterior,
+    posterior,
+    trust_in_older,
+    weighed,
+)
 from bandits.features import DIM, MARKET, PRIOR_MEAN, SCALE, Context, features, traits
 from bandits.intervals import demand_intervals
 from bandits.linucb import LinearUCB
@@ -72,23 +80,8 @@ class Demand:
     # -- estimating -------------------------------------------------------------------------
 
     def known(self, context: Context, anchor: NDArray[np.float64]) -> Known:
-        """What a context tells of listings before they sell, relative to their anchors, (n,).
-
-        Where sales in a category contradict its guesses, worth is doubted by more than the guess's
-        own error (`Alignment`).
-        """
-        population = self.population
-        blocks = traits(context, population.vocabulary, population.effects)
-        return self._told(context, anchor, blocks)
-
-    def _told(
-        self, context: Context, anchor: NDArray[np.float64], blocks: dict[str, torch.Tensor]
-    ) -> Known:
-        """As `known`, with given blocks of traits."""
-        doubt = self.alignment.of(context.category)
-        variance = context.guess_sd**2
-        variance = variance + (doubt - 1.0) * (variance + float(self.population.worth_sd) ** 2)
-        return Known(as_tensor(context.guess - anchor), as_tensor(np.sqrt(variance)), blocks)
+        """What a context tells of listings before they sell, relative to their anchors, (n,)."""
+        return _known(self.population, self.alignment, context, anchor)
 
     def posterior(self, listings: Listings) -> Posterior:
         """Belief about each row's demand curve."""
@@ -204,32 +197,61 @@ class Demand:
             listing: rows, (m,). anchor: log prices, (m,). context: of the listings as strangers,
                 guessed without their own sales.
         """
-        vocabulary = shared_words(context.words)
-        known = self._told(context, anchor, traits(context, vocabulary))
-        found = learn_population(self.evidence.bank, self.evidence.weighed(listing), known)
-        if "words" in found.effects:
-            found = replace(found, vocabulary=vocabulary)
-        self.population = found
-        self.alignment = Alignment()  # doubts are about guesses as they are made
-        known, strangers = self.known(context, anchor), np.full_like(listing, -1)
-        before, after = (
-            self.evidence.posterior(rows, self.population, known) for rows in (strangers, listing)
-        )
-        self.alignment = Alignment.learn(context.category, before, after)
+        self.population, self.alignment = self.population_lesson(listing, anchor, context)()
+
+    def population_lesson(
+        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
+    ) -> Callable[[], tuple[Population, Alignment]]:
+        """What `learn_population` would learn, for any thread to work out: all it reads is taken
+        now, and the model is not changed.
+        """
+        bank, sums = self.evidence.bank, self.evidence.weighed(listing)
+        before_that = self.population, self.alignment
+
+        def learned() -> tuple[Population, Alignment]:
+            vocabulary = shared_words(context.words)
+            blocks = traits(context, vocabulary)
+            found = learn_population(bank, sums, _told(*before_that, context, anchor, blocks))
+            if "words" in found.effects:
+                found = replace(found, vocabulary=vocabulary)
+            # doubts are about guesses as they are made
+            known = _known(found, Alignment(), context, anchor)
+            before, after = (
+                posterior(bank, part, found, known) for part in (torch.zeros_like(sums), sums)
+            )
+            return found, Alignment.learn(context.category, before, after)
+
+        return learned
 
     def watch(
         self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
-    ) -> None:
-        """Doubt older sales of listings whose recent ones contradict them; args as above."""
-        self.evidence.watch(listing, self.population, self.known(context, anchor))
-
-    def worth(
-        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
     ) -> NDArray[np.float64]:
-        """Log price that own evidence points to, in the terms of a guess, (m,); args as above."""
-        known = self.known(context, anchor)
-        belief = self.evidence.posterior(listing, self.population, known)
-        return np.asarray(belief.worth()[0].numpy() - float(self.population.shift) + anchor)
+        """Doubt older sales of listings whose recent ones contradict them; args as above.
+
+        Returns:
+            Log price that own evidence points to, in the terms of a guess, (m,).
+        """
+        trust, worth = self.watch_lesson(listing, anchor, context)()
+        self.evidence.believe(listing, trust)
+        return worth
+
+    def watch_lesson(
+        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
+    ) -> Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Trust in listings' older sales and what `watch` returns, (m,) each, to be worked out as
+        in `population_lesson`.
+        """
+        bank, sums = self.evidence.bank, self.evidence.gather(listing)[0]
+        population, alignment = self.population, self.alignment
+
+        def learned() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            known = _known(population, alignment, context, anchor)
+            trust = trust_in_older(bank, sums, population, known)
+            belief = posterior(bank, weighed(sums, trust), population, known)
+            worth = belief.worth()[0].numpy() - float(population.shift) + anchor
+            return trust.numpy(), worth
+
+        return learned
 
     # -- explaining -------------------------------------------------------------------------
 
@@ -260,3 +282,29 @@ class Demand:
             parts[name] = mean - before
             before = mean
         return parts
+
+
+def _known(
+    population: Population, alignment: Alignment, context: Context, anchor: NDArray[np.float64]
+) -> Known:
+    """What a context tells of listings before they sell, relative to their anchors, (n,)."""
+    blocks = traits(context, population.vocabulary, population.effects)
+    return _told(population, alignment, context, anchor, blocks)
+
+
+def _told(
+    population: Population,
+    alignment: Alignment,
+    context: Context,
+    anchor: NDArray[np.float64],
+    blocks: dict[str, torch.Tensor],
+) -> Known:
+    """As `_known`, with given blocks of traits.
+
+    Where sales in a category contradict its guesses, worth is doubted by more than the guess's
+    own error (`Alignment`).
+    """
+    doubt = alignment.of(context.category)
+    variance = context.guess_sd**2
+    variance = variance + (doubt - 1.0) * (variance + float(population.worth_sd) ** 2)
+    return Known(as_tensor(context.guess - anchor), as_tensor(np.sqrt(variance)), blocks)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bandits.curves import DEFAULT_BANK, CurveBank
-from bandits.population import Known, Population, prior
+from bandits.population import Known, Population, Prior, prior
 
 DAY_US = 86_400_000_000
 
@@ -216,7 +216,7 @@ class Evidence:
     def weighed(self, listing: NDArray[np.int64]) -> torch.Tensor:
         """Sums of listing rows with older sales weighed by trust, (n, m + s + 1)."""
         sums, _, trust = self.gather(listing)
-        return trust[:, None] * (sums[:, 0] - sums[:, 1]) + sums[:, 1]
+        return weighed(sums, trust)
 
     def posterior(
         self, listing: NDArray[np.int64], population: Population, known: Known
@@ -224,40 +224,28 @@ class Evidence:
         """Belief about listing rows (-1: a listing without a row)."""
         return posterior(self.bank, self.weighed(listing), population, known)
 
-    def watch(self, listing: NDArray[np.int64], population: Population, known: Known) -> None:
-        """Set how far older sales of listing rows are trusted: as far as recent ones bear out.
-
-        A row's trust is the one of `TRUSTS` under which its recent sales, given the older, are
-        most likely; full trust unless another is better by `SURPRISE`.
-        """
-        sums, _, _ = self.gather(listing)
-        recent, older = sums[:, 1], sums[:, 0] - sums[:, 1]
-        fits = []
-        for trust in TRUSTS:
-            both, alone = (
-                posterior(self.bank, part, population, known).log_likelihood
-                for part in (trust * older + recent, trust * older)
-            )
-            fits.append(both - alone)
-        gains = torch.stack(fits, dim=1)
-        best = gains.argmax(1)
-        surprised = gains.gather(1, best[:, None])[:, 0] > gains[:, 0] + SURPRISE
-        trusts = torch.tensor(TRUSTS, dtype=torch.float64)[best]
+    def believe(self, listing: NDArray[np.int64], trust: NDArray[np.float64]) -> None:
+        """Set the trust in older sales of listing rows, (n,); those without evidence have none."""
         slot = self.rows_of(listing)
-        chosen = torch.where(surprised, trusts, 1.0).numpy()
-        self.trust[slot[slot >= 0]] = chosen[slot >= 0]
+        self.trust[slot[slot >= 0]] = trust[slot >= 0]
 
 
 def posterior(
     bank: CurveBank, sums: torch.Tensor, population: Population, known: Known
 ) -> Posterior:
     """Belief given sums (n, m + s + 1) of own sales; formulas at `Evidence`."""
+    return _updated(bank, sums, population, prior(bank, population, known))
+
+
+def _updated(
+    bank: CurveBank, sums: torch.Tensor, population: Population, before: Prior
+) -> Posterior:
+    """As `posterior`, from the belief before any sales."""
     s = len(bank.shapes)
     shape = (len(sums), s, bank.locations)
     exposure = sums[:, : bank.size].view(shape)
     powers = sums[:, bank.size : bank.size + s].clamp_min(0.0)
     units = sums[:, -1].clamp_min(0.0)  # returns may outrun sales for a while
-    before = prior(bank, population, known)
     slope = (-bank.elasticity / bank.kappa)[:, None]  # (s, 1)
     log_units = slope * (bank.shrink() * powers[:, :, None] - units[:, None, None])
     # a level is doubted for its own sake and because the worth may lie off what is expected of it
@@ -274,3 +262,34 @@ def posterior(
         before.log_worth,
         torch.logsumexp(joint, dim=1),
     )
+
+
+def weighed(sums: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
+    """Sums (n, 2, m + s + 1) with older sales weighed by trust (n,): (n, m + s + 1)."""
+    return trust[:, None] * (sums[:, 0] - sums[:, 1]) + sums[:, 1]
+
+
+def trust_in_older(
+    bank: CurveBank, sums: torch.Tensor, population: Population, known: Known
+) -> torch.Tensor:
+    """How far listings' older sales are to be trusted: as far as recent ones bear them out, (n,).
+
+    It is the one of `TRUSTS` under which recent sales, given the older, are most likely; full trust
+    unless another is better by `SURPRISE`.
+
+    Args:
+        sums: of own sales, for good and recent, (n, 2, m + s + 1).
+    """
+    recent, older = sums[:, 1], sums[:, 0] - sums[:, 1]
+    before = prior(bank, population, known)
+    fits = []
+    for trust in TRUSTS:
+        both, alone = (
+            _updated(bank, part, population, before).log_likelihood
+            for part in (trust * older + recent, trust * older)
+        )
+        fits.append(both - alone)
+    gains = torch.stack(fits, dim=1)
+    best = gains.argmax(1)
+    surprised = gains.gather(1, best[:, None])[:, 0] > gains[:, 0] + SURPRISE
+    return torch.where(surprised, torch.tensor(TRUSTS, dtype=torch.float64)[best], 1.0)

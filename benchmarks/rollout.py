@@ -14,18 +14,18 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import uvicorn
+from caller import BATCH, Caller, requests
 from numpy.typing import NDArray
 
 from encoders import Encoder
 from service.app import create_app
 from service.settings import Settings
 
-BATCH, PART, PRICED = 100, 5_000, 10_000
+PART, PRICED = 5_000, 10_000
 
 
 def drawn(self: Encoder, texts: Sequence[str], progress: object = None) -> NDArray[np.float32]:
@@ -37,38 +37,9 @@ def drawn(self: Encoder, texts: Sequence[str], progress: object = None) -> NDArr
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-class Caller(threading.Thread):
-    """Prices listings until stopped; when each request began, and how long it took, seconds."""
-
-    def __init__(self, url: str, listings: int) -> None:
-        super().__init__(daemon=True)
-        self._api, self._listings = httpx.Client(base_url=url, timeout=60), listings
-        self.took: list[tuple[float, float]] = []
-        self.failed = 0
-        self.stopping = threading.Event()
-
-    def run(self) -> None:
-        stream = np.random.default_rng(1)
-        while not self.stopping.is_set():
-            start = time.monotonic()
-            rows = stream.integers(0, self._listings, BATCH)
-            answer = self._api.post("/v1/prices", json=requests(rows))
-            self.took.append((start, time.monotonic() - start))
-            self.failed += answer.status_code != 200
-
-    def between(self, start: float, end: float) -> str:
-        """Latencies of the requests that began in a time, in words."""
-        took = np.array([t for at, t in self.took if start <= at < end])
-        p50, p99 = np.quantile(took, (0.5, 0.99))
-        return (
-            f"{len(took):5} requests, median {1e3 * p50:4.0f} ms, 99 % {1e3 * p99:4.0f} ms, "
-            f"longest {1e3 * took.max():4.0f} ms"
-        )
-
-
-def requests(rows: NDArray[np.int64]) -> dict[str, Any]:
-    """Price requests for listings by number."""
-    return {"requests": [{"listing_id": f"L{row}"} for row in rows.tolist()]}
+def names(rows: NDArray[np.int64]) -> list[str]:
+    """Ids of listings by number."""
+    return [f"L{row}" for row in rows.tolist()]
 
 
 def fill(api: httpx.Client, listings: int) -> None:
@@ -83,7 +54,7 @@ def fill(api: httpx.Client, listings: int) -> None:
         api.post("/v1/listings", json={"listings": part}).raise_for_status()
     for start in range(0, min(listings, PRICED), PART):
         rows = np.arange(start, min(start + PART, listings, PRICED))
-        decisions = api.post("/v1/prices", json=requests(rows)).raise_for_status().json()
+        decisions = api.post("/v1/prices", json=requests(names(rows))).raise_for_status().json()
         outcomes = [
             {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 100,
              "units": int(stream.integers(0, 9))}
@@ -123,8 +94,8 @@ def main() -> None:
             time.sleep(0.05)
         fill(api, given.listings)
         # answered once the service has learned from what sold
-        api.post("/v1/prices", json=requests(np.arange(BATCH))).raise_for_status()
-        caller = Caller(url, given.listings)
+        api.post("/v1/prices", json=requests(names(np.arange(BATCH)))).raise_for_status()
+        caller = Caller(url, names(np.arange(given.listings)))
         begin = time.monotonic()
         caller.start()
         time.sleep(5)

@@ -301,13 +301,15 @@ async def livez() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz(request: Request) -> dict[str, str]:
-    """The model and the log can be used; 503 says which cannot."""
+async def readyz(request: Request) -> dict[str, Any]:
+    """The model and the log can be used, and whether the model is learning from the catalogue as a
+    whole; 503 says what cannot be used."""
     if request.app.state.failure:
         raise Problem(503, f"model: {request.app.state.failure}")
     service = _service(request)
     await service.read(service.check)
-    return {"status": "ready", "model_version": service.bandit.fold.version}
+    version = service.bandit.fold.version
+    return {"status": "ready", "model_version": version, "learning": service.engine.learning}
 
 
 class _Admission:

@@ -221,6 +221,9 @@ def _tell(
     ]
     for start in range(0, len(outcomes), _BATCH):
         _post(client, "/v1/outcomes", {"outcomes": outcomes[start : start + _BATCH]})
+    # a night is longer than what the service takes to learn from the day
+    while client.get("/readyz").json()["learning"]:
+        time.sleep(0.01)
 
 
 def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> Any:

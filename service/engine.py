@@ -1,4 +1,8 @@
-"""The one thread that changes state: waiting work is gathered into batches, each committed once."""
+"""The one thread that changes state: waiting work is gathered into batches, each committed once.
+
+What is learned from the catalogue as a whole is worked out on another thread meanwhile, and put in
+place between two batches.
+"""
 
 import logging
 import queue
@@ -14,6 +18,7 @@ import sqlalchemy as sa
 import torch
 
 from service import log
+from service.lessons import Learned, Learner
 from service.pricebandit import Execute, Pending, Pricebandit, now_us
 from service.problems import Problem
 
@@ -73,10 +78,10 @@ class Engine:
     def __init__(self, bandit: Pricebandit) -> None:
         self.bandit = bandit
         self._wait = bandit.settings.max_wait_ms / 1000
-        self._queue: queue.SimpleQueue[Work | Switch | None] = queue.SimpleQueue()
-        self._held: Work | Switch | None = (
-            None  # taken from the queue, but of another kind than its batch
-        )
+        self._queue: queue.SimpleQueue[Work | Switch | Learned | None] = queue.SimpleQueue()
+        # taken from the queue, but of another kind than its batch
+        self._held: Work | Switch | Learned | None = None
+        self._learner = Learner(self._queue.put)
         self._waiting = 0
         self._stopped = False
         self._counting = threading.Lock()
@@ -87,6 +92,11 @@ class Engine:
     def alive(self) -> bool:
         """Whether work is being carried out."""
         return self._thread.is_alive()
+
+    @property
+    def learning(self) -> bool:
+        """Whether the catalogue as a whole is being learned from, or about to be."""
+        return self._learner.busy or self.bandit.due
 
     def submit(self, work: Work) -> Future[bytes]:
         """Queue work.
@@ -134,6 +144,7 @@ class Engine:
         """Finish what is queued, then stop."""
         self._queue.put(None)
         self._thread.join()
+        self._learner.close()
 
     def _run(self) -> None:
         # its products are small: sharing them between threads costs more than it gives, most of
@@ -141,15 +152,14 @@ class Engine:
         torch.set_num_threads(1)
         try:
             while (batch := self._next_batch()) is not None:
-                if isinstance(batch, Switch):
+                if isinstance(batch, Learned):
+                    self._learner.take(batch)
+                elif isinstance(batch, Switch):
                     self._switch(batch)
-                    continue
-                with self._counting:
-                    self._waiting -= sum(work.rows for work in batch)
-                # whoever waited may have gone, and taken the work back
-                batch = [w for w in batch if w.future.set_running_or_notify_cancel()]
-                if batch:
-                    self._carry_out(batch)
+                else:
+                    self._start(batch)
+                if self.bandit.due and not self._learner.busy:
+                    self._learner.begin(self.bandit.lessons())
         finally:
             with self._counting:
                 self._stopped = True
@@ -157,14 +167,22 @@ class Engine:
             while not self._queue.empty():
                 left += [waiting] if (waiting := self._queue.get()) else []
             for work in left:
-                if work.future.set_running_or_notify_cancel():
+                if not isinstance(work, Learned) and work.future.set_running_or_notify_cancel():
                     work.future.set_exception(_stopped())
 
-    def _next_batch(self) -> list[Work] | Switch | None:
+    def _start(self, batch: list[Work]) -> None:
+        with self._counting:
+            self._waiting -= sum(work.rows for work in batch)
+        # whoever waited may have gone, and taken the work back
+        batch = [work for work in batch if work.future.set_running_or_notify_cancel()]
+        if batch:
+            self._carry_out(batch)
+
+    def _next_batch(self) -> list[Work] | Switch | Learned | None:
         """The next works of one kind, waiting a little for more; None when it is time to stop."""
         first = self._held or self._queue.get()
         self._held = None
-        if first is None or isinstance(first, Switch):
+        if not isinstance(first, Work):
             return first
         batch, rows = [first], first.rows
         deadline = time.monotonic() + self._wait
@@ -191,13 +209,13 @@ class Engine:
         return batch
 
     def _switch(self, switch: Switch) -> None:
+        self._learner.give_up()
         try:
             self.bandit = switch.make(self.bandit)
         except Exception as error:
             switch.future.set_exception(error)
             return
         switch.future.set_result(None)
-        self.bandit.settle()
 
     def _carry_out(self, batch: list[Work]) -> None:
         try:
@@ -221,7 +239,6 @@ class Engine:
         finally:
             for work, answer in zip(batch, answers, strict=True):
                 work.future.set_result(answer)
-        self.bandit.settle()
 
     def _transact(self, batch: list[Work]) -> tuple[list[bytes], Pending]:
         answers: list[bytes | None] = [None] * len(batch)

@@ -18,6 +18,7 @@ from bandits import VERSION, Context, Policy
 from encoders import EmbeddingCache, Encoder, listing_texts
 from service import expressions, learning, log, models, neighbourhoods, snapshots, trunks
 from service.catalogue import Catalogue
+from service.lessons import Lesson, Lessons, study
 from service.settings import Settings
 from service.subjects import Guesses, Subjects, context_of, gather, nothing_asked
 
@@ -25,8 +26,11 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 _PART = 20_000
+_LESSON_ROWS = 2_000  # listings in a lesson on what they are worth: making it holds up prices
+_FEWEST_NEW = 256  # outcomes below which the catalogue as a whole is not learned anew
 _OVERLAP_US = 60_000_000  # listings changed so long before they were read last are read again
 
+_NOT_WRITTEN = "snapshot not written; starting will replay more of the log"
 _LOGGER = logging.getLogger("pricebandit")
 
 
@@ -107,6 +111,7 @@ class Pricebandit:
             learning.version_under(features_of, trunk),
         )
         self.guesses = Guesses()
+        self._unguessed = 0  # listings registered since guesses were fitted last
         self._unlearned = 0  # outcomes since guesses and prices were learned last
         self._taught = 0  # events in the log when the population was learned last
         self._since_snapshot = 0
@@ -144,7 +149,7 @@ class Pricebandit:
         if learned and not self._since_snapshot:
             learned.hand_over(self.policy, self.catalogue)
             self._taught = self._events()
-            self.guesses.fit(self.catalogue)
+            self._guess()
             return
         # with events after the snapshot all is learned anew, from the same start as without one
         self.policy.evidence.trust[:] = 1.0
@@ -166,10 +171,12 @@ class Pricebandit:
             self._touched = [self.policy.evidence.listing]
             self._unlearned += events
             self._since_snapshot += events
-        if self._unlearned and not switching:
+        if switching:
+            self._unguessed = len(self.catalogue)
+        elif self._unlearned:
             self.refresh()
         else:
-            self.guesses.fit(self.catalogue)
+            self._guess()
         return events
 
     def _read_listings(self, progress: Progress | None) -> log.Ends:
@@ -255,26 +262,25 @@ class Pricebandit:
         """Learn what is new, and write a snapshot, from which another start prices alike."""
         if self._unlearned:
             self.refresh()
-        self.guesses.fit(self.catalogue)  # as a start does, from the prices learned last
+        self._guess()  # as a start does, from the prices learned last
         self._since_snapshot = 0
-        return snapshots.write_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
+        return Path(self._snapshot_lesson()())
+
+    def _snapshot_lesson(self) -> Lesson:
+        there = self.fold, self.catalogue, self.log, self.snapshots
+        return snapshots.write_snapshot(*there, self._unlearned)
 
     def spoil(self) -> None:
         """Memory may lack what the log has: no snapshot of it is written any more."""
         self._spoiled = True
 
-    def _try_snapshot(self) -> None:
-        if self._spoiled:
-            return
-        try:
-            self.snapshot()
-        except OSError:
-            _LOGGER.exception("snapshot not written; starting will replay more of the log")
-
     def close(self) -> None:
         """Save a snapshot if the fold has moved, and let go of everything."""
-        if self._since_snapshot:
-            self._try_snapshot()
+        if self._since_snapshot and not self._spoiled:
+            try:
+                self.snapshot()
+            except OSError:
+                _LOGGER.exception(_NOT_WRITTEN)
         self.log.close()
         self._lock.close()
 
@@ -319,15 +325,33 @@ class Pricebandit:
         self._unlearned += len(rows)
         self._since_snapshot += len(rows)
 
-    def settle(self) -> None:
-        """Where enough is new: learn from the catalogue as a whole, write a snapshot.
-
-        Takes longer than a batch, so nobody should be waiting for an answer meanwhile.
+    def registered(self, count: int) -> None:
+        """Note that listings were registered or changed; where they are many, guess anew at once:
+        they must not be guessed by a catalogue without them.
         """
-        if self._unlearned >= max(256, len(self.policy.evidence) // 4):
-            self.refresh()
-        if self._since_snapshot >= self.settings.snapshot_every:
-            self._try_snapshot()
+        self._unguessed += count
+        if 10 * self._unguessed > len(self.catalogue):
+            self._guess()
+
+    def settle(self) -> None:
+        """Learn what is due, now."""
+        if self.due:
+            study(self.lessons())
+
+    @property
+    def due(self) -> bool:
+        """Whether enough is new to learn from the catalogue as a whole, or to write a snapshot."""
+        # one listing in a hundred changes guesses by next to nothing
+        few = 100 * self._unguessed < max(len(self.catalogue), 1)
+        return not few or self._much_is_new or self._snapshot_is_due
+
+    @property
+    def _much_is_new(self) -> bool:
+        return self._unlearned >= max(_FEWEST_NEW, len(self.policy.evidence) // 4)
+
+    @property
+    def _snapshot_is_due(self) -> bool:
+        return self._since_snapshot >= self.settings.snapshot_every and not self._spoiled
 
     def vectors(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Embeddings of listings, float32 (n, d), zeros where there is none; and where there is."""
@@ -337,34 +361,73 @@ class Pricebandit:
         return vectors, text >= 0
 
     def refresh(self) -> None:
-        """Learn what the catalogue as a whole says: guesses from text, shapes of demand.
+        """Learn what the catalogue as a whole says, now: guesses from text, shapes of demand."""
+        study(self.lessons(everything=True))
+
+    def lessons(self, everything: bool = False) -> Lessons:
+        """What is due, or everything there is to learn. Prices may be decided between two lessons,
+        and outcomes come in: they are for the next time.
 
         The population takes seconds to learn and changes little: only once a quarter has been
         added to what taught it.
         """
-        self.guesses.fit(self.catalogue)
-        rows, events = self.policy.consulted(), self._events()
-        if len(rows):
-            if events > 1.25 * self._taught:
-                self.policy.learn_population(rows, *self._standing(rows))
-                self._taught = events
-            self._learn_prices()
-        self._unlearned = 0
+        snapshot = self._snapshot_is_due
+        everything = everything or snapshot or self._much_is_new
+        # what comes in from now on is for the next time; and so is, once, what cannot be learned
+        unguessed, self._unguessed = self._unguessed, 0
+        unlearned, touched, since = 0, [], 0
+        if everything:
+            unlearned, self._unlearned = self._unlearned, 0
+            touched, self._touched = self._touched, []
+        if snapshot:
+            since, self._since_snapshot = self._since_snapshot, 0
+        try:
+            yield from self._guess_lessons()
+            rows, events = self.policy.consulted(), self._events()
+            if touched and len(rows):
+                if events > 1.25 * self._taught:
+                    lesson = self.policy.population_lesson(rows, *self._standing(rows))
+                    self.policy.population, self.policy.alignment = yield lesson
+                    self._taught = events
+                yield from self._price_lessons(np.unique(np.concatenate(touched)))
+            if snapshot:
+                yield from self._guess_lessons()  # as a start does, from the prices learned last
+                yield from self._snapshot_lessons()
+        except GeneratorExit:
+            self._unguessed += unguessed
+            self._unlearned += unlearned
+            self._touched += touched
+            self._since_snapshot += since
+            raise
+
+    def _guess_lessons(self) -> Lessons:
+        before = self.guesses
+        found = yield Guesses.lesson(self.catalogue)
+        if self.guesses is before:  # else registering has fitted newer ones meanwhile
+            self.guesses = found
+
+    def _price_lessons(self, rows: NDArray[np.int64]) -> Lessons:
+        """What own evidence says listings are worth."""
+        for start in range(0, len(rows), _LESSON_ROWS):
+            part = rows[start : start + _LESSON_ROWS]
+            part = part[~np.isnan(self.catalogue.anchor[part])]
+            trust, worth = yield self.policy.watch_lesson(part, *self._standing(part))
+            self.policy.evidence.believe(part, trust)
+            self.catalogue.learned_price[part] = worth
+
+    def _snapshot_lessons(self) -> Lessons:
+        try:
+            yield self._snapshot_lesson()
+        except OSError:
+            _LOGGER.exception(_NOT_WRITTEN)
+
+    def _guess(self) -> None:
+        """Fit guesses to the catalogue as it stands, now."""
+        self.guesses, self._unguessed = Guesses.lesson(self.catalogue)(), 0
 
     def _events(self) -> int:
         """Outcomes and sales in the model."""
         return self.fold.position.outcomes + self.fold.position.sales
-
-    def _learn_prices(self) -> None:
-        """What own evidence says listings are worth, for those that have new evidence."""
-        rows = np.unique(np.concatenate(self._touched)) if self._touched else np.empty(0, np.int64)
-        self._touched = []
-        for start in range(0, len(rows), _PART):
-            part = rows[start : start + _PART]
-            part = part[~np.isnan(self.catalogue.anchor[part])]
-            anchor, context = self._standing(part)
-            self.policy.watch(part, anchor, context)
-            self.catalogue.learned_price[part] = self.policy.worth(part, anchor, context)
 
     def _standing(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], Context]:
         """Anchors of listings, (n,), and their contexts as strangers."""

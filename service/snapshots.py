@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,7 +22,7 @@ from service.catalogue import Catalogue
 from service.learning import Fold, Position, Read, logged_version
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 5\n"
+_MAGIC = b"pricebandit snapshot 6\n"
 
 
 def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
@@ -45,44 +45,63 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
     }
 
 
-def write_snapshot(fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path) -> Path:
+def write_snapshot(
+    fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path, unlearned: int = 0
+) -> Callable[[], Path]:
     """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones go.
 
     The file says which log, features and position it belongs to and what it was trained on, and
     ends with its own SHA-256.
+
+    Args:
+        unlearned: events in the fold that the catalogue as a whole was not learned from yet.
+
+    Returns:
+        What writes it, for any thread: all that it writes is taken now.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     header = {
         "log": source.id,
         "features_of": fold.features_of,
         "rules": _rules(fold.policy),
         "families": _families(catalogue),
         "decided_until": catalogue.decided_until,
-        "trained_on": {**asdict(fold.read), "decisions": _decisions(source, catalogue)},
+        "trained_on": asdict(fold.read),
+        "unlearned": unlearned,
         "versions": _versions(fold),
         "all_rules": asdict(fold.policy.rules),
         "population": _spelled(fold.policy.population),
         "doubt": fold.policy.alignment.doubt.tolist(),
         **asdict(fold.position),
     }
+    arrays = {name: array.copy() for name, array in _arrays(fold, catalogue).items()}
+    name = f"{fold.position.outcomes:016d}-{fold.position.sales:016d}.snapshot"
+
+    def written() -> Path:
+        header["trained_on"]["decisions"] = _decisions(source, header["decided_until"])
+        folder.mkdir(parents=True, exist_ok=True)
+        return _written(folder / name, header, arrays)
+
+    return written
+
+
+def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Path:
     buffer = io.BytesIO()
-    np.savez(buffer, **_arrays(fold, catalogue))  # type: ignore[arg-type]
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     head = json.dumps(header).encode()
     payload = _MAGIC + len(head).to_bytes(8, "big") + head + buffer.getvalue()
     payload += hashlib.sha256(payload).digest()
-    path = folder / f"{fold.position.outcomes:016d}-{fold.position.sales:016d}.snapshot"
     aside = path.with_suffix(f".{os.getpid()}.part")
     with open(aside, "wb") as file:
         file.write(payload)
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
-    directory = os.open(folder, os.O_RDONLY)
+    directory = os.open(path.parent, os.O_RDONLY)
     os.fsync(directory)
     os.close(directory)
-    for old in sorted(folder.glob("*.snapshot"))[:-KEPT_SNAPSHOTS]:
+    for old in sorted(path.parent.glob("*.snapshot"))[:-KEPT_SNAPSHOTS]:
         old.unlink(missing_ok=True)
-    for left in folder.glob("*.part"):
+    for left in path.parent.glob("*.part"):
         left.unlink(missing_ok=True)
     return path
 
@@ -108,9 +127,10 @@ class Learned:
 def read_snapshot(
     fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path
 ) -> Learned | None:
-    """Take over the newest sound snapshot of this log and these features; None if there is none.
+    """Take over the newest sound snapshot of this log and these features, if there is one.
 
-    What its writer had learned from the catalogue is returned: it holds where no event came after.
+    What its writer had learned from the catalogue is returned, if it had learned from all events:
+    it holds where none came after.
 
     A torn or foreign file is passed over: the log has everything.
     """
@@ -137,6 +157,8 @@ def read_snapshot(
             for name, (unit, price, currency) in header["families"].items()
             if name in catalogue.family_code
         }
+        if header["unlearned"]:
+            return None
         alignment = Alignment(np.array(header["doubt"]))
         return Learned(_population(header["population"]), alignment, price)
     return None
@@ -186,9 +208,9 @@ def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
         yield {**header, "file": path.name}, body[start + size :]
 
 
-def _decisions(source: log.Log, catalogue: Catalogue) -> int:
+def _decisions(source: log.Log, until: str) -> int:
     d = log.decisions.c
-    query = sa.select(sa.func.count()).where(d.id <= catalogue.decided_until)
+    query = sa.select(sa.func.count()).where(d.id <= until)
     with source.engine.connect() as conn:
         return conn.scalar(query) or 0
 

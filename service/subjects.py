@@ -1,7 +1,7 @@
 """Listings to be priced, as columns gathered from the catalogue, and the guess of their price."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -179,33 +179,39 @@ def gather(
     )
 
 
+@dataclass(frozen=True, slots=True)
 class Guesses:
-    """Guess models, one per currency, fitted to the catalogue as it stands."""
+    """Guess models, one per currency.
 
-    def __init__(self) -> None:
-        self._models: dict[str, GuessModel] = {}
+    Attributes:
+        models: by currency code; a currency without one is guessed as an empty catalogue.
+    """
 
-    def fit(self, catalogue: Catalogue) -> None:
-        """Fit each currency's model to its listings with a known price, 20,000 at most."""
+    models: Mapping[str, GuessModel] = field(default_factory=dict)
+
+    @staticmethod
+    def lesson(catalogue: Catalogue) -> Callable[[], "Guesses"]:
+        """Models fitted to the catalogue as it stands, for any thread to work out: each currency's
+        to its listings with a known price, 20,000 at most.
+        """
         n = len(catalogue)
-        self._models = {}
-        for currency in set(catalogue.currency[:n][catalogue.active[:n]]):
+        sources: dict[str, Sources] = {}
+        for currency in sorted(set(catalogue.currency[:n][catalogue.active[:n]])):
             rows = np.flatnonzero(catalogue.active[:n] & (catalogue.currency[:n] == currency))
             rows = rows[:: -(-len(rows) // _FIT_ROWS)]
             neighbours, family = catalogue.neighbours[rows], catalogue.family[rows]
-            self._models[currency] = GuessModel.fit(
-                Sources(
-                    catalogue.worth(rows),
-                    catalogue.log_cost(rows),
-                    catalogue.worth(neighbours),
-                    catalogue.log_cost(neighbours),
-                    catalogue.similarity[rows],
-                    catalogue.words[rows],
-                    # those without a family are each a product of their own
-                    np.where(family >= 0, family, len(catalogue) + rows),
-                    catalogue.trained_on[rows],
-                )
+            sources[currency] = Sources(
+                catalogue.worth(rows),
+                catalogue.log_cost(rows),
+                catalogue.worth(neighbours),
+                catalogue.log_cost(neighbours),
+                catalogue.similarity[rows],
+                catalogue.words[rows],
+                # those without a family are each a product of their own
+                np.where(family >= 0, family, n + rows),
+                catalogue.trained_on[rows],
             )
+        return lambda: Guesses({name: GuessModel.fit(source) for name, source in sources.items()})
 
     def of(
         self, catalogue: Catalogue, subjects: Subjects
@@ -225,12 +231,12 @@ class Guesses:
         for currency in set(subjects.currency):
             rows = subjects.currency == currency
             part = sources.take(rows)
-            guess[rows], sd[rows] = self._models.get(currency, BLIND).guess(part)
+            guess[rows], sd[rows] = self.models.get(currency, BLIND).guess(part)
         return guess, sd
 
     def middle(self, subjects: Subjects) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The guess for listings of which nothing is known, (n,) each."""
-        models = [self._models.get(currency, BLIND) for currency in subjects.currency]
+        models = [self.models.get(currency, BLIND) for currency in subjects.currency]
         return np.array([m.middle for m in models]), np.array([m.middle_sd for m in models])
 
 

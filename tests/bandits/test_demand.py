@@ -153,7 +153,7 @@ def test_worth_is_the_guess_until_sales_say_otherwise(make):
     policy, listings = trained(make)
     unknown = dataclasses.replace(listings, listing=np.where(np.arange(30) % 2, -1, 500))
     _, anchor, context = rows_of(unknown, np.arange(30))
-    stranger = policy.worth(unknown.listing, anchor, context)
+    stranger = policy.watch(unknown.listing, anchor, context)
     np.testing.assert_allclose(stranger, context.guess, atol=0.1)
-    sold = policy.worth(listings.listing, anchor, context)
+    sold = policy.watch(listings.listing, anchor, context)
     assert np.abs(sold - stranger).max() > 0.02

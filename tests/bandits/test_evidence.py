@@ -9,7 +9,7 @@ from plain_sales import add, known_of, posterior_of, prior_of, squared, t
 
 from bandits import Evidence, Population
 from bandits.curves import DEFAULT_BANK as BANK
-from bandits.evidence import DAY_US, RECENT_DAYS, TRUSTS
+from bandits.evidence import DAY_US, RECENT_DAYS, TRUSTS, trust_in_older
 from bandits.population import prior
 
 # -- statistics add ------------------------------------------------------------------------------
@@ -325,11 +325,17 @@ def test_extremes_leave_numbers(sales, anchor, guess, guess_sd):
     mean, sd = belief.location()
     assert abs(mean.item()) <= BANK.reach + 1e-9
     assert 0 <= sd.item() <= BANK.reach
-    evidence.watch(np.array([0]), Population.default(BANK), known_of(1, guess, guess_sd))
+    watch(evidence, np.array([0]), Population.default(BANK), known_of(1, guess, guess_sd))
     assert evidence.trust[0] in TRUSTS
 
 
 # -- older sales are doubted where recent ones contradict them -----------------------------------
+
+
+def watch(evidence, listing, population, known):
+    """Believe older sales as far as recent ones bear them out."""
+    sums, _, _ = evidence.gather(listing)
+    evidence.believe(listing, trust_in_older(BANK, sums, population, known).numpy())
 
 
 def watched(make, change, n, seed, *, shown=200, days=30, changed_on=24):
@@ -341,7 +347,7 @@ def watched(make, change, n, seed, *, shown=200, days=30, changed_on=24):
         if day == changed_on:
             change(shop)
         shop.sell(evidence, 0.1 * shop.rng.standard_normal(n), shown, day * DAY_US)
-        evidence.watch(rows, population, shop.known)
+        watch(evidence, rows, population, shop.known)
         trusts.append(evidence.trust.copy())
     return np.array(trusts)
 
@@ -373,12 +379,12 @@ def test_older_sales_lose_trust_where_demand_has_changed(make, change):
 
 def test_watching_passes_over_listings_without_evidence():
     evidence = Evidence()
-    evidence.watch(np.array([-1, 0, 8]), Population.default(BANK), known_of(3))
+    watch(evidence, np.array([-1, 0, 8]), Population.default(BANK), known_of(3))
     assert len(evidence) == 0
     late = np.repeat([0, 40], 2) * DAY_US
     add(evidence, [5, 2, 5, 2], 0.0, [1.0] * 4, [3000] * 4, [0, 100, 300, 100], late)
-    evidence.watch(np.array([-1, 0, 10**6]), Population.default(BANK), known_of(3))
+    watch(evidence, np.array([-1, 0, 10**6]), Population.default(BANK), known_of(3))
     assert evidence.trust.tolist() == [1.0, 1.0]
-    evidence.watch(np.array([-1, 5, 0, 2]), Population.default(BANK), known_of(4))
+    watch(evidence, np.array([-1, 5, 0, 2]), Population.default(BANK), known_of(4))
     assert evidence.gather(np.array([2]))[2].item() == 1.0
     assert evidence.gather(np.array([5]))[2].item() < 1.0

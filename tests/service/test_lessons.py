@@ -1,0 +1,284 @@
+"""Learning from the catalogue as a whole: it holds nothing up, and nothing of it is lost."""
+
+import queue
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from service import lessons as lessons_module
+from service.engine import Engine, Work
+from service.lessons import Learner, study
+from service.outcomes import record_outcomes
+from service.pricebandit import Pending
+from service.pricing import price
+from service.reading import outcomes as read_outcomes
+
+# -- lessons -------------------------------------------------------------------------------------
+
+
+def noting(notes, *given):
+    """Lessons that give these, or raise them; what became of each is noted."""
+    try:
+        for what in given:
+
+            def lesson(what=what):
+                if isinstance(what, Exception):
+                    raise what
+                return what
+
+            try:
+                notes.append((yield lesson))
+            except ValueError as error:
+                notes.append(str(error))
+    except GeneratorExit:
+        notes.append("given up")
+        raise
+
+
+@pytest.fixture
+def learner():
+    done = queue.SimpleQueue()
+    made = Learner(done.put)
+    yield made, done
+    made.close()
+
+
+def test_studying_puts_what_each_lesson_gives_or_raises_in_place():
+    notes = []
+    study(noting(notes, 1, ValueError("two"), 3))
+    assert notes == [1, "two", 3]
+    study(noting(notes))
+    assert notes == [1, "two", 3]
+    with pytest.raises(KeyError):
+        study(noting(notes, 4, KeyError("five"), 6))
+    assert notes[3:] == [4]
+
+
+def test_a_learner_works_out_lessons_elsewhere_and_puts_them_in_place_here(learner):
+    learner, done = learner
+    notes, threads = [], []
+
+    def lessons():
+        for _ in range(2):
+            threads.append((yield threading.get_ident))
+            notes.append(threading.get_ident())
+
+    learner.begin(lessons())
+    while learner.busy:
+        learner.take(done.get(timeout=30))
+    assert notes == [threading.get_ident()] * 2
+    assert len(set(threads)) == 1
+    assert threads[0] != threading.get_ident()
+
+
+def test_what_was_given_up_is_not_put_in_place(learner):
+    learner, done = learner
+    notes, others = [], []
+    learner.begin(noting(notes, 1, 2))
+    late = done.get(timeout=30)
+    learner.begin(noting(others, 3))
+    assert notes == ["given up"]
+    learner.take(late)
+    while learner.busy:
+        learner.take(done.get(timeout=30))
+    assert (notes, others) == (["given up"], [3])
+
+
+def test_what_cannot_be_learned_is_logged_and_ends_the_lessons(learner, caplog):
+    learner, done = learner
+    notes = []
+    learner.begin(noting(notes, 1, KeyError("odd"), 2))
+    while learner.busy:
+        learner.take(done.get(timeout=30))
+    assert notes == [1]
+    assert "learning failed" in caplog.text
+    learner.begin(noting(notes, 3))
+    while learner.busy:
+        learner.take(done.get(timeout=30))
+    assert notes == [1, 3]
+
+
+# -- a running engine ----------------------------------------------------------------------------
+
+NAMES = [f"l{i}" for i in range(300)]  # enough that one outcome each is enough that is new
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Keeps lessons from being worked out until it is set."""
+    let_go = threading.Event()
+    following = lessons_module._following
+
+    def waiting(lessons, done):
+        lesson = following(lessons, done)
+
+        def later():
+            assert let_go.wait(30)
+            return lesson()
+
+        return None if lesson is None else later
+
+    yield let_go, lambda: monkeypatch.setattr(lessons_module, "_following", waiting)
+    let_go.set()
+
+
+@pytest.fixture
+def stocked(bandit_on, drive, titles):
+    """State with three hundred listings."""
+    bandit = bandit_on()
+    drive.listings(
+        bandit,
+        *(
+            {"listing_id": n, "title": titles[i % len(titles)], "currency": "GBP", "unit_cost": 2}
+            for i, n in enumerate(NAMES)
+        ),
+    )
+    return bandit
+
+
+def sell(engine, drive, names=NAMES):
+    """One decision and one outcome of each listing, through the engine."""
+    import orjson
+
+    asked = drive.batch(engine.bandit, *({"listing_id": name} for name in names))
+    answer = orjson.loads(engine.submit(Work(price, asked, len(names))).result(60))
+    told = [
+        {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 200, "units": i % 9}
+        for i, d in enumerate(answer["decisions"])
+    ]
+    items = read_outcomes(orjson.dumps({"outcomes": told}))
+    answer = orjson.loads(engine.submit(Work(record_outcomes, items, len(told))).result(60))
+    assert answer["accepted"] == len(names)
+
+
+def quiet(engine):
+    """Wait until all that is due is learned."""
+    until = time.monotonic() + 60
+    while engine.learning:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    # the engine's thread has done with what it was at
+    engine.submit(Work(lambda *_: Pending([{}]), None, 0)).result(60)
+
+
+def test_prices_are_decided_while_the_catalogue_is_learned_from(stocked, drive, held):
+    let_go, hold = held
+    engine = Engine(stocked)
+    hold()
+    population, guesses = stocked.policy.population, stocked.guesses
+    sell(engine, drive)
+    assert engine.learning
+    sell(engine, drive)  # answered, though nothing is learned yet
+    assert stocked.policy.population is population
+    assert stocked.guesses is guesses
+    assert np.isnan(stocked.catalogue.learned_price[: len(NAMES)]).all()
+    let_go.set()
+    quiet(engine)
+    assert stocked.policy.population is not population
+    assert stocked.guesses is not guesses
+    assert not np.isnan(stocked.catalogue.learned_price[: len(NAMES)]).any()
+    engine.close()
+
+
+def test_learning_beside_the_engine_is_as_learning_at_once(stocked, drive, open_bandit):
+    engine = Engine(stocked)
+    sell(engine, drive)
+    quiet(engine)
+    engine.close()
+    asked = [{"listing_id": name} for name in NAMES[:20]]
+    before = drive.prices(stocked, *asked, explore=False, record=False)
+    stocked._since_snapshot = 0  # no snapshot: the next start learns all at once, from the log
+    stocked.close()
+    again = open_bandit(database_url=stocked.settings.database_url)
+    after = drive.prices(again, *asked, explore=False, record=False)
+    assert [d["price"] for d in after] == [d["price"] for d in before]
+
+
+@pytest.mark.parametrize("held_up", [False, True])
+def test_closing_amidst_a_lesson_loses_nothing_of_it(stocked, drive, held, held_up):
+    let_go, hold = held
+    engine = Engine(stocked)
+    hold()
+    sell(engine, drive)
+    if held_up:
+        threading.Timer(0.3, let_go.set).start()
+    else:
+        let_go.set()
+    engine.close()
+    if held_up:
+        assert stocked._unlearned == len(NAMES)
+    stocked.snapshot()
+    assert stocked._unlearned == 0
+    assert not np.isnan(stocked.catalogue.learned_price[: len(NAMES)]).any()
+
+
+def test_a_switch_amidst_a_lesson_leaves_it_and_its_state_alone(stocked, drive, held):
+    let_go, hold = held
+    engine = Engine(stocked)
+    hold()
+    sell(engine, drive)
+
+    def refused(_):
+        raise RuntimeError("not ready")
+
+    with pytest.raises(RuntimeError):
+        engine.replace(refused).result(30)
+    assert engine.learning  # the state that stays begins anew
+    let_go.set()
+    quiet(engine)
+    assert not np.isnan(stocked.catalogue.learned_price[: len(NAMES)]).any()
+    engine.close()
+
+
+def test_what_cannot_be_learned_leaves_prices_as_they_were(stocked, drive, monkeypatch, caplog):
+    engine = Engine(stocked)
+
+    def broken(*_):
+        raise ArithmeticError
+
+    monkeypatch.setattr("bandits.demand.learn_population", broken)
+    population = stocked.policy.population
+    sell(engine, drive)
+    quiet(engine)
+    assert "learning failed" in caplog.text
+    assert stocked.policy.population is population
+    monkeypatch.undo()
+    sell(engine, drive)  # tried again once enough is new
+    quiet(engine)
+    assert stocked.policy.population is not population
+    engine.close()
+
+
+# -- what is due ---------------------------------------------------------------------------------
+
+
+def test_a_snapshot_written_amidst_events_says_what_was_not_learned(stocked, drive, open_bandit):
+    drive.days(stocked, NAMES, 1, seed=1)  # learned
+    drive.days(stocked, NAMES[:10], 1, seed=2)  # too little to learn from
+    assert stocked._unlearned == 10
+    stocked._snapshot_lesson()()
+    prices = stocked.catalogue.learned_price[:10].copy()
+    stocked._since_snapshot = 0
+    stocked.close()
+    again = open_bandit(database_url=stocked.settings.database_url)
+    assert again._unlearned == 0
+    assert (again.catalogue.learned_price[:10] != prices).any()
+
+
+def test_many_new_listings_are_guessed_by_at_once_and_few_later(stocked, drive, titles):
+    def listing(i):
+        return {"listing_id": f"new{i}", "title": titles[0], "currency": "GBP", "unit_cost": 1 + i}
+
+    before = stocked.guesses
+    stocked.registered(2)
+    assert stocked.guesses is before
+    assert not stocked.due
+    stocked.registered(1)
+    assert stocked.due
+    stocked.registered(30)
+    assert stocked.guesses is not before
+    assert not stocked.due
+    drive.listings(stocked, *(listing(i) for i in range(40)))
+    assert not stocked.due
