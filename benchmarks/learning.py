@@ -4,7 +4,7 @@ Run: python benchmarks/learning.py [--listings 10000] [--outcomes 30000]
 One uvicorn process with default settings on SQLite, durable. One caller prices 100 listings at a
 time without pause; after some seconds of that another reports outcomes of earlier decisions, a
 thousand at a time, and the service learns from them: each into the statistics, and, once enough is
-new, the catalogue as a whole. Latencies before, until all is learned, and after that are of one run.
+new, the catalogue as a whole. Latencies before, until all is learned, and later are of one run.
 """
 
 import argparse
