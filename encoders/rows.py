@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 __all__ = ["Rows", "bitmap_selector", "load_faiss"]
 
 
+_MANY_QUERIES = 20
+"""Queries from which gathering the rows they may find costs less than a selector does."""
+
+_MULTIPLIED = 8_000
+"""Queries times dimensions from which a search is a product of matrices, ten times as fast: FAISS
+waits for sixteen times as many."""
+
+
 class Rows:
     """Keys, vectors and which of them are alive. Not thread-safe; the cache holds its lock."""
 
@@ -91,8 +99,9 @@ class Rows:
         """
         faiss = load_faiss()
         count = int(chosen.sum())
-        if 4 * count < len(chosen):
-            # Few of many: gathering them is cheaper than asking the selector about every row.
+        if 4 * count < len(chosen) or (count < len(chosen) and len(queries) >= _MANY_QUERIES):
+            # Few of many, or many queries: gathering rows is cheaper than asking the selector about
+            # each, which keeps FAISS from multiplying blocks.
             slots = np.flatnonzero(chosen)
             scores, found = faiss.knn(
                 queries, self._view()[slots], k, metric=faiss.METRIC_INNER_PRODUCT
@@ -108,10 +117,11 @@ class Rows:
 def load_faiss() -> Any:
     """FAISS, imported when first needed; untyped, for its stubs lack its Python wrappers."""
     faiss: Any = import_module("faiss")
-    # exact search multiplies blocks of queries with blocks of rows; the defaults are blocks so
-    # small that most of the time goes elsewhere
-    faiss.cvar.distance_compute_blas_query_bs = 256
-    faiss.cvar.distance_compute_blas_database_bs = 8192
+    # from so many queries times dimensions on, it multiplies blocks of queries with blocks of rows;
+    # releases before 1.15 count queries alone, and their 20 is right
+    faiss.cvar.distance_compute_blas_threshold = min(
+        faiss.cvar.distance_compute_blas_threshold, _MULTIPLIED
+    )
     return faiss
 
 
