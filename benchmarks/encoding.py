@@ -115,9 +115,7 @@ def cached(rows: int, rounds: int) -> None:
         lists = [seconds(lambda: cache.neighbours(queries, NEIGHBOURS)) for _ in range(rounds)]
         _, found = cache.neighbours(queries, NEIGHBOURS)
     recall = np.mean([np.isin(f, r).mean() for f, r in zip(found, right, strict=True)])
-    slow, numpy, fast = (
-        [1e3 / len(queries) * t for t in times] for times in (exact, plain, lists)
-    )
+    slow, numpy, fast = ([1e3 / len(queries) * t for t in times] for times in (exact, plain, lists))
     ratio = [e / f for e, f in zip(exact, lists, strict=True)]
     print(f"  neighbours, exact    {middle(slow, '.2f')} ms a query, 256 at once")
     print(f"  a product in numpy   {middle(numpy, '.2f')} ms a query, no lock, all rows alive")
