@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from service.learning import Fold, Position, Read, logged_version
 
 KEPT_SNAPSHOTS = 2
 _MAGIC = b"pricebandit snapshot 6\n"
+_READ = 1 << 20  # bytes at a time
 
 
 def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
@@ -85,14 +86,13 @@ def write_snapshot(
 
 
 def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Path:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     head = json.dumps(header).encode()
-    payload = _MAGIC + len(head).to_bytes(8, "big") + head + buffer.getvalue()
-    payload += hashlib.sha256(payload).digest()
     aside = path.with_suffix(f".{os.getpid()}.part")
     with open(aside, "wb") as file:
-        file.write(payload)
+        signed = _Signed(file)
+        signed.write(_MAGIC + len(head).to_bytes(8, "big") + head)
+        np.savez(signed, **arrays)  # type: ignore[arg-type]
+        file.write(signed.digest.digest())
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
@@ -104,6 +104,20 @@ def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]
     for left in path.parent.glob("*.part"):
         left.unlink(missing_ok=True)
     return path
+
+
+class _Signed(io.RawIOBase):
+    """A file written from end to end, with the SHA-256 of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +152,14 @@ def read_snapshot(
         ends = [
             conn.scalar(sa.select(sa.func.max(t.c.seq))) or 0 for t in (log.outcomes, log.sales)
         ]
-    for header, body in _sound(folder):
+    for header, file in _sound(folder):
         position = Position(header["outcomes"], header["sales"])
         mine = (source.id, fold.features_of, _rules(fold.policy))
         if (header["log"], header["features_of"], header["rules"]) != mine:
             continue
         if position.outcomes > ends[0] or position.sales > ends[1]:
             continue  # the log was put back to an earlier state
-        with np.load(io.BytesIO(body)) as arrays:
+        with np.load(file) as arrays:
             _restore(fold, catalogue, dict(arrays))
             price = arrays["learned_price"]
         fold.position = position
@@ -195,17 +209,24 @@ def summary(population: Population) -> dict[str, Any]:
     return spelled
 
 
-def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Headers and bodies of the snapshots that are whole and of this format, newest first."""
+def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
+    """Headers of the snapshots that are whole and of this format, newest first, each with its file,
+    which is at its arrays and open until the next.
+    """
     for path in sorted(folder.glob("*.snapshot"), reverse=True):
-        payload = path.read_bytes()
-        body, digest = payload[:-32], payload[-32:]
-        if not body.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
-            continue
-        start = len(_MAGIC) + 8
-        size = int.from_bytes(body[len(_MAGIC) : start], "big")
-        header = json.loads(body[start : start + size])
-        yield {**header, "file": path.name}, body[start + size :]
+        with open(path, "rb") as file:
+            size, digest = path.stat().st_size, hashlib.sha256()
+            left = size - digest.digest_size
+            while left > 0 and (part := file.read(min(_READ, left))):
+                digest.update(part)
+                left -= len(part)
+            if file.read() != digest.digest():
+                continue
+            file.seek(0)
+            if file.read(len(_MAGIC)) != _MAGIC:
+                continue
+            header = json.loads(file.read(int.from_bytes(file.read(8), "big")))
+            yield {**header, "file": path.name}, file
 
 
 def _decisions(source: log.Log, until: str) -> int:
