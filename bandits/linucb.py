@@ -194,10 +194,11 @@ class LinearUCB:
         return self._solved
 
     def prepare(self) -> None:
-        """Solve for what the next score reads, now rather than then."""
+        """Solve for what the next scores read, now rather than then: until statistics change,
+        several threads may score."""
         if self._on_cpu:
             for group in range(self.groups):
-                self._solution(group).root()
+                self._solution(group).settle()
         else:
             self._lenses_of()
 

@@ -89,12 +89,16 @@ class Solution:
             self._cast_root[:] = self._root
         return self._root
 
+    def settle(self) -> None:
+        """Solve anew where single rows have renewed the solution; R is then there, too."""
+        if self.steps:
+            self._solve()
+        self.root()
+
     def measure(self, x: Floats) -> tuple[Floats, Floats]:
         """xᵀ θ̂ and sqrt(xᵀ A⁻¹ x) of rows (n, d) of this dtype, each (n,)."""
         if len(x) >= _MANY * x.shape[1]:
-            if self.steps:
-                self._solve()
-            self.root()
+            self.settle()
             return x.dot(self._theta), self._whitened_norms(x)
         self.root()
         seen = x.dot(self._cast_root)

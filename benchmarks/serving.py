@@ -154,6 +154,8 @@ def prepare(port: int, given: argparse.Namespace) -> tuple[list[bytes], bytes]:
         assert status == 200, answer
         assert not orjson.loads(answer)["errors"], answer[:500]
     print(f"outcomes: {len(outcomes) / (time.perf_counter() - start):,.0f}/s", file=sys.stderr)
+    while orjson.loads(post(connect(port), "/readyz", None)[1])["learning"]:
+        time.sleep(0.1)
     return bodies, answers[0]
 
 

@@ -15,9 +15,11 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
+from threadpoolctl import threadpool_limits
 
 from encoders import EncoderError
 from service import insight, reading, registering
+from service.crew import Crew
 from service.documentation import OUTCOMES_CALL, PRICES_CALL, REGISTER_CALL, STAGE_CALL
 from service.engine import Engine, Once, Work, explained
 from service.gate import OPEN_PATHS, Gate
@@ -47,6 +49,7 @@ class Service:
     def __init__(self, bandit: Pricebandit, gate: Gate) -> None:
         self.gate = gate
         cores = torch.get_num_threads()  # before the engine asks for one alone
+        bandit.crew = Crew(cores)
         self.engine = Engine(bandit)
         # the encoder keeps a thread of its own: a long text must not hold up parsing or reading
         self._encoding = ThreadPoolExecutor(
@@ -67,6 +70,7 @@ class Service:
         self._encoding.shutdown()
         self._reading.shutdown()
         self.engine.close()
+        self.bandit.crew.close()
         self.bandit.close()
 
     def check(self) -> None:
@@ -366,12 +370,14 @@ def create_app(
                 return
             app.state.service = Service(bandit, gate)
 
-        loading = asyncio.create_task(load())
-        yield
-        await loading
-        if app.state.service:
-            await asyncio.to_thread(app.state.service.close)
-            app.state.service = None
+        # numpy's products are small here: threads of its own cost more than they give
+        with threadpool_limits(1, user_api="blas"):
+            loading = asyncio.create_task(load())
+            yield
+            await loading
+            if app.state.service:
+                await asyncio.to_thread(app.state.service.close)
+                app.state.service = None
 
     app = FastAPI(
         title="Pricebandit",

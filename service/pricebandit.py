@@ -18,6 +18,7 @@ from bandits import VERSION, Context, Policy
 from encoders import EmbeddingCache, Encoder, listing_texts
 from service import expressions, learning, log, models, neighbourhoods, snapshots, trunks
 from service.catalogue import Catalogue
+from service.crew import Crew
 from service.lessons import Lesson, Lessons, study
 from service.settings import Settings
 from service.subjects import Guesses, Subjects, context_of, gather, nothing_asked
@@ -58,6 +59,9 @@ class Pricebandit:
     caller's transaction and changes nothing in memory; the `Pending` it returns does that after
     the commit. One thread at a time may do so.
 
+    Attributes:
+        crew: threads that price large batches together; the calling one alone unless replaced.
+
     Raises:
         HomeInUse: another process has the home folder open.
         service.log.LogInUse: another process has the PostgreSQL log open.
@@ -65,6 +69,7 @@ class Pricebandit:
 
     def __init__(self, settings: Settings, progress: Progress | None = None) -> None:
         self.settings = settings
+        self.crew = Crew(1)
         self.home = settings.home
         self.home.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.home / "lock", "w")  # noqa: SIM115  held as long as we live
@@ -92,7 +97,7 @@ class Pricebandit:
         """
         bandit = cls.__new__(cls)
         bandit.settings, bandit.home = other.settings, other.home
-        bandit._lock, bandit.log = other._lock, other.log
+        bandit._lock, bandit.log, bandit.crew = other._lock, other.log, other.crew
         bandit._begin(encoder, progress)
         return bandit
 

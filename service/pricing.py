@@ -23,6 +23,9 @@ from service.reading import inside_listing
 from service.registering import Embedded, embed_what_ifs, without_currency_changes
 from service.subjects import Priced, Subjects, listings_of
 
+_SHARE = 256
+"""Rows below which it does not pay to have another thread price them."""
+
 _LOGGER = logging.getLogger("pricebandit")
 
 
@@ -95,31 +98,38 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
     subjects = Subjects.concatenate(parts) if parts else None
     keys = ids.decision_ids(len(requests), at, catalogue.decided_until)
     family_prices = ChainMap({}, catalogue.family_prices)
-    for mine in _passes(subjects.family, explored, recorded, number) if subjects else []:
+
+    def priced(mine: NDArray[np.int64]) -> tuple[Priced, decisions.Written]:
         assert subjects is not None
         part = subjects.take(mine)
         guess, sd = bandit.guesses.of(catalogue, part)
-        explore, record = bool(explored[mine[0]]), bool(recorded[mine[0]])
         stock = inventory.stock_of(
             catalogue, bandit.policy.evidence, part, bandit.settings.horizon_days, at
         )
-        priced = decide(
+        explore = bool(explored[mine[0]])
+        found = decide(
             bandit.policy, part, guess, sd, family_prices, keys[mine], explore, at, stock
         )
-        refused += [ItemError(int(mine[e.index]), e.field, e.message) for e in priced.refused]
-        where = mine[priced.kept]
-        written = decisions.write(
-            priced, catalogue, [requests[i] for i in where], keys[where],
+        where = mine[found.kept]
+        return found, decisions.write(
+            found, catalogue, [requests[i] for i in where], keys[where],
             recorded[where], bandit.fold.version, bandit.fold.features_of, at,
         )  # fmt: skip
-        for i, answer in zip(where.tolist(), written.answers, strict=True):
-            answers[i] = answer
-        stored += written.rows
-        if record:
-            new = np.isnan(priced.subjects.anchor)
-            rows, anchors = priced.subjects.listing[new], priced.listings.anchor[new]
-            after.append(bandit.set_anchors(conn, rows, anchors, np.full(len(rows), at)))
-            family_prices.update(bounds.prices_held(priced.subjects, priced.decisions.price, at))
+
+    bandit.policy.head.prepare()  # threads may then read it
+    for mine in _passes(subjects.family, explored, recorded, number) if subjects else []:
+        assert subjects is not None
+        shares = _shares(mine, subjects.family, bandit.crew.size)
+        for share, (made, written) in zip(shares, bandit.crew.map(priced, shares), strict=True):
+            refused += [ItemError(int(share[e.index]), e.field, e.message) for e in made.refused]
+            for i, answer in zip(share[made.kept].tolist(), written.answers, strict=True):
+                answers[i] = answer
+            stored += written.rows
+            if recorded[mine[0]]:
+                new = np.isnan(made.subjects.anchor)
+                rows, anchors = made.subjects.listing[new], made.listings.anchor[new]
+                after.append(bandit.set_anchors(conn, rows, anchors, np.full(len(rows), at)))
+                family_prices.update(bounds.prices_held(made.subjects, made.decisions.price, at))
     if stored:
         stored.sort(key=lambda row: row["id"])
         log.insert(conn, log.decisions, stored)
@@ -156,6 +166,18 @@ def _passes(
     alone = np.where(recorded | (family < 0), 0, 1 + number)
     order = 4 * alone + 2 * ~recorded + ~explored
     return [np.flatnonzero(order == one) for one in np.unique(order)]
+
+
+def _shares(
+    rows: NDArray[np.int64], family: NDArray[np.int64], size: int
+) -> list[NDArray[np.int64]]:
+    """Rows shared out among `size` threads, where they are many: none parts a family."""
+    count = min(size, len(rows) // _SHARE)
+    if count < 2:
+        return [rows]
+    mine = family[rows]
+    share = np.where(mine >= 0, mine % count, np.arange(len(rows)) * count // len(rows))
+    return [part for i in range(count) if (part := rows[share == i]).size]
 
 
 def what_if(bandit: Pricebandit, items: Items) -> dict[str, Any]:
