@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import torch
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 MOST = 4
 """Threads that are of use: what is done in Python itself, one alone does at a time."""
