@@ -330,12 +330,13 @@ class Pricebandit:
         self._unlearned += len(rows)
         self._since_snapshot += len(rows)
 
-    def registered(self, count: int) -> None:
-        """Note that listings were registered or changed; where they are many, guess anew at once:
-        they must not be guessed by a catalogue without them.
+    def registered(self, rows: NDArray[np.int64]) -> None:
+        """Note that listings were registered or changed. Where they are many, or the first of their
+        currency, guess anew at once: they must not be guessed by a catalogue without them.
         """
-        self._unguessed += count
-        if 10 * self._unguessed > len(self.catalogue):
+        self._unguessed += len(rows)
+        strange = set(self.catalogue.currency[rows]) - self.guesses.models.keys()
+        if strange or 4 * self._unguessed > len(self.catalogue):
             self._guess()
 
     def settle(self) -> None:

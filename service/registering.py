@@ -151,7 +151,7 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
         bandit.catalogue.put(rows, documents, text, trained_on)
         bandit.catalogue.neighbours[rows] = neighbours
         bandit.catalogue.similarity[rows] = cosines
-        bandit.registered(len(rows))
+        bandit.registered(rows)
 
     answers = [
         {

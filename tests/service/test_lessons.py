@@ -268,17 +268,29 @@ def test_a_snapshot_written_amidst_events_says_what_was_not_learned(stocked, dri
 
 
 def test_many_new_listings_are_guessed_by_at_once_and_few_later(stocked, drive, titles):
-    def listing(i):
-        return {"listing_id": f"new{i}", "title": titles[0], "currency": "GBP", "unit_cost": 1 + i}
-
-    before = stocked.guesses
-    stocked.registered(2)
+    before, rows = stocked.guesses, np.arange(len(NAMES))
+    stocked.registered(rows[:2])
     assert stocked.guesses is before
     assert not stocked.due
-    stocked.registered(1)
+    stocked.registered(rows[:1])
     assert stocked.due
-    stocked.registered(30)
+    assert stocked.guesses is before
+    stocked.registered(rows[:80])
     assert stocked.guesses is not before
     assert not stocked.due
-    drive.listings(stocked, *(listing(i) for i in range(40)))
-    assert not stocked.due
+
+
+def test_the_first_of_a_currency_are_guessed_by_at_once(stocked, drive, titles):
+    yen = [
+        {"listing_id": f"y{i}", "title": t, "currency": "JPY", "reference_price": 900 + i}
+        for i, t in enumerate(titles)
+    ]
+    guesses = stocked.guesses
+    drive.listings(stocked, yen[0])
+    assert stocked.guesses is not guesses
+    guesses = stocked.guesses
+    drive.listings(stocked, yen[1])
+    assert stocked.guesses is guesses
+    new = {"listing_id": "new", "title": titles[2], "currency": "JPY"}
+    drive.listings(stocked, new)
+    assert drive.prices(stocked, {"listing_id": "new"})[0]["price"] > 100
