@@ -111,7 +111,7 @@ class Policy(Demand):
             propensities = self._thompson(listings, belief, ladders, gain, estimates)
         else:
             propensities = self._propensities(shared, ladders.allowed, explore)
-        if explore and self.rules.budget is not None:
+        if explore and self.rules.budget < 1:
             propensities = choice.within_budget(
                 propensities, shared_expected, ladders.allowed, self.rules.budget
             )

@@ -29,8 +29,8 @@ class Rules:
         temperature: relative shortfall at which an arm is e times less likely (softmax).
         gamma: weight of the relative shortfall (inverse_gap); larger explores less.
         floor: share of the draws spread evenly over the ladder.
-        budget: largest share of a price's expected gain that exploring may cost; None for no
-            bound. Holding for every price, it holds for every day's total.
+        budget: largest share of a price's expected gain that exploring may cost, 1 for no bound.
+            Holding for every price, it holds for every day's total.
         ladder_sds: a ladder holds the prices that so much optimism could make the best.
         ladder_margin: half width added to that, log units.
         ridge: strength of the head's prior, in units sold.
@@ -44,7 +44,7 @@ class Rules:
     temperature: float = 0.003
     gamma: float = 100.0
     floor: float = 0.002
-    budget: float | None = None
+    budget: float = 0.05
     ladder_sds: float = 2.0
     ladder_margin: float = 0.1
     ridge: float = 300.0

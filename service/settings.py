@@ -81,12 +81,11 @@ class Settings(BaseSettings):
     floor: float = Field(
         _RULES.floor, gt=0, le=1, description="Share of draws spread evenly over the ladder."
     )
-    budget: float | None = Field(
+    budget: float = Field(
         _RULES.budget,
         gt=0,
         le=1,
-        description="Largest share of a price's expected gain that exploring may cost. "
-        "Unset: no bound.",
+        description="Largest share of a price's expected gain that exploring may cost; 1: no bound.",
     )
     horizon_days: int = Field(
         30, ge=1, description="Days that stock without a last day is planned over."

@@ -119,7 +119,7 @@ def test_a_seller_averse_to_risk_gets_prices_of_which_more_is_known(make):
 
 @pytest.mark.parametrize("rule", ["softmax", "thompson"])
 def test_exploring_keeps_to_its_budget(make, rule):
-    free, listings = trained(make, rule=rule, temperature=0.1, floor=0.1)
+    free, listings = trained(make, rule=rule, temperature=0.1, floor=0.1, budget=1.0)
     bound, _ = trained(make, rule=rule, temperature=0.1, floor=0.1, budget=0.01)
     leader = np.where(np.arange(30) < 5, 0, np.arange(30))
     listings = dataclasses.replace(listings, leader=leader)
@@ -141,7 +141,7 @@ def test_exploring_keeps_to_its_budget(make, rule):
 
 
 def test_thompson_gives_each_arm_the_probability_that_it_is_the_best(make):
-    policy, listings = trained(make, rule="thompson", floor=1e-9)
+    policy, listings = trained(make, rule="thompson", budget=1.0, floor=1e-9)
     made = policy.decide(listings, make.random_ids(0, 30))
     belief, bank = policy.posterior(listings), policy.evidence.bank
     for row in (0, 11):

@@ -160,7 +160,7 @@ def shop_on(shop_at: OpenShop, database_url: str | None) -> Iterator[Shop]:
 @pytest.fixture
 def lively_shop(shop_at: OpenShop, database_url: str | None) -> Iterator[Shop]:
     """As `shop_on`, drawing almost evenly: of 20 draws two differ but once in 10²³ runs."""
-    with shop_at(database_url=database_url, temperature=10.0) as opened:
+    with shop_at(database_url=database_url, temperature=10.0, budget=1.0) as opened:
         yield opened
 
 

@@ -63,7 +63,7 @@ def outcome(decision: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def traded(tmp_path_factory: pytest.TempPathFactory, embeddings: Path) -> Iterator[Traded]:
     settings = Settings(
-        home=tmp_path_factory.mktemp("home"), embeddings=embeddings, temperature=10.0, arms=6
+        home=tmp_path_factory.mktemp("home"), embeddings=embeddings, temperature=10.0, budget=1.0, arms=6
     )
     here = "http://127.0.0.1"
     with TestClient(create_app(settings), here, client=("127.0.0.1", 1)) as client:
@@ -250,7 +250,7 @@ def test_several_currencies_are_not_summed(shop):
 
 
 def test_a_log_in_postgresql_is_read(shop_at, postgresql):
-    with shop_at(database_url=postgresql(), temperature=10.0) as shop:
+    with shop_at(database_url=postgresql(), temperature=10.0, budget=1.0) as shop:
         shop.register(*LISTINGS)
         decided = shop.decide(*({"listing_id": name} for name in list(REFERENCES) * 20))
         shop.report(*(outcome(d) for d in decided))

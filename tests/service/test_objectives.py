@@ -137,7 +137,7 @@ def test_exploring_keeps_to_the_budget(shop_at, rule):
             greedy = detail["ladder"].index(best["price"])
             assert detail["propensities"][greedy] > 0.9
             assert 0 < decision["propensity"] <= 1
-    with shop_at(rule=rule, temperature=1.0, floor=0.5) as shop:
+    with shop_at(rule=rule, temperature=1.0, floor=0.5, budget=1.0) as shop:
         decision = shop.decide({"listing_id": "mug"})[0]
         detail = shop.client.get(f"/v1/decisions/{decision['decision_id']}").json()
         assert max(detail["propensities"]) < 0.8
