@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         _RULES.budget,
         gt=0,
         le=1,
-        description="Largest share of a price's expected gain that exploring may cost; 1: no bound.",
+        description="Share of a price's expected gain that exploring may cost; 1: no bound.",
     )
     horizon_days: int = Field(
         30, ge=1, description="Days that stock without a last day is planned over."

@@ -63,7 +63,11 @@ def outcome(decision: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def traded(tmp_path_factory: pytest.TempPathFactory, embeddings: Path) -> Iterator[Traded]:
     settings = Settings(
-        home=tmp_path_factory.mktemp("home"), embeddings=embeddings, temperature=10.0, budget=1.0, arms=6
+        home=tmp_path_factory.mktemp("home"),
+        embeddings=embeddings,
+        temperature=10.0,
+        budget=1.0,
+        arms=6,
     )
     here = "http://127.0.0.1"
     with TestClient(create_app(settings), here, client=("127.0.0.1", 1)) as client:
