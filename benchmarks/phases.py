@@ -14,6 +14,7 @@ from typing import Any, cast
 import orjson
 import sqlalchemy as sa
 import torch
+from threadpoolctl import threadpool_limits
 
 from service import pricing, reading
 from service.pricebandit import Pricebandit
@@ -84,8 +85,9 @@ def phases(bandit: Pricebandit, body: bytes) -> dict[str, float]:
 
 def report(state: Path, embeddings: Path, batch: int, rounds: int) -> None:
     """Time batches of the listings that the state has, and print the medians."""
-    gc.set_threshold(100_000, 50, 100)  # both as `serve` does
+    gc.set_threshold(100_000, 50, 100)  # all three as `serve` does
     torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
     bandit = Pricebandit(Settings(home=state, embeddings=embeddings))
     try:
         names = bandit.catalogue.listing_id
