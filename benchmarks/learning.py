@@ -8,7 +8,6 @@ new, the catalogue as a whole. Latencies before, until all is learned, and later
 """
 
 import argparse
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 from caller import Caller
-from serving import batches, connect, free_port, listings, post, served
+from serving import batches, connect, free_port, fresh, listings, post, served, until_learned
 
 BATCH, CALM = 1_000, 8.0
 
@@ -28,11 +27,8 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path(".pricebandit-bench"),
                         help="its embeddings are kept for the next run")  # fmt: skip
     given = parser.parse_args()
-    state = given.home.absolute() / "state"
-    shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
+    state, environment = fresh(given.home)
     port = free_port()
-    environment = {"PRICEBANDIT_EMBEDDINGS": str(given.home.absolute() / "embeddings")}
     command = ["-m", "service.cli", "serve", "--port", port, "--home", state]
     with served(command, port, environment):
 
@@ -64,8 +60,7 @@ def main() -> None:
         start = time.monotonic()
         told("/v1/outcomes", batches("outcomes", outcomes, BATCH))
         told_all = time.monotonic()
-        while orjson.loads(post(connect(port), "/readyz", None)[1])["learning"]:
-            time.sleep(0.1)
+        until_learned(port)
         end = time.monotonic()
         time.sleep(CALM)
         caller.stopping.set()

@@ -88,6 +88,20 @@ def post(
     return response.status, response.read()
 
 
+def until_learned(port: int) -> None:
+    """Wait until the service has learned from the catalogue as a whole."""
+    while orjson.loads(post(connect(port), "/readyz", None)[1])["learning"]:
+        time.sleep(0.1)
+
+
+def fresh(home: Path) -> tuple[Path, dict[str, str]]:
+    """An empty folder of state under `home`, and an environment whose embeddings are kept there."""
+    state = home.absolute() / "state"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    return state, {"PRICEBANDIT_EMBEDDINGS": str(home.absolute() / "embeddings")}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -154,8 +168,7 @@ def prepare(port: int, given: argparse.Namespace) -> tuple[list[bytes], bytes]:
         assert status == 200, answer
         assert not orjson.loads(answer)["errors"], answer[:500]
     print(f"outcomes: {len(outcomes) / (time.perf_counter() - start):,.0f}/s", file=sys.stderr)
-    while orjson.loads(post(connect(port), "/readyz", None)[1])["learning"]:
-        time.sleep(0.1)
+    until_learned(port)
     return bodies, answers[0]
 
 
@@ -241,10 +254,7 @@ def main() -> None:
     if given.bare:
         bare(given.bare, given.answer)
         return
-    state = given.home.absolute() / "state"
-    shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
-    environment = {"PRICEBANDIT_EMBEDDINGS": str(given.home.absolute() / "embeddings")}
+    state, environment = fresh(given.home)
     compare(given, state, environment)
     if given.phases:
         from phases import report

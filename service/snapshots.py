@@ -47,7 +47,7 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
 
 
 def write_snapshot(
-    fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path, unlearned: int = 0
+    fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path, unlearned: int
 ) -> Callable[[], Path]:
     """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones go.
 
@@ -215,16 +215,16 @@ def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
     """
     for path in sorted(folder.glob("*.snapshot"), reverse=True):
         with open(path, "rb") as file:
-            size, digest = path.stat().st_size, hashlib.sha256()
-            left = size - digest.digest_size
+            if file.read(len(_MAGIC)) != _MAGIC:
+                continue
+            digest = hashlib.sha256(_MAGIC)
+            left = path.stat().st_size - len(_MAGIC) - digest.digest_size
             while left > 0 and (part := file.read(min(_READ, left))):
                 digest.update(part)
                 left -= len(part)
             if file.read() != digest.digest():
                 continue
-            file.seek(0)
-            if file.read(len(_MAGIC)) != _MAGIC:
-                continue
+            file.seek(len(_MAGIC))
             header = json.loads(file.read(int.from_bytes(file.read(8), "big")))
             yield {**header, "file": path.name}, file
 
