@@ -76,9 +76,9 @@ def _covariance(
         for column in (belief.weight, belief.level, belief.shape)
     )
     mean = torch.bmm(curves, (weight * level)[:, :, None]).clamp_min(1e-9)  # (n, c, 1)
-    curves = curves / mean
     square = weight * level**2 * (1.0 + 1.0 / shape)
-    return torch.bmm(curves * square[:, None, :], curves.transpose(1, 2)) - 1.0
+    product = torch.bmm(curves * square[:, None, :], curves.transpose(1, 2))
+    return product / (mean * mean.transpose(1, 2)) - 1.0
 
 
 def _best(moved: torch.Tensor, money: torch.Tensor) -> torch.Tensor:

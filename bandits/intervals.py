@@ -1,9 +1,11 @@
 """Intervals of demand: quantiles of the mixture of curves that a listing is believed to have."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -14,6 +16,7 @@ TAIL = 0.05
 """Probability outside either end of an interval."""
 
 _LEVELS = 12  # quantiles that stand for the Gamma distribution of a level
+_LIKELY = 1e-5  # hypotheses less probable are left out: of 164, they come to a fifth of a per cent
 _LOWEST, _HIGHEST, _BIN = -9.0, 3.0, 0.04  # of log demand around the mean
 
 
@@ -37,28 +40,30 @@ def demand_intervals(
     """
     relative = torch.as_tensor(log_price).float()
     curves = bank.demand(relative).flatten(1)  # (n, m)
-    weight = belief.weight.float().flatten(1)
-    demand = (belief.level.float().flatten(1) * curves).clamp_min(1e-30)
-    own = (weight * demand).sum(1, keepdim=True)
-    shares = (np.arange(_LEVELS) + 0.5) / _LEVELS
-    shape = belief.shape.float().flatten(1)
+    weight, level, shape = (
+        column.float().flatten(1).expand(curves.shape)
+        for column in (belief.weight, belief.level, belief.shape)
+    )
+    demand = level * curves
+    own = (weight * demand).sum(1).clamp_min_(1e-30)
+    weight, demand, shape = (t.flatten() for t in (weight, demand, shape))
+    likely = (weight > _LIKELY).nonzero()[:, 0]  # h hypotheses of all rows
+    row = likely // curves.shape[1]
+    weight, demand, shape = (t[likely] for t in (weight, demand, shape))
     middle_level, width = 1.0 - 1.0 / (9.0 * shape), torch.rsqrt(9.0 * shape)
+    bins = round((_HIGHEST - _LOWEST) / _BIN)
+    expected = (torch.log(demand.clamp_min_(1e-30) / own[row]) - _LOWEST) / _BIN  # in bins
     # P(less than x) <= x^k / Γ(k + 1), as e^-t <= 1: where k is small theirs would lie lower yet
     inverse = shape.reciprocal()
-    least = torch.lgamma(shape + 1.0) * inverse - torch.log(shape)
-    expected = (torch.log(demand / own) - _LOWEST) / _BIN  # in bins
-    bins = round((_HIGHEST - _LOWEST) / _BIN)
-    histogram = torch.zeros(len(demand), bins, dtype=torch.float32)
-    weight = weight.expand(demand.shape)
-    for share in shares.tolist():  # a level at a time: its places fit in the processor's cache
-        spread = torch.add(middle_level, width, alpha=float(ndtri(share)))
-        spread = spread.clamp_min_(1e-3).log_().mul_(3.0)
-        torch.maximum(spread, torch.add(least, inverse, alpha=math.log(share)), out=spread)
-        place = torch.add(expected, spread, alpha=1.0 / _BIN).clamp_(0, bins - 1).long()
-        histogram.scatter_add_(1, place, weight)
-    cumulative = histogram.double().cumsum(1)
-    cumulative /= cumulative[:, -1:].clone()
-    low, middle, high = (_quantile(cumulative, share) for share in (TAIL, 0.5, 1.0 - TAIL))
+    least = expected + (torch.lgamma(shape + 1.0) * inverse - torch.log(shape)) / _BIN
+    first_bin = row * bins
+    histogram = torch.zeros(len(curves) * bins, dtype=torch.float32)
+    for share in ((np.arange(_LEVELS) + 0.5) / _LEVELS).tolist():
+        spread = torch.add(middle_level, width, alpha=float(ndtri(share))).clamp_min_(1e-3)
+        place = torch.add(expected, spread.log_(), alpha=3.0 / _BIN)
+        torch.maximum(place, torch.add(least, inverse, alpha=math.log(share) / _BIN), out=place)
+        histogram.scatter_add_(0, place.clamp_(0, bins - 1).long().add_(first_bin), weight)
+    low, middle, high = _quantiles(histogram.view(-1, bins), (TAIL, 0.5, 1.0 - TAIL))
     off = float(ndtri(1.0 - TAIL)) * extra
     below, above = np.hypot(middle - low, off), np.hypot(high - middle, off)
     low, high = mean * np.exp(middle - below), mean * np.exp(middle + above)
@@ -66,11 +71,11 @@ def demand_intervals(
     return np.minimum(low, mean), np.maximum(high, mean)
 
 
-def _quantile(cumulative: torch.Tensor, share: float) -> NDArray[np.float64]:
-    """Where a cumulative histogram reaches a share, straight within a bin, (n,)."""
-    at = (cumulative < share).sum(1, keepdim=True).clamp_max(cumulative.shape[1] - 1)
-    reached = cumulative.gather(1, at)
-    before = torch.where(at > 0, cumulative.gather(1, (at - 1).clamp_min(0)), 0.0)
-    part = (share - before) / (reached - before).clamp_min(1e-12)
-    found = _LOWEST + _BIN * (at + part.clamp(0.0, 1.0))[:, 0]
-    return np.asarray(found.numpy())
+def _quantiles(histogram: torch.Tensor, shares: Sequence[float]) -> NDArray[np.float64]:
+    """Where histograms (n, bins) reach shares of their sums, straight within a bin, (shares, n)."""
+    cumulative = F.pad(histogram.cumsum(1), (1, 0))
+    asked = cumulative[:, -1:] * torch.tensor(shares)  # (n, shares)
+    at = torch.searchsorted(cumulative, asked).clamp_(1, histogram.shape[1])
+    before, reached = cumulative.gather(1, at - 1), cumulative.gather(1, at)
+    part = ((asked - before) / (reached - before).clamp_min(1e-12)).clamp(0.0, 1.0)
+    return np.asarray((_LOWEST + _BIN * (at - 1 + part.double())).T.numpy())
