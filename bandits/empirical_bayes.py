@@ -4,7 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from bandits.curves import CurveBank
 from bandits.evidence import posterior
@@ -111,25 +114,29 @@ class _Fit:
         scalars, shapes = len(_SCALARS), len(self.bank.shapes)
         mean, sd = torch.tensor(_SCALARS, dtype=torch.float64).T
         usual = Population.default(self.bank).shapes
-        theta = torch.cat([mean, torch.log(usual)]) if start is None else start.clone()
-        theta.requires_grad_(True)
-        search = torch.optim.LBFGS(
-            [theta], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"
-        )
+        first = torch.cat([mean, torch.log(usual)]) if start is None else start
 
-        def loss() -> torch.Tensor:
-            search.zero_grad()
+        def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            theta = torch.tensor(at, requires_grad=True)
             fit = self.log_likelihood(self.population(effect_sd, theta)).sum()
             off = (theta[:scalars] - mean) / sd
             effects = theta[scalars + shapes :]
             weights = torch.log_softmax(theta[scalars : scalars + shapes], 0)
             doubt = _SHAPE_LISTINGS * (usual @ weights) - 0.5 * (off @ off + effects @ effects)
             total: torch.Tensor = -(fit + doubt) / len(self.sums)
-            total.backward()  # type: ignore[no-untyped-call]
-            return total
+            (slope,) = torch.autograd.grad(total, theta)
+            return float(total.detach()), slope.numpy()
 
-        search.step(loss)  # type: ignore[no-untyped-call]
-        return theta.detach()
+        # scipy's, not torch's: at its first step that one imports a compiler, for a second or two
+        # in which no other thread of Python runs
+        found = minimize(
+            loss,
+            first.numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": iterations, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-7},
+        )
+        return torch.from_numpy(found.x)
 
 
 def _chosen(fit: _Fit, plain: torch.Tensor) -> tuple[dict[str, float], torch.Tensor]:

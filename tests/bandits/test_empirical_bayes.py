@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -195,3 +197,20 @@ def test_extremes_leave_numbers(n, shown, units, log_price, guess, guess_sd, tra
     belief = evidence.posterior(np.arange(n), found, known)
     assert torch.isfinite(belief.weight).all()
     assert torch.isfinite(belief.level).all()
+
+
+def test_learning_brings_no_compiler_in():
+    # an import of seconds, in which no other thread of Python runs, would hold up all prices
+    code = (
+        "import sys, torch\n"
+        "from bandits.curves import DEFAULT_BANK as bank\n"
+        "from bandits.empirical_bayes import learn_population\n"
+        "from bandits.population import Known\n"
+        "one = torch.ones(3, dtype=torch.float64)\n"
+        "before = set(sys.modules)\n"
+        "learn_population(bank, torch.ones(3, bank.size + 5).double(), Known(0 * one, one))\n"
+        "late = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "sys.exit(' '.join(late & {'torch', 'sympy', 'scipy', 'sklearn'}) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
