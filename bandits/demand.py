@@ -16,12 +16,13 @@ from bandits.evidence import (
     Posterior,
     posterior,
     trust_in_older,
+    updated,
     weighed,
 )
 from bandits.features import DIM, MARKET, PRIOR_MEAN, SCALE, Context, features, traits
 from bandits.intervals import demand_intervals
 from bandits.linucb import LinearUCB
-from bandits.population import Known, Population
+from bandits.population import Known, Population, prior
 from bandits.profile import Profile
 from bandits.records import Estimates, Listings, Outcomes
 from bandits.trunk import Trunk
@@ -246,8 +247,9 @@ class Demand:
 
         def learned() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             known = _known(population, alignment, context, anchor)
-            trust = trust_in_older(bank, sums, population, known)
-            belief = posterior(bank, weighed(sums, trust), population, known)
+            before = prior(bank, population, known)
+            trust = trust_in_older(bank, sums, population, before)
+            belief = updated(bank, weighed(sums, trust), population, before)
             worth = belief.worth()[0].numpy() - float(population.shift) + anchor
             return trust.numpy(), worth
 

@@ -234,10 +234,10 @@ def posterior(
     bank: CurveBank, sums: torch.Tensor, population: Population, known: Known
 ) -> Posterior:
     """Belief given sums (n, m + s + 1) of own sales; formulas at `Evidence`."""
-    return _updated(bank, sums, population, prior(bank, population, known))
+    return updated(bank, sums, population, prior(bank, population, known))
 
 
-def _updated(
+def updated(
     bank: CurveBank, sums: torch.Tensor, population: Population, before: Prior
 ) -> Posterior:
     """As `posterior`, from the belief before any sales."""
@@ -270,7 +270,7 @@ def weighed(sums: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
 
 
 def trust_in_older(
-    bank: CurveBank, sums: torch.Tensor, population: Population, known: Known
+    bank: CurveBank, sums: torch.Tensor, population: Population, before: Prior
 ) -> torch.Tensor:
     """How far listings' older sales are to be trusted: as far as recent ones bear them out, (n,).
 
@@ -278,14 +278,13 @@ def trust_in_older(
     unless another is better by `SURPRISE`.
 
     Args:
-        sums: of own sales, for good and recent, (n, 2, m + s + 1).
+        sums: of own sales, for good and recent, (n, 2, m + s + 1). before: any of them.
     """
     recent, older = sums[:, 1], sums[:, 0] - sums[:, 1]
-    before = prior(bank, population, known)
     fits = []
     for trust in TRUSTS:
         both, alone = (
-            _updated(bank, part, population, before).log_likelihood
+            updated(bank, part, population, before).log_likelihood
             for part in (trust * older + recent, trust * older)
         )
         fits.append(both - alone)

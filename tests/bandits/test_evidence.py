@@ -335,7 +335,8 @@ def test_extremes_leave_numbers(sales, anchor, guess, guess_sd):
 def watch(evidence, listing, population, known):
     """Believe older sales as far as recent ones bear them out."""
     sums, _, _ = evidence.gather(listing)
-    evidence.believe(listing, trust_in_older(BANK, sums, population, known).numpy())
+    before = prior(BANK, population, known)
+    evidence.believe(listing, trust_in_older(BANK, sums, population, before).numpy())
 
 
 def watched(make, change, n, seed, *, shown=200, days=30, changed_on=24):
