@@ -192,14 +192,19 @@ def what_if(bandit: Pricebandit, items: Items) -> dict[str, Any]:
 
 
 def _known(bandit: Pricebandit, batch: PriceBatch) -> PriceBatch:
-    """The batch less requests for unknown listings, and for what-ifs in another currency."""
+    """The batch less requests for unknown listings, for what-ifs in another currency, and for
+    listings that came inline and have other terms by now.
+    """
     items, inline = batch.items, batch.inline
-    known = bandit.catalogue.rows(items.column("listing_id")) >= 0
+    rows = bandit.catalogue.rows(items.column("listing_id"))
+    known = rows >= 0
     refused: list[ItemError] = []
     if inline is not None:
         known |= np.isin(items.index, inline.items.index)
         inline = without_currency_changes(bandit, inline)
         refused = inside_listing(inline.items.errors)
+    if batch.record:
+        refused += _overtaken(bandit, items, rows)
     refused += [
         ItemError(
             int(items.index[i]),
@@ -217,6 +222,26 @@ def _known(bandit: Pricebandit, batch: PriceBatch) -> PriceBatch:
         left, batch.market_text[kept], batch.market_lost[kept], batch.explore, batch.record,
         inline, batch.space,
     )  # fmt: skip
+
+
+def _overtaken(bandit: Pricebandit, items: Items, rows: NDArray[np.int64]) -> list[ItemError]:
+    """Errors of requests whose inline listing was registered anew, by another request or item, since
+    it was registered for them: a price within other limits would not be theirs.
+
+    Args:
+        rows: of their listings, int64 (n,), -1 for unknown ones.
+    """
+    document = bandit.catalogue.document
+    return [
+        ItemError(
+            int(items.index[i]),
+            "listing",
+            f"listing {row['listing_id']!r:.80} was sent with other terms meanwhile, by another "
+            "request or in this batch: send this one again",
+        )
+        for i, (row, at) in enumerate(zip(items.rows, rows.tolist(), strict=True))
+        if at >= 0 and "listing" in row and document[at] != row["listing"]
+    ]
 
 
 def decide(

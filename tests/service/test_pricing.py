@@ -267,6 +267,25 @@ def test_inline_listings_are_registered_where_recorded(shop):
     assert shop.count("listings") == 1
 
 
+def test_of_one_listing_with_two_terms_in_a_batch_the_last_is_priced(shop):
+    cheap, dear = ({**MUG, "min_price": low, "max_price": low + 4} for low in (1, 50))
+    answer = shop.price({"listing": cheap}, {"listing": dear}, {"listing_id": "mug"})
+    assert [d["price"] >= 50 for d in answer["decisions"]] == [True, True]
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(0, "listing")]
+    assert len(shop.decide({"listing": dear}, {"listing": dear})) == 2
+
+
+def test_no_price_keeps_the_terms_that_another_caller_sent_meanwhile(open_bandit, drive):
+    bandit = open_bandit()
+    cheap, dear = ({**MUG, "min_price": low, "max_price": low + 4} for low in (1, 50))
+    drive.listings(bandit, cheap)
+    batch = drive.batch(bandit, {"listing": cheap})
+    drive.listings(bandit, dear)
+    found = bandit.carry_out(pricing.price, [batch, drive.batch(bandit, {"listing": dear})])
+    assert [len(answer["decisions"]) for answer in found] == [0, 1]
+    assert "other terms meanwhile" in found[0]["errors"][0]["message"]
+
+
 def test_a_what_if_about_a_known_listing_keeps_its_own_sales(shop):
     decision = _priced(shop, MUG)
     shop.report(
