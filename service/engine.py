@@ -220,6 +220,12 @@ class Engine:
     def _carry_out(self, batch: list[Work]) -> None:
         try:
             answers, pending = self._transact(batch)
+        except log.Unsure as error:
+            _LOGGER.exception("memory may be behind the log: restart the service")
+            self.bandit.spoil()
+            for work in batch:
+                work.future.set_exception(Problem(503, f"{error}: ask for it, or send it again"))
+            raise
         except Exception as error:
             if len(batch) > 1:  # find the one at fault, and spare the others
                 for work in batch:
@@ -312,6 +318,8 @@ def explained(error: Exception) -> Problem:
     """What a caller is told of an error."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, log.LogInUse):
+        return Problem(503, str(error))
     faults = (sa.exc.IntegrityError, sa.exc.DataError)  # of this program, not of the database
     if isinstance(error, sa.exc.SQLAlchemyError) and not isinstance(error, faults):
         return Problem(

@@ -1,9 +1,10 @@
 """The log of listings, decisions, sales and outcomes: the truth, over which the model is a fold."""
 
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
@@ -160,8 +161,17 @@ _PARAMETERS = 20_000
 """Values in one IN list: below the 32,766 of SQLite and the 65,535 of PostgreSQL."""
 
 
+_ASKED, _ASKED_EVERY = 20, 0.5
+"""How often a database that went away is asked what became of a transaction, and after how many
+seconds again."""
+
+
 class LogInUse(RuntimeError):
     """Another process writes this log."""
+
+
+class Unsure(RuntimeError):
+    """The database went away at a commit: whether it was kept cannot be found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +199,13 @@ class Log:
             sa.event.listen(self.engine, "connect", _configure_sqlite)
         self._writer = self._lock_postgresql()
         self._migrate()
+        self._token = str(uuid.uuid4())  # of the process that may write
         with self.engine.begin() as conn:
+            if self._writer is not None:
+                mine = {"value": self._token}
+                taken = conn.execute(meta.update().where(meta.c.name == "opened_by"), mine)
+                if not taken.rowcount:
+                    conn.execute(meta.insert(), {"name": "opened_by", **mine})
             if conn.scalar(sa.select(meta.c.value).where(meta.c.name == "log_id")) is None:
                 conn.execute(meta.insert(), {"name": "log_id", "value": str(uuid.uuid4())})
             self.id: str = conn.scalar(sa.select(meta.c.value).where(meta.c.name == "log_id")) or ""
@@ -216,9 +232,49 @@ class Log:
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """A connection whose writes are all durable when the block ends, or none of them."""
-        with self.engine.begin() as conn:
-            yield conn
+        """A connection whose writes are all durable when the block ends, or none of them.
+
+        Raises:
+            LogInUse: another process has opened this PostgreSQL log since.
+            Unsure: the server went away at the commit, and for so long that nobody knows.
+        """
+        number, done = None, False
+        try:
+            with self.engine.begin() as conn:
+                number = self._admitted(conn)
+                yield conn
+                done = True
+        except sa.exc.DBAPIError as error:
+            # a commit may have been carried out although nobody was left to say so
+            if not (done and error.connection_invalidated and self._was_kept(number)):
+                raise
+
+    def _admitted(self, conn: sa.Connection) -> int | None:
+        """The number of a transaction that may write; None in SQLite, which lies in a locked home.
+
+        The connection that holds the lock may be cut off unseen, and another process let in. That
+        one changes the token, and waits for those who share it to be done.
+        """
+        if self._writer is None:
+            return None
+        asked = sa.select(meta.c.value, sa.func.txid_current()).where(meta.c.name == "opened_by")
+        token, number = conn.execute(asked.with_for_update(read=True)).one()
+        if token != self._token:
+            raise LogInUse(
+                f"the log at {self.engine.url!r} was opened by another process meanwhile: "
+                "stop one of them, and start the other anew"
+            )
+        return int(number)
+
+    def _was_kept(self, number: int | None) -> bool:
+        """What became of a transaction whose commit was not acknowledged."""
+        for _ in range(_ASKED):
+            with suppress(sa.exc.DBAPIError), self.engine.connect() as conn:
+                status = conn.scalar(sa.select(sa.func.txid_status(number)))
+                if status != "in progress":
+                    return status == "committed"
+            time.sleep(_ASKED_EVERY)
+        raise Unsure("the database went away at a commit, which it may have kept or not")
 
     def close(self) -> None:
         """Let go of the database."""

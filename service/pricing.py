@@ -225,8 +225,8 @@ def _known(bandit: Pricebandit, batch: PriceBatch) -> PriceBatch:
 
 
 def _overtaken(bandit: Pricebandit, items: Items, rows: NDArray[np.int64]) -> list[ItemError]:
-    """Errors of requests whose inline listing was registered anew, by another request or item, since
-    it was registered for them: a price within other limits would not be theirs.
+    """Errors of requests whose inline listing was registered anew, by another request or item,
+    since it was registered for them: a price within other limits would not be theirs.
 
     Args:
         rows: of their listings, int64 (n,), -1 for unknown ones.

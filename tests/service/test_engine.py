@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from service import engine as engine_module
+from service import log
 from service.engine import Engine, Once, Work
 from service.pricebandit import Pending
 from service.pricing import price
@@ -230,6 +231,23 @@ def test_memory_behind_the_log_stops_the_engine_and_writes_no_snapshot(shop_at):
     with shop_at() as shop:
         assert len(shop.decide({"listing_id": "mug"})) == 1
         assert shop.count("meta WHERE name = 'kept'") == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_commit_that_nobody_can_tell_of_stops_the_engine(shop_at):
+    with shop_at() as shop:
+        shop.register(MUG)
+
+        def commit_unseen(bandit, conn, payloads):
+            raise log.Unsure("the database went away")
+
+        waiting = shop.engine.submit(Work(commit_unseen, None, 1))
+        with pytest.raises(Problem, match="the database went away"):
+            waiting.result(30)
+        shop.engine._thread.join(30)
+        assert shop.post("/v1/prices", PRICE).status_code == 503
+        shop.bandit._since_snapshot = 1
+    assert not (shop.settings.home / "snapshots").exists()
 
 
 def test_a_snapshot_that_cannot_be_written_fails_no_outcome(shop_at, monkeypatch):
