@@ -227,13 +227,15 @@ class Engine:
                 work.future.set_exception(Problem(503, f"{error}: ask for it, or send it again"))
             raise
         except Exception as error:
-            if len(batch) > 1:  # find the one at fault, and spare the others
-                for work in batch:
+            # a database out of reach is nobody's fault, and to ask it again takes as long again
+            if len(batch) > 1 and not isinstance(error, sa.exc.OperationalError):
+                for work in batch:  # find the one at fault, and spare the others
                     self._carry_out([work])
                 return
             if not isinstance(error, Problem):
                 _LOGGER.exception("a batch failed; nothing of it was kept")
-            batch[0].future.set_exception(explained(error))
+            for work in batch:
+                work.future.set_exception(explained(error))
             return
         try:
             pending.apply()

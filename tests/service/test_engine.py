@@ -130,6 +130,24 @@ def test_work_that_fails_sinks_no_other(running):
     assert running.alive
 
 
+def test_a_database_out_of_reach_is_asked_once_for_all(running):
+    asked = []
+
+    def locked(bandit, conn, payloads):
+        asked.append(len(payloads))
+        raise sa.exc.OperationalError("INSERT", {}, Exception("database is locked"))
+
+    let_go = _hold(running)
+    futures = [running.submit(Work(locked, i, 1)) for i in range(8)]
+    let_go()
+    for future in futures:
+        with pytest.raises(Problem, match="database is locked") as caught:
+            future.result(30)
+        assert caught.value.status == 503
+    assert asked == [8]
+    assert running.alive
+
+
 def test_a_caller_that_gave_up_takes_its_work_back_and_harms_nobody(running, drive):
     let_go = _hold(running)
     works = [Work(price, drive.batch(running.bandit, {"listing_id": "mug"}), 1) for _ in range(3)]
