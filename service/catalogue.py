@@ -121,6 +121,11 @@ class Catalogue:
         rows[new] = len(self) + np.arange(new.sum())
         return rows
 
+    def minor_units(self) -> dict[str, int]:
+        """Minor units in one unit of its currency, by the id of every active listing."""
+        rows = list(self.row_of.values())
+        return dict(zip(self.row_of, self.per_major[rows].tolist(), strict=True))
+
     def put(
         self,
         rows: NDArray[np.int64],

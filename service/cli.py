@@ -152,7 +152,7 @@ def import_(
     try:
         table = read_table(sales)
         with _open(home) as bandit:
-            recorded = sales_of(table, set(bandit.catalogue.row_of))
+            recorded = sales_of(table, bandit.catalogue.minor_units())
             with ProgressBar("importing", len(recorded.listing_id)) as bar:
                 accepted = duplicates = 0
                 for start in range(0, len(recorded.listing_id), _PART):

@@ -125,7 +125,7 @@ def _register(
             bandit, items, lambda done, total: progress.update(task, completed=done, total=total)
         )
         bandit.carry_out(registering.register, [embedded])
-        recorded = sales(known.sales, set(bandit.catalogue.row_of))
+        recorded = sales(known.sales, bandit.catalogue.minor_units())
         bandit.carry_out(import_sales, [recorded])
     progress.remove_task(task)
     return start

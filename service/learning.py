@@ -97,15 +97,17 @@ class Fold:
         """Fold recorded sales in: price levels from all, demand from those with impressions.
 
         Args:
-            rows: catalogue rows, anchors set. price: currency units. impressions: NaN if unknown.
+            rows: catalogue rows; demand is learned where their anchors are set. price: currency
+                units. impressions: NaN if unknown.
             at: microseconds since 1970 UTC.
         """
         catalogue.record_sales(rows, np.log(price), units)
-        shown = impressions > 0
+        anchor = catalogue.anchor[rows]
+        shown = (impressions > 0) & ~np.isnan(anchor)
         cost = np.nan_to_num(catalogue.number["unit_cost"][rows])
         self.policy.evidence.add(
             rows[shown],
-            catalogue.anchor[rows[shown]],
+            anchor[shown],
             price[shown],
             impressions[shown],
             units[shown],
@@ -127,7 +129,8 @@ class Fold:
         o, s, ends = log.outcomes.c, log.sales.c, ends or source.ends()
         new = (
             (o.seq > self.position.outcomes) & (o.seq <= ends.outcomes),
-            (s.seq > self.position.sales) & (s.seq <= ends.sales),
+            # logs of before such sales were refused may hold some whose price rounded to 0
+            (s.seq > self.position.sales) & (s.seq <= ends.sales) & (s.price > 0),
         )
         with source.engine.connect() as conn:
             total = sum(conn.scalar(sa.select(sa.func.count()).where(one)) or 0 for one in new)

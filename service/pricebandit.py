@@ -226,8 +226,7 @@ class Pricebandit:
             for row in rows[deleted].tolist():
                 self.catalogue.remove(row)
             seen.append(rows)
-            anchors = [np.nan if row.anchor is None else row.anchor for row in part]
-            self.catalogue.anchor[rows] = anchors
+            self.catalogue.anchor[rows] = _anchors([row.anchor for row in part])
             first_at = [np.nan if row.first_at is None else row.first_at for row in part]
             self.catalogue.first_at[rows] = first_at
             done += len(part)
@@ -246,8 +245,9 @@ class Pricebandit:
             table.anchor.is_not(None), table.row.in_(decided.union(sold))
         )
         for part in self.log.stream(query, _PART):
-            rows, anchor, first_at = (np.array(column) for column in zip(*part, strict=True))
-            self.catalogue.anchor[rows], self.catalogue.first_at[rows] = anchor, first_at
+            rows, anchor, first_at = zip(*part, strict=True)
+            self.catalogue.anchor[list(rows)] = _anchors(anchor)
+            self.catalogue.first_at[list(rows)] = first_at
 
     def _load_prices(self, ends: log.Ends) -> None:
         """The last price of every listing and family, from the decisions since the snapshot."""
@@ -448,6 +448,12 @@ class Pricebandit:
         subjects = gather(self.catalogue, rows, rows, *vectors, nothing_asked(*vectors[0].shape))
         guess, sd = self.guesses.of(self.catalogue, subjects)
         return subjects, guess, sd
+
+
+def _anchors(logged: Sequence[float | None]) -> NDArray[np.float64]:
+    """Anchors as logged, (n,), NaN where none was set, or by a sale whose price rounded to 0."""
+    anchors = np.array(logged, np.float64)
+    return np.where(np.isfinite(anchors), anchors, np.nan)
 
 
 def listing_texts_of(documents: Sequence[dict[str, Any]]) -> list[str]:

@@ -90,8 +90,9 @@ def _lived(bandit: Pricebandit, table: pl.DataFrame, progress: Progress) -> Rows
     parts: list[Outcomes] = []
     done = 0
     for block in _blocks(table):
-        recorded = sales(block, set(bandit.catalogue.row_of))
-        assert not recorded.errors  # the loader has checked them
+        recorded = sales(block, bandit.catalogue.minor_units())
+        if recorded.errors:  # what the loader cannot know: prices that round to 0
+            raise NothingToTrainOn(f"a sale of the table is refused: {recorded.errors[0].message}")
         for start in range(0, block.height, _PART):
             rows = slice(start, start + _PART)
             parts.append(_believed(bandit, block[rows], recorded.part(start, start + _PART)))

@@ -159,9 +159,12 @@ def read_snapshot(
             continue
         if position.outcomes > ends[0] or position.sales > ends[1]:
             continue  # the log was put back to an earlier state
-        with np.load(file) as arrays:
-            _restore(fold, catalogue, dict(arrays))
-            price = arrays["learned_price"]
+        with np.load(file) as stored:
+            arrays = dict(stored)
+        if not np.isfinite(arrays["sold"]).all():
+            continue  # of a sale whose price rounded to 0, which the fold passes over now
+        _restore(fold, catalogue, arrays)
+        price = arrays["learned_price"]
         fold.position = position
         told = {field.name: header["trained_on"][field.name] for field in fields(Read)}
         fold.read = Read(**told)

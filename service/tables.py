@@ -1,5 +1,6 @@
 """Tables as the items that calls take: catalogues and recorded sales."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -89,11 +90,12 @@ class SalesTable:
         )
 
 
-def sales(table: pl.DataFrame, known: set[str]) -> SalesTable:
+def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
     """Recorded sales: listing_id, at, price, units and, where there is one, impressions.
 
     Args:
-        known: ids of registered listings; sales of others are errors.
+        known: registered listings, id → minor units in one unit of its currency, as
+            `Catalogue.minor_units`; sales of others are errors.
 
     Raises:
         TableError: a column is missing.
@@ -121,26 +123,42 @@ def sales(table: pl.DataFrame, known: set[str]) -> SalesTable:
         given &= raw["impressions"].str.strip_chars() != ""
     whole = pl.col("units").is_finite() & (pl.col("units") >= 0) & (pl.col("units") % 1 == 0)
     shown = pl.col("impressions").is_finite() & (pl.col("impressions") >= 1)
-    checks = {
-        "listing_id": (pl.col("listing_id").is_in(list(known)), "unknown: register it first"),
-        "at": (pl.col("at").is_not_null(), "not a time: give 2026-01-31 or 2026-01-31T12:00:00Z"),
-        "price": (
+    per_major = pl.col("listing_id").replace_strict(
+        list(known), list(known.values()), default=None, return_dtype=pl.Int64
+    )
+    # a price is kept in minor units, and that of nothing has no logarithm
+    nothing = (pl.col("price") > 0) & (pl.col("price") * per_major <= 0.5)
+    checks = (
+        ("listing_id", pl.col("listing_id").is_in(list(known)), "unknown: register it first"),
+        (
+            "at",
+            pl.col("at").is_not_null(),
+            "not a time: give 2026-01-31 or 2026-01-31T12:00:00Z",
+        ),
+        (
+            "price",
             pl.col("price").is_finite() & pl.col("price").is_between(0, 1e12, closed="right"),
             "not a price: give a number above 0",
         ),
-        "units": (whole & (pl.col("units") <= 1e12), "give a whole number of at least 0"),
-        "impressions": (
+        (
+            "price",
+            ~nothing.fill_null(False),
+            "rounds to 0 in its currency: check the unit, or leave the row out",
+        ),
+        ("units", whole & (pl.col("units") <= 1e12), "give a whole number of at least 0"),
+        (
+            "impressions",
             pl.when(given).then(shown & (pl.col("impressions") <= 1e12)).otherwise(True),
             "give a number of at least 1, or nothing where it is unknown",
         ),
-    }
+    )
     sound = read.select(
-        *(check.fill_null(False).alias(name) for name, (check, _) in checks.items())
+        check.fill_null(False).alias(str(i)) for i, (_, check, _) in enumerate(checks)
     )
     errors = [
         ItemError(i, name, f"{name} is {raw[name][i]!r:.60}: {message}")
-        for name, (_, message) in checks.items()
-        for i in (~sound[name]).arg_true().to_list()
+        for (name, _, message), passed in zip(checks, sound, strict=True)
+        for i in (~passed).arg_true().to_list()
     ]
     good = read.filter(sound.select(pl.all_horizontal(pl.all())).to_series())
     return SalesTable(

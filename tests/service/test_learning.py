@@ -186,6 +186,36 @@ def test_a_spoilt_snapshot_is_passed_over(open_bandit, drive, titles, names, spo
     _alike(before, _statistics(again))
 
 
+@pytest.mark.parametrize("impressions", [np.nan, 50.0])
+@pytest.mark.parametrize("as_", ["close", "kill"])
+def test_a_logged_sale_whose_price_rounded_to_nothing_counts_for_nothing(
+    bandit_on, drive, names, titles, impressions, as_
+):
+    bandit = bandit_on()
+    drive.listings(
+        bandit,
+        *(
+            {"listing_id": n, "title": t, "currency": "GBP"}
+            for n, t in zip(names, titles, strict=True)
+        ),
+    )
+    _sell(bandit, names[2:], 1)
+    price = np.array([0.001, 5.0])
+    sold = SalesTable(names[:2], np.arange(2), price, np.array([3, 3]), np.full(2, impressions), [])
+    with np.errstate(all="ignore"):
+        bandit.carry_out(import_sales, [sold])
+        assert not np.isfinite(bandit.catalogue.sold[:2]).all()
+        bandit.close() if as_ == "close" else _killed(bandit)
+    again = bandit_on()
+    assert np.isfinite(again.catalogue.sold).all()
+    assert np.isnan(again.catalogue.anchor[0])
+    assert np.isfinite(again.guesses.models["GBP"].middle_sd)
+    assert len(drive.prices(again, *({"listing_id": n} for n in names))) == len(names)
+    assert np.isfinite(again.catalogue.anchor[:2]).all()
+    rebuilt, _ = learning.rebuild(again.fold, again.log, again.catalogue)
+    assert learning.difference(again.fold, rebuilt) < 1e-9
+
+
 def test_a_snapshot_of_another_log_or_other_rules_is_passed_over(
     open_bandit, drive, tmp_path, titles, names, replayed_from
 ):

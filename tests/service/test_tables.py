@@ -48,7 +48,7 @@ def test_rows_become_listings_with_numbers_where_they_are_numbers() -> None:
 )
 def test_times_are_utc_in_every_shape(at: object) -> None:
     table = pl.DataFrame({"listing_id": ["a"], "at": [at], "price": [5.0], "units": [1]})
-    found = sales(table, {"a"})
+    found = sales(table, {"a": 100})
     assert found.errors == []
     assert found.at_us.tolist() == [NOON_US]
 
@@ -62,14 +62,35 @@ def test_days_are_midnight_and_the_rest_is_named() -> None:
             "units": [1, 1],
         }
     )
-    found = sales(table, {"a"})
+    found = sales(table, {"a": 100})
     assert found.at_us.tolist() == [86_400_000_000]
     assert [(e.index, e.field) for e in found.errors] == [(1, "listing_id")]
     with pytest.raises(TableError, match="no column units among listing_id, at, price"):
-        sales(table.drop("units"), {"a"})
+        sales(table.drop("units"), {"a": 100})
 
 
 def test_extra_columns_of_a_history_are_passed_over() -> None:
     history = markets.load_catalogue()
     table = history.sales.head(3).with_columns(pl.lit("web").alias("channel"))
-    assert len(sales(table, set(history.listings["listing_id"])).listing_id) == 3
+    assert len(sales(table, dict.fromkeys(history.listings["listing_id"], 100)).listing_id) == 3
+
+
+def test_a_price_that_rounds_to_nothing_in_its_currency_is_refused() -> None:
+    per_major = {"pound": 100, "yen": 1, "dinar": 1000}
+    table = pl.DataFrame(
+        {
+            "listing_id": ["pound", "pound", "yen", "yen", "dinar", "dinar", "pound", "?"],
+            "at": ["2026-01-31"] * 8,
+            "price": [0.001, 0.0051, 0.3, 0.51, 0.0005, 0.001, 0.0, 0.001],
+            "units": [1] * 8,
+        }
+    )
+    found = sales(table, per_major)
+    assert found.price.tolist() == [0.0051, 0.51, 0.001]
+    assert [(e.index, e.field) for e in found.errors] == [
+        (0, "price"), (2, "price"), (4, "price"), (6, "price"), (7, "listing_id"),
+    ]  # fmt: skip
+    assert found.errors[0].message == (
+        "price is 0.001: rounds to 0 in its currency: check the unit, or leave the row out"
+    )
+    assert sales(table, {}).listing_id == []
