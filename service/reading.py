@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from bandits import MINOR_DIGITS
 from service.items import Items, read_envelope, read_items
 from service.problems import ItemError, Problem
 from service.schemas import LISTINGS, OUTCOMES, PRICE_REQUESTS
@@ -33,7 +34,7 @@ def listings(body: bytes) -> Items:
 
 def contradictions(items: Items) -> list[ItemError]:
     """Errors of listings whose own fields contradict each other."""
-    errors = []
+    errors = _impossible_endings(items)
     limited = [i for i, row in enumerate(items.rows) if "max_price" in row]
     for i in limited:
         row = items.rows[i]
@@ -42,6 +43,21 @@ def contradictions(items: Items) -> list[ItemError]:
                 message = f"max_price is {row['max_price']:.12g}, below {field} {row[field]:.12g}"
                 errors.append(ItemError(int(items.index[i]), "max_price", f"{message}: raise it"))
                 break
+    return errors
+
+
+def _impossible_endings(items: Items) -> list[ItemError]:
+    """Errors of listings whose prices cannot end as asked: not to be rounded in silence."""
+    errors = []
+    for i in [i for i, row in enumerate(items.rows) if "price_ending" in row]:
+        ending, currency = items.rows[i]["price_ending"], items.rows[i]["currency"]
+        digits = MINOR_DIGITS[currency]
+        minor = ending * 10**digits
+        if abs(minor - round(minor)) > 1e-6 or round(minor) == 10**digits:
+            least, most = 10**-digits, 1 - 10**-digits
+            had = f"0, {least:.{digits}f} … {most:.{digits}f}" if digits else "0 alone"
+            message = f"price_ending is {ending:.12g}: {currency} has {had}: give one it has"
+            errors.append(ItemError(int(items.index[i]), "price_ending", message))
     return errors
 
 

@@ -35,7 +35,7 @@ LISTING = st.fixed_dictionaries(
             ("unit_cost", "reference_price", "min_price", "max_price", "minimum_advertised_price"),
             _mostly(PRICES),
         ),
-        "price_ending": _mostly(st.floats(0, 0.9999)),
+        "price_ending": _mostly(st.sampled_from([0, 0.5, 0.99]) | st.floats(0, 0.9999)),
         "max_step": _mostly(st.floats(1e-9, 1000)),
         "family": st.sampled_from(["f", "g"]),
         "inventory": _mostly(st.integers(0, 10**12)),

@@ -273,6 +273,27 @@ def test_contradicting_limits_of_a_listing_are_refused(standing_shop):
     assert "max_price is 5, below min_price 6: raise it" in answer["errors"][0]["message"]
 
 
+def test_endings_that_a_currency_does_not_have_are_refused(standing_shop):
+    endings = [
+        ("GBP", 0.995), ("GBP", 0.125), ("JPY", 0.5), ("KWD", 0.9995), ("GBP", 0.999999999),
+        ("GBP", 0.99), ("GBP", 0.29), ("KWD", 0.995), ("JPY", 0), ("GBP", 0.1 + 0.2),
+    ]  # fmt: skip
+    answer = standing_shop.register(
+        *(
+            {"listing_id": f"e{i}", "title": "mug", "currency": currency, "price_ending": ending}
+            for i, (currency, ending) in enumerate(endings)
+        )
+    )
+    assert answer["accepted"] == 5
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [
+        (i, "price_ending") for i in range(5)
+    ]
+    messages = [e["message"] for e in answer["errors"]]
+    assert messages[0] == "price_ending is 0.995: GBP has 0, 0.01 … 0.99: give one it has"
+    assert messages[2] == "price_ending is 0.5: JPY has 0 alone: give one it has"
+    assert "KWD has 0, 0.001 … 0.999" in messages[3]
+
+
 def test_a_contradiction_inline_is_reported_once(standing_shop):
     inline = {"listing_id": "z", "title": "red ceramic mug", "currency": "GBP"}
     bad = {"listing": {**inline, "min_price": 6, "max_price": 5}}
