@@ -171,10 +171,13 @@ def rebuild(
     policy = Policy(fold.policy.rules, fold.policy.device, fold.policy.trunk)
     anew = Fold(policy, fold.features_of)
     sold = catalogue.sold.copy()
-    catalogue.sold[:] = 0.0
-    events = anew.replay(source, catalogue, progress)
-    if not np.allclose(sold, catalogue.sold, rtol=1e-9, atol=1e-9):
-        raise ValueError("recorded price levels in memory are not those of the log")
+    try:
+        catalogue.sold[:] = 0.0
+        events = anew.replay(source, catalogue, progress)
+        if not np.allclose(sold, catalogue.sold, rtol=1e-9, atol=1e-9):
+            raise ValueError("recorded price levels in memory are not those of the log")
+    finally:
+        catalogue.sold[:] = sold  # an interrupted replay leaves memory as it was
     return anew, events
 
 

@@ -139,7 +139,11 @@ class Pricebandit:
         """Do something in a transaction of its own; its answers, once it is durable."""
         with self.log.transaction() as conn:
             pending = execute(self, conn, payloads)
-        pending.apply()
+        try:
+            pending.apply()
+        except BaseException:  # Ctrl-C too: what was changed in part is not to be kept
+            self.spoil()
+            raise
         self.settle()
         return pending.answers
 
@@ -276,7 +280,7 @@ class Pricebandit:
         return snapshots.write_snapshot(*there, self._unlearned)
 
     def spoil(self) -> None:
-        """Memory may lack what the log has: no snapshot of it is written any more."""
+        """Memory may lack part of what the log has: no snapshot of it is written any more."""
         self._spoiled = True
 
     def close(self) -> None:

@@ -132,6 +132,45 @@ def test_a_rebuilt_fold_is_the_same(lived):
     assert fold.version == lived.fold.version
 
 
+def test_an_interrupted_replay_leaves_memory_as_it_was(lived, monkeypatch):
+    before = _statistics(lived)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fold, "add_sales", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learning.rebuild(lived.fold, lived.log, lived.catalogue)
+    for name, mine in _statistics(lived).items():
+        np.testing.assert_array_equal(mine, before[name], name)
+
+
+def test_price_levels_that_are_not_those_of_the_log_are_told(lived):
+    lived.catalogue.sold[0] += 1.0
+    with pytest.raises(ValueError, match="not those of the log"):
+        learning.rebuild(lived.fold, lived.log, lived.catalogue)
+    lived.spoil()
+
+
+def test_no_snapshot_is_written_of_what_was_interrupted(lived, bandit_on, names, monkeypatch):
+    add = Fold.add_sales
+
+    def interrupted(*args):
+        add(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fold, "add_sales", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _sell(lived, names, 3)
+    monkeypatch.undo()
+    kept = sorted(lived.snapshots.iterdir())
+    lived.close()
+    assert sorted(lived.snapshots.iterdir()) == kept
+    again = bandit_on()
+    rebuilt, _ = learning.rebuild(again.fold, again.log, again.catalogue)
+    assert learning.difference(again.fold, rebuilt) < 1e-9
+
+
 def test_closing_saves_what_was_learned(lived, bandit_on, replayed_from):
     before, position = _statistics(lived), lived.fold.position
     lived.close()
