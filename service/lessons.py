@@ -1,8 +1,9 @@
 """Learning from the catalogue as a whole, in lessons that hold nothing up."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +20,27 @@ another time."""
 _LOGGER = logging.getLogger("pricebandit")
 
 
+@contextmanager
+def prices_go_on() -> Iterator[None]:
+    """Log what cannot be learned, and go on with what was known."""
+    try:
+        yield
+    except Exception:
+        _LOGGER.exception("learning failed; prices go on with what was known before")
+
+
 def study(lessons: Lessons) -> None:
     """Learn all of it now, on this thread."""
     done: Future[Any] | None = None
-    while (lesson := _following(lessons, done)) is not None:
-        done = Future()
-        try:
-            done.set_result(lesson())
-        except Exception as error:
-            done.set_exception(error)
+    try:
+        while (lesson := _following(lessons, done)) is not None:
+            done = Future()
+            try:
+                done.set_result(lesson())
+            except Exception as error:
+                done.set_exception(error)
+    finally:
+        lessons.close()  # Ctrl-C leaves it to be learned
 
 
 def _following(lessons: Lessons, done: Future[Any] | None) -> Lesson | None:
@@ -95,11 +108,9 @@ class Learner:
     def _go_on(self, done: Future[Any] | None) -> None:
         lessons = self._lessons
         assert lessons is not None
-        try:
+        lesson = None
+        with prices_go_on():
             lesson = _following(lessons, done)
-        except Exception:
-            _LOGGER.exception("learning failed; prices go on with what was known before")
-            lesson = None
         if lesson is None:
             self._lessons = None
             return

@@ -19,7 +19,7 @@ from encoders import EmbeddingCache, Encoder, listing_texts
 from service import expressions, learning, log, models, neighbourhoods, snapshots, trunks
 from service.catalogue import Catalogue
 from service.crew import Crew
-from service.lessons import Lesson, Lessons, study
+from service.lessons import Lesson, Lessons, prices_go_on, study
 from service.settings import Settings
 from service.subjects import Guesses, Subjects, context_of, gather, nothing_asked
 
@@ -86,6 +86,8 @@ class Pricebandit:
             raise
         named = settings.encoder, settings.adapter, settings.device
         self._begin(models.opened(self.log, self.home, *named, now_us()), progress)
+        with prices_go_on():
+            self._learn_at_first()
 
     @classmethod
     def beside(
@@ -99,6 +101,7 @@ class Pricebandit:
         bandit.settings, bandit.home = other.settings, other.home
         bandit._lock, bandit.log, bandit.crew = other._lock, other.log, other.crew
         bandit._begin(encoder, progress)
+        bandit._learn_at_first()  # where that fails, `other` goes on
         return bandit
 
     def _begin(self, encoder: Encoder, progress: Progress | None) -> None:
@@ -158,12 +161,16 @@ class Pricebandit:
         if learned and not self._since_snapshot:
             learned.hand_over(self.policy, self.catalogue)
             self._taught = self._events()
-            self._guess()
             return
         # with events after the snapshot all is learned anew, from the same start as without one
         self.policy.evidence.trust[:] = 1.0
         self._touched = [self.policy.evidence.listing]
-        self.refresh()
+
+    def _learn_at_first(self) -> None:
+        if self._touched:
+            self.refresh()
+        else:
+            self._guess()
 
     def catch_up(self, switching: bool = False) -> int:
         """Take in what the log has gained since it was read; the outcomes and sales among it.
@@ -269,15 +276,16 @@ class Pricebandit:
 
     def snapshot(self) -> Path:
         """Learn what is new, and write a snapshot, from which another start prices alike."""
-        if self._unlearned:
-            self.refresh()
-        self._guess()  # as a start does, from the prices learned last
+        with prices_go_on():
+            if self._touched:
+                self.refresh()
+            self._guess()  # as a start does, from the prices learned last
         self._since_snapshot = 0
         return Path(self._snapshot_lesson()())
 
     def _snapshot_lesson(self) -> Lesson:
         there = self.fold, self.catalogue, self.log, self.snapshots
-        return snapshots.write_snapshot(*there, self._unlearned)
+        return snapshots.write_snapshot(*there, sum(map(len, self._touched)))
 
     def spoil(self) -> None:
         """Memory may lack part of what the log has: no snapshot of it is written any more."""
@@ -341,12 +349,14 @@ class Pricebandit:
         self._unguessed += len(rows)
         strange = set(self.catalogue.currency[rows]) - self.guesses.models.keys()
         if strange or 4 * self._unguessed > len(self.catalogue):
-            self._guess()
+            with prices_go_on():
+                self._guess()
 
     def settle(self) -> None:
         """Learn what is due, now."""
         if self.due:
-            study(self.lessons())
+            with prices_go_on():
+                study(self.lessons())
 
     @property
     def due(self) -> bool:
@@ -371,8 +381,15 @@ class Pricebandit:
         return vectors, text >= 0
 
     def refresh(self) -> None:
-        """Learn what the catalogue as a whole says, now: guesses from text, shapes of demand."""
-        study(self.lessons(everything=True))
+        """Learn what the catalogue as a whole says, now: guesses from text, shapes of demand.
+
+        What cannot be learned raises, and is left to be learned.
+        """
+        try:
+            study(self.lessons(everything=True))
+        except Exception:
+            self._unguessed = len(self.catalogue)
+            raise
 
     def lessons(self, everything: bool = False) -> Lessons:
         """What is due, or everything there is to learn. Prices may be decided between two lessons,
@@ -383,7 +400,7 @@ class Pricebandit:
         """
         snapshot = self._snapshot_is_due
         everything = everything or snapshot or self._much_is_new
-        # what comes in from now on is for the next time; and so is, once, what cannot be learned
+        # what comes in from now on is for the next time
         unguessed, self._unguessed = self._unguessed, 0
         unlearned, touched, since = 0, [], 0
         if everything:
@@ -403,11 +420,14 @@ class Pricebandit:
             if snapshot:
                 yield from self._guess_lessons()  # as a start does, from the prices learned last
                 yield from self._snapshot_lessons()
-        except GeneratorExit:
-            self._unguessed += unguessed
-            self._unlearned += unlearned
-            self._touched += touched
-            self._since_snapshot += since
+        except BaseException as error:
+            if touched:
+                self._touched.append(np.unique(np.concatenate(touched)))
+            # what failed would fail again at once: it waits until as much again is new
+            if not isinstance(error, Exception):
+                self._unguessed += unguessed
+                self._unlearned += unlearned
+                self._since_snapshot += since
             raise
 
     def _guess_lessons(self) -> Lessons:
@@ -432,7 +452,8 @@ class Pricebandit:
             _LOGGER.exception(_NOT_WRITTEN)
 
     def _guess(self) -> None:
-        """Fit guesses to the catalogue as it stands, now."""
+        """Fit guesses to the catalogue as it stands, now; where that fails, it is still due."""
+        self._unguessed = len(self.catalogue)
         self.guesses, self._unguessed = Guesses.lesson(self.catalogue)(), 0
 
     def _events(self) -> int:

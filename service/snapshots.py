@@ -55,7 +55,8 @@ def write_snapshot(
     ends with its own SHA-256.
 
     Args:
-        unlearned: events in the fold that the catalogue as a whole was not learned from yet.
+        unlearned: listings with evidence in the fold that the catalogue as a whole was not learned
+            from yet, repeats included.
 
     Returns:
         What writes it, for any thread: all that it writes is taken now.

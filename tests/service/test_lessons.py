@@ -5,6 +5,7 @@ import threading
 import time
 
 import numpy as np
+import orjson
 import pytest
 
 from service import lessons as lessons_module
@@ -13,7 +14,9 @@ from service.lessons import Learner, study
 from service.outcomes import record_outcomes
 from service.pricebandit import Pending
 from service.pricing import price
+from service.reading import listings as read_listings
 from service.reading import outcomes as read_outcomes
+from service.registering import embed_listings, register
 
 # -- lessons -------------------------------------------------------------------------------------
 
@@ -54,6 +57,26 @@ def test_studying_puts_what_each_lesson_gives_or_raises_in_place():
     with pytest.raises(KeyError):
         study(noting(notes, 4, KeyError("five"), 6))
     assert notes[3:] == [4]
+
+
+def test_what_ctrl_c_ends_is_given_up():
+    notes = []
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def lessons():
+        try:
+            notes.append((yield lambda: 1))
+            yield interrupted
+        except GeneratorExit:
+            notes.append("given up")
+            raise
+
+    left = lessons()
+    with pytest.raises(KeyboardInterrupt):
+        study(left)
+    assert notes == [1, "given up"]
 
 
 def test_a_learner_works_out_lessons_elsewhere_and_puts_them_in_place_here(learner):
@@ -249,6 +272,69 @@ def test_what_cannot_be_learned_leaves_prices_as_they_were(stocked, drive, monke
     quiet(engine)
     assert stocked.policy.population is not population
     engine.close()
+
+
+@pytest.fixture
+def no_memory(monkeypatch):
+    """Nothing can be fitted until this is undone."""
+
+    def exhausted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("service.subjects.GuessModel.fit", exhausted)
+    return monkeypatch
+
+
+def test_guesses_that_cannot_be_fitted_stop_no_engine(stocked, no_memory, caplog, titles):
+    engine = Engine(stocked)
+    yen = {"title": titles[0], "currency": "JPY", "reference_price": 900}
+
+    def registered(name):
+        items = read_listings(orjson.dumps({"listings": [{"listing_id": name, **yen}]}))
+        return engine.submit(Work(register, embed_listings(stocked, items), 1)).result(30)
+
+    assert b'"accepted":1' in registered("y1")
+    quiet(engine)
+    assert "learning failed" in caplog.text
+    no_memory.undo()
+    assert b'"accepted":1' in registered("y2")
+    quiet(engine)
+    assert engine.alive
+    assert "JPY" in stocked.guesses.models
+    engine.close()
+
+
+def test_a_start_that_cannot_learn_prices_and_learns_later(
+    stocked, drive, open_bandit, no_memory, caplog
+):
+    stocked.close()
+    again = open_bandit(database_url=stocked.settings.database_url)
+    assert "learning failed" in caplog.text
+    assert not again.guesses.models
+    no_memory.undo()
+    assert again.due
+    drive.prices(again, {"listing_id": NAMES[0]})
+    assert "GBP" in again.guesses.models
+    assert not again.due
+
+
+def test_what_could_not_be_learned_is_learned_by_the_next_start(
+    stocked, drive, open_bandit, monkeypatch
+):
+    def broken(*_):
+        raise ArithmeticError
+
+    monkeypatch.setattr("bandits.demand.learn_population", broken)
+    engine = Engine(stocked)
+    sell(engine, drive)
+    quiet(engine)
+    engine.close()
+    assert not stocked.due
+    stocked.close()
+    monkeypatch.undo()
+    again = open_bandit(database_url=stocked.settings.database_url)
+    assert again._taught == len(NAMES)
+    assert not np.isnan(again.catalogue.learned_price[: len(NAMES)]).any()
 
 
 # -- what is due ---------------------------------------------------------------------------------
