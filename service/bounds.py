@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import GUARDRAILS, Limits, limits
-from service.catalogue import utc_day
+from service.family_prices import FamilyPrices, Held, utc_day
 from service.problems import ItemError
 from service.subjects import Subjects
+
+Key = tuple[int, str]
+"""A family, and the unit or UTC day that its price is held for."""
 
 
 def bounds_of(subjects: Subjects) -> Limits:
@@ -51,16 +54,20 @@ def infeasible(subjects: Subjects, bounds: Limits) -> list[ItemError]:
     return errors
 
 
-def _units(subjects: Subjects, at_us: int) -> NDArray[np.object_]:
-    """What each price is held for: the unit that was said, else the day (UTC)."""
-    day = utc_day(at_us)
-    return np.array([day if unit is None else unit for unit in subjects.unit], object)
+def _keys(subjects: Subjects, at_us: int) -> dict[int, Key]:
+    """What the price of each row of a family is held for; a unit not said is the day (UTC)."""
+    rows, day = np.flatnonzero(subjects.family >= 0), utc_day(at_us)
+    members = (rows, subjects.family[rows], subjects.unit[rows])
+    return {
+        row: (family, day if unit is None else unit)
+        for row, family, unit in zip(*(column.tolist() for column in members), strict=True)
+    }
 
 
 def families(
     subjects: Subjects,
     bounds: Limits,
-    family_prices: Mapping[int, tuple[str, int, str]],
+    family_prices: Mapping[Key, Held],
     at_us: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[ItemError]]:
     """Who decides for whom: leaders (n,), held prices (n,) or -1, and members that cannot agree.
@@ -69,23 +76,16 @@ def families(
 
     Args:
         subjects, bounds: n rows whose limits are feasible.
-        family_prices: family → (unit, price in minor units, currency) decided last.
+        family_prices: what families are held to.
     """
     n = len(subjects)
     leader, held = np.arange(n), np.full(n, -1)
-    members = np.flatnonzero(subjects.family >= 0).tolist()
-    if not members:
-        return leader, held, []
-    units = _units(subjects, at_us)
-    first: dict[tuple[int, str], int] = {}
+    first: dict[Key, int] = {}
     agreed: dict[int, tuple[int, int]] = {}  # leader → lowest and highest price all can live with
     errors = []
-    for row in members:
-        key = (int(subjects.family[row]), units[row])
+    for row, key in _keys(subjects, at_us).items():
         lead = first.get(key, row)
-        unit, price, currency = family_prices.get(key[0], ("", -1, ""))
-        if unit != key[1]:
-            price, currency = -1, subjects.currency[lead]
+        price, currency = family_prices.get(key, (-1, subjects.currency[lead]))
         step, offset = bounds.step[row], bounds.offset[row]
         if subjects.currency[row] != currency or (step, offset) != (
             bounds.step[lead],
@@ -109,15 +109,16 @@ def families(
     return leader, held, errors
 
 
-def prices_held(
-    subjects: Subjects, price: NDArray[np.int64], at_us: int
-) -> dict[int, tuple[str, int, str]]:
+def prices_before(subjects: Subjects, family_prices: FamilyPrices, at_us: int) -> dict[Key, Held]:
+    """The prices that families of subjects are held to already, as `families` takes them."""
+    keys = set(_keys(subjects, at_us).values())
+    return {key: held for key in keys if (held := family_prices.of(*key)) is not None}
+
+
+def prices_held(subjects: Subjects, price: NDArray[np.int64], at_us: int) -> dict[Key, Held]:
     """The prices, minor units (n,), that families are held to from now on, as `families` takes."""
-    units = _units(subjects, at_us)
-    return {
-        int(subjects.family[row]): (units[row], int(price[row]), subjects.currency[row])
-        for row in np.flatnonzero(subjects.family >= 0).tolist()
-    }
+    keys = _keys(subjects, at_us)
+    return {key: (int(price[row]), subjects.currency[row]) for row, key in keys.items()}
 
 
 def shared(bounds: Limits, leader: NDArray[np.int64], held: NDArray[np.int64]) -> Limits:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bandits import minor_per_major, word_ids
 from bandits.words import WORDS
+from service.family_prices import FamilyPrices
 from service.fields import WEIGHTS, end_of, weights_of
 from service.items import numbers
 
@@ -49,7 +50,7 @@ class Catalogue:
         family, category: their codes, int64 (a,), -1 without one.
         sold: Σ units · log price and Σ units of recorded sales, float64 (a, 2).
         learned_price: log price that own evidence points to, (a,), NaN until it does.
-        family_prices: family → (unit, price in minor units, currency) decided last.
+        family_prices: what families are held to, by their codes.
         decided_until: id of the newest decision whose price is noted here.
     """
 
@@ -80,7 +81,7 @@ class Catalogue:
         self.category = np.empty(0, np.int64)
         self.sold = np.empty((0, 2))
         self.learned_price = np.empty(0)
-        self.family_prices: dict[int, tuple[str, int, str]] = {}
+        self.family_prices = FamilyPrices()
         self.decided_until = ""
         self._row_of_text: dict[str, NDArray[np.int64]] = {}  # by currency
 
@@ -290,14 +291,8 @@ class Catalogue:
         self.decided_until = max(self.decided_until, last)
         for i, name in enumerate(family):
             if name is not None and name in self.family_code:
-                held_for = unit[i] or utc_day(int(at_us[i]))
-                held = (held_for, int(price[i]), self.currency[rows[i]])
-                self.family_prices[self.family_code[name]] = held
-
-
-def utc_day(at_us: int) -> str:
-    """The day (UTC) of a time in microseconds since 1970, e.g. 2026-01-31."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).date().isoformat()
+                held = int(price[i]), self.currency[rows[i]]
+                self.family_prices.note(self.family_code[name], unit[i], int(at_us[i]), held)
 
 
 def rfc3339(at_us: int) -> str:

@@ -1,7 +1,6 @@
 """From price requests to decisions: subjects gathered, one pass of the policy, rows for the log."""
 
 import logging
-from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from bandits import GUARDRAILS, Policy, Stock
 from encoders import EncoderError, market_texts
 from service import bounds, decisions, ids, inventory, log
 from service.catalogue import Catalogue
+from service.family_prices import Held
 from service.gathering import subjects_of
 from service.items import Items
 from service.pricebandit import Pending, Pricebandit, now_us
@@ -97,7 +97,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
     ]
     subjects = Subjects.concatenate(parts) if parts else None
     keys = ids.decision_ids(len(requests), at, catalogue.decided_until)
-    family_prices = ChainMap({}, catalogue.family_prices)
+    held = bounds.prices_before(subjects, catalogue.family_prices, at) if subjects else {}
 
     def priced(mine: NDArray[np.int64]) -> tuple[Priced, decisions.Written]:
         assert subjects is not None
@@ -107,9 +107,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
             catalogue, bandit.policy.evidence, part, bandit.settings.horizon_days, at
         )
         explore = bool(explored[mine[0]])
-        found = decide(
-            bandit.policy, part, guess, sd, family_prices, keys[mine], explore, at, stock
-        )
+        found = decide(bandit.policy, part, guess, sd, held, keys[mine], explore, at, stock)
         where = mine[found.kept]
         return found, decisions.write(
             found, catalogue, [requests[i] for i in where], keys[where],
@@ -129,7 +127,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
                 new = np.isnan(made.subjects.anchor)
                 rows, anchors = made.subjects.listing[new], made.listings.anchor[new]
                 after.append(bandit.set_anchors(conn, rows, anchors, np.full(len(rows), at)))
-                family_prices.update(bounds.prices_held(made.subjects, made.decisions.price, at))
+                held.update(bounds.prices_held(made.subjects, made.decisions.price, at))
     if stored:
         stored.sort(key=lambda row: row["id"])
         log.insert(conn, log.decisions, stored)
@@ -249,7 +247,7 @@ def decide(
     subjects: Subjects,
     guess: NDArray[np.float64],
     guess_sd: NDArray[np.float64],
-    family_prices: Mapping[int, tuple[str, int, str]],
+    family_prices: Mapping[bounds.Key, Held],
     ids: NDArray[np.uint64],
     explore: bool,
     at_us: int,
@@ -259,8 +257,7 @@ def decide(
 
     Args:
         guess, guess_sd: log price, currency units, and its error, (n,).
-        family_prices: family → (unit, price in minor units, currency) decided last, which holds
-            in its unit.
+        family_prices: what families are held to.
         ids: decision ids, uint64 (n, 2). stock: what is left of each subject.
     """
     allowed = bounds.bounds_of(subjects)

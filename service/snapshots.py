@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from bandits import Alignment, Effect, Policy, Population
 from service import log
 from service.catalogue import Catalogue
+from service.family_prices import FamilyPrices
 from service.learning import Fold, Position, Read, logged_version
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 6\n"
+_MAGIC = b"pricebandit snapshot 7\n"
 _READ = 1 << 20  # bytes at a time
 
 
@@ -170,11 +171,7 @@ def read_snapshot(
         told = {field.name: header["trained_on"][field.name] for field in fields(Read)}
         fold.read = Read(**told)
         catalogue.decided_until = header["decided_until"]
-        catalogue.family_prices = {
-            catalogue.family_code[name]: (unit, price, currency)
-            for name, (unit, price, currency) in header["families"].items()
-            if name in catalogue.family_code
-        }
+        catalogue.family_prices = _family_prices(catalogue, header["families"])
         if header["unlearned"]:
             return None
         alignment = Alignment(np.array(header["doubt"]))
@@ -298,9 +295,25 @@ def _rules(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _families(catalogue: Catalogue) -> dict[str, tuple[str, int, str]]:
-    names = list(catalogue.family_code)
-    return {names[code]: held for code, held in catalogue.family_prices.items()}
+def _families(catalogue: Catalogue) -> dict[str, Any]:
+    names, prices = list(catalogue.family_code), catalogue.family_prices
+    return {
+        "units": {names[code]: units.copy() for code, units in prices.units.items()},
+        "days": {names[code]: day for code, day in prices.days.items()},
+    }
+
+
+def _family_prices(catalogue: Catalogue, families: dict[str, Any]) -> FamilyPrices:
+    """What `_families` told, of families that are in the catalogue."""
+    code = catalogue.family_code
+    return FamilyPrices(
+        {
+            code[name]: {unit: (price, currency) for unit, (price, currency) in units.items()}
+            for name, units in families["units"].items()
+            if name in code
+        },
+        {code[name]: (*day,) for name, day in families["days"].items() if name in code},
+    )
 
 
 def _restore(fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]]) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from service import pricing
+from service import family_prices, pricing
+from service.family_prices import FamilyPrices
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
 
@@ -36,6 +37,69 @@ def test_a_family_keeps_its_price_in_one_unit_and_may_change_it_in_another(livel
         assert all("family" in d["guardrails"] for d in rest)
         prices.append(first["price"])
     assert len(set(prices)) > 1
+
+
+def test_a_family_keeps_the_prices_of_all_its_units(lively_shop):
+    members = _family(lively_shop, 3)
+    units = [{"unit": f"store {i}"} for i in range(20)]
+    first = [lively_shop.decide({**members[0], **unit})[0]["price"] for unit in units]
+    today = lively_shop.decide(members[0])[0]["price"]
+    asked = [{**member, **unit} for unit in units for member in members[1:]]
+    assert [d["price"] for d in lively_shop.decide(*asked)] == [p for p in first for _ in "12"]
+    assert lively_shop.decide(members[1])[0]["price"] == today
+    assert len(set(first)) > 1
+
+
+def test_units_keep_their_prices_within_a_transaction(open_bandit, drive):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    drive.listings(bandit, *({**MUG, "listing_id": f"m{i}", "family": "mugs"} for i in range(2)))
+    units = [{"unit": f"store {i}"} for i in range(20)]
+    batches = [
+        drive.batch(bandit, *({"listing_id": "m0", **unit} for unit in units)),
+        drive.batch(bandit, *({"listing_id": "m1", **unit} for unit in units), explore=False),
+    ]
+    one, other = bandit.carry_out(pricing.price, batches)
+    prices = [[d["price"] for d in answer["decisions"]] for answer in (one, other)]
+    assert prices[0] == prices[1]
+    assert len(set(prices[0])) > 1
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_a_restart_keeps_the_prices_of_all_units(bandit_on, drive, snapshot):
+    bandit = bandit_on(temperature=10.0, budget=1.0)
+    drive.listings(bandit, *({**MUG, "listing_id": f"m{i}", "family": "mugs"} for i in range(2)))
+    asked = [{"unit": f"store {i}"} for i in range(20)] + [{}]
+    first = []
+    for i, unit in enumerate(asked):
+        if snapshot and i == 10:  # the rest is read from the log
+            bandit.snapshot()
+        first.append(drive.prices(bandit, {"listing_id": "m0", **unit})[0]["price"])
+    bandit.close()
+    again = bandit_on(temperature=10.0, budget=1.0)
+    assert again.catalogue.family_prices == bandit.catalogue.family_prices
+    then = drive.prices(again, *({"listing_id": "m1", **unit} for unit in asked))
+    assert [d["price"] for d in then] == first
+
+
+def test_the_units_decided_about_last_are_kept():
+    day = 86_400_000_000
+    prices, kept = FamilyPrices(), [f"customer {i}" for i in range(family_prices.UNITS_KEPT)]
+    prices.note(0, "old", day, (1, "GBP"))
+    prices.note(0, "asked again", day, (2, "GBP"))
+    prices.note(1, "old", day, (3, "GBP"))
+    for number, unit in enumerate(kept[2:]):
+        prices.note(0, unit, day, (number, "GBP"))
+    prices.note(0, "asked again", day, (2, "GBP"))
+    assert prices.of(0, "old") == (1, "GBP")
+    prices.note(0, "one more", day, (4, "GBP"))
+    assert prices.of(0, "old") is None
+    assert prices.of(0, "asked again") == (2, "GBP")
+    assert prices.of(1, "old") == (3, "GBP")  # each family has its own
+    assert len(prices.units[0]) == family_prices.UNITS_KEPT
+    for number in range(3):  # days count for none of them, and only the latest is kept
+        prices.note(0, None, number * day, (number, "GBP"))
+    assert [prices.of(0, f"1970-01-0{i}") for i in (1, 2, 3)] == [None, None, (2, "GBP")]
+    assert prices.of(0, kept[2]) == (0, "GBP")
 
 
 def test_without_a_unit_a_family_keeps_its_price_for_the_day(lively_shop, monkeypatch):

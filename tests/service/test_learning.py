@@ -101,7 +101,7 @@ def replayed_from(monkeypatch):
 
 
 def test_snapshot_and_tail_equal_the_whole_log(lived, bandit_on, replayed_from):
-    before, families = _statistics(lived), dict(lived.catalogue.family_prices)
+    before, families = _statistics(lived), lived.catalogue.family_prices
     version = lived.fold.version
     _killed(lived)
     with_snapshot = bandit_on()
@@ -334,8 +334,8 @@ def test_a_restart_restores_prices_families_and_anchors(bandit_on, drive, titles
     # some many times in one batch: the last decision counts, before and after
     drive.prices(bandit, *({"listing_id": n, "unit": "u"} for n in names[:6] * 5))
     before = _statistics(bandit)
-    families = dict(bandit.catalogue.family_prices)
-    assert families
+    families = bandit.catalogue.family_prices
+    assert families.units
     bandit.close()
     again = bandit_on()
     for name in ("anchor", "last_price"):

@@ -1,0 +1,47 @@
+"""The one price that listings of a family have for each unit."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+UNITS_KEPT = 1_000
+"""Units for which a family's prices are kept: one a customer would else fill memory for ever."""
+
+Held = tuple[int, str]
+"""A price in minor units, and its currency."""
+
+
+@dataclass(slots=True)
+class FamilyPrices:
+    """Prices that families are held to.
+
+    Attributes:
+        units: family → unit → price, by when it was decided last, newest at the end; of each
+            family the newest `UNITS_KEPT`.
+        days: family → (UTC day, price in minor units, currency) decided last without a unit:
+            no decision is made any more about days before it.
+    """
+
+    units: dict[int, dict[str, Held]] = field(default_factory=dict)
+    days: dict[int, tuple[str, int, str]] = field(default_factory=dict)
+
+    def of(self, family: int, unit: str) -> Held | None:
+        """The price that a family is held to for a unit or UTC day, if it is to one."""
+        day, price, currency = self.days.get(family, ("", -1, ""))
+        held = (price, currency) if day == unit else None
+        return self.units.get(family, {}).get(unit, held)
+
+    def note(self, family: int, unit: str | None, at_us: int, held: Held) -> None:
+        """Note a price decided, for its unit, else for the day of its time in microseconds UTC."""
+        if unit is None:
+            self.days[family] = (utc_day(at_us), *held)
+            return
+        units = self.units.setdefault(family, {})
+        units.pop(unit, None)  # to the end with it
+        units[unit] = held
+        if len(units) > UNITS_KEPT:
+            del units[next(iter(units))]
+
+
+def utc_day(at_us: int) -> str:
+    """The day (UTC) of a time in microseconds since 1970, e.g. 2026-01-31."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).date().isoformat()
