@@ -54,7 +54,7 @@ def infeasible(subjects: Subjects, bounds: Limits) -> list[ItemError]:
     return errors
 
 
-def _keys(subjects: Subjects, at_us: int) -> dict[int, Key]:
+def keys_of(subjects: Subjects, at_us: int) -> dict[int, Key]:
     """What the price of each row of a family is held for; a unit not said is the day (UTC)."""
     rows, day = np.flatnonzero(subjects.family >= 0), utc_day(at_us)
     members = (rows, subjects.family[rows], subjects.unit[rows])
@@ -83,7 +83,7 @@ def families(
     first: dict[Key, int] = {}
     agreed: dict[int, tuple[int, int]] = {}  # leader → lowest and highest price all can live with
     errors = []
-    for row, key in _keys(subjects, at_us).items():
+    for row, key in keys_of(subjects, at_us).items():
         lead = first.get(key, row)
         price, currency = family_prices.get(key, (-1, subjects.currency[lead]))
         step, offset = bounds.step[row], bounds.offset[row]
@@ -109,15 +109,15 @@ def families(
     return leader, held, errors
 
 
-def prices_before(subjects: Subjects, family_prices: FamilyPrices, at_us: int) -> dict[Key, Held]:
-    """The prices that families of subjects are held to already, as `families` takes them."""
-    keys = set(_keys(subjects, at_us).values())
-    return {key: held for key in keys if (held := family_prices.of(*key)) is not None}
+def prices_before(keys: dict[int, Key], family_prices: FamilyPrices) -> dict[Key, Held]:
+    """The prices that families are held to already, as `families` takes them, by `keys_of`."""
+    asked = set(keys.values())
+    return {key: held for key in asked if (held := family_prices.of(*key)) is not None}
 
 
 def prices_held(subjects: Subjects, price: NDArray[np.int64], at_us: int) -> dict[Key, Held]:
     """The prices, minor units (n,), that families are held to from now on, as `families` takes."""
-    keys = _keys(subjects, at_us)
+    keys = keys_of(subjects, at_us)
     return {key: (int(price[row]), subjects.currency[row]) for row, key in keys.items()}
 
 

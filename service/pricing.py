@@ -21,6 +21,7 @@ from service.pricebandit import Pending, Pricebandit, now_us
 from service.problems import ItemError, Moved
 from service.reading import inside_listing
 from service.registering import Embedded, embed_what_ifs, without_currency_changes
+from service.steps import Steps
 from service.subjects import Priced, Subjects, listings_of
 
 _SHARE = 256
@@ -97,7 +98,12 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
     ]
     subjects = Subjects.concatenate(parts) if parts else None
     keys = ids.decision_ids(len(requests), at, catalogue.decided_until)
-    held = bounds.prices_before(subjects, catalogue.family_prices, at) if subjects else {}
+    passes: list[NDArray[np.int64]] = []
+    if subjects:
+        families = bounds.keys_of(subjects, at)
+        held = bounds.prices_before(families, catalogue.family_prices)
+        steps = Steps(subjects, recorded, families)
+        passes = _passes(subjects.family, explored, recorded, number, steps.turn)
 
     def priced(mine: NDArray[np.int64]) -> tuple[Priced, decisions.Written]:
         assert subjects is not None
@@ -115,7 +121,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         )  # fmt: skip
 
     bandit.policy.head.prepare()  # threads may then read it
-    for mine in _passes(subjects.family, explored, recorded, number) if subjects else []:
+    for mine in passes:
         assert subjects is not None
         shares = _shares(mine, subjects.family, bandit.crew.size)
         for share, (made, written) in zip(shares, bandit.crew.map(priced, shares), strict=True):
@@ -127,6 +133,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
                 new = np.isnan(made.subjects.anchor)
                 rows, anchors = made.subjects.listing[new], made.listings.anchor[new]
                 after.append(bandit.set_anchors(conn, rows, anchors, np.full(len(rows), at)))
+                steps.note(share[made.kept], made.decisions.price)
                 held.update(bounds.prices_held(made.subjects, made.decisions.price, at))
     if stored:
         stored.sort(key=lambda row: row["id"])
@@ -155,14 +162,15 @@ def _passes(
     explored: NDArray[np.bool_],
     recorded: NDArray[np.bool_],
     number: NDArray[np.int64],
+    turn: NDArray[np.int64],
 ) -> list[NDArray[np.int64]]:
     """Rows that are priced together; all arguments are (n,).
 
-    Recorded requests come first, whose prices families are held to. What-ifs on families stay
-    with their own request, by its `number`: one may not move another's price.
+    Recorded requests come first, by their `turn`: families are held to their prices. What-ifs on
+    families stay with their own request, by its `number`: one may not move another's price.
     """
     alone = np.where(recorded | (family < 0), 0, 1 + number)
-    order = 4 * alone + 2 * ~recorded + ~explored
+    order = 2 * ((2 * alone + ~recorded) * (1 + turn.max()) + turn) + ~explored
     return [np.flatnonzero(order == one) for one in np.unique(order)]
 
 

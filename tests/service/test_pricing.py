@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,90 @@ def test_max_step_counts_from_the_price_asked_about_then_decided_then_referred_t
     asked = _sound(shop.decide({"listing_id": "mug", "current_price": 20})[0])
     assert 19 <= asked["price"] <= 21
     assert "max_step" in asked["guardrails"]
+
+
+@pytest.fixture
+def stepping(open_bandit, drive):
+    """Two scarves, of which one may step by a tenth, where prices are drawn almost evenly."""
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    scarf = {**MUG, "title": "wool winter scarf", "reference_price": 100}
+    drive.listings(
+        bandit, {**scarf, "listing_id": "step", "max_step": 0.1}, {**scarf, "listing_id": "leap"}
+    )
+    return bandit
+
+
+def _prices(answers):
+    assert all(answer["errors"] == [] for answer in answers)
+    return [d["price"] for answer in answers for d in answer["decisions"]]
+
+
+def _largest_step(prices):
+    return max(abs(then / first - 1) for first, then in itertools.pairwise(prices))
+
+
+def test_max_step_holds_between_requests_of_one_body(stepping, drive):
+    prices = [100.0]
+    for _ in range(3):
+        decisions = drive.prices(stepping, *[{"listing_id": "step"}, {"listing_id": "leap"}] * 20)
+        prices += [d["price"] for d in decisions[::2]]
+        assert _largest_step([d["price"] for d in decisions[1::2]]) > 0.11
+    assert 0.05 < _largest_step(prices) < 0.101
+    assert stepping.catalogue.last_price[stepping.catalogue.row_of["step"]] == prices[-1]
+
+
+def test_max_step_holds_between_requests_that_share_a_transaction(stepping, drive):
+    batches = [drive.batch(stepping, {"listing_id": "step"}, explore=i % 3 > 0) for i in range(20)]
+    batches.append(drive.batch(stepping, {"listing_id": "step"}, record=False))
+    prices = _prices(stepping.carry_out(pricing.price, batches))
+    assert _largest_step([100.0, *prices]) < 0.101
+
+
+def test_a_step_counts_from_the_request_before_also_where_that_says_its_current_price(
+    stepping, drive
+):
+    batch = drive.batch(
+        stepping,
+        *(
+            {"listing_id": "step", **({"current_price": 50} if i % 4 == 2 else {})}
+            for i in range(9)
+        ),
+    )
+    first, *then = _prices(stepping.carry_out(pricing.price, [batch]))
+    assert 90 <= first <= 110
+    for i, (before, price) in enumerate(itertools.pairwise([first, *then]), 1):
+        assert abs(price / (50 if i % 4 == 2 else before) - 1) < 0.101
+
+
+def test_only_requests_that_step_from_others_are_priced_apart(stepping, drive, monkeypatch):
+    passes, decide = [], pricing.decide
+
+    def spy(policy, subjects, *rest):
+        passes.append(subjects.listing_id.tolist())
+        return decide(policy, subjects, *rest)
+
+    monkeypatch.setattr(pricing, "decide", spy)
+    drive.prices(stepping, *[{"listing_id": "leap"}] * 3, {"listing_id": "step"})
+    drive.prices(stepping, *[{"listing_id": "step", "current_price": 99}] * 3)
+    drive.prices(stepping, *[{"listing_id": "step"}] * 3, record=False)
+    drive.prices(stepping, *[{"listing_id": "step"}, {"listing_id": "leap"}] * 2)
+    assert passes[:3] == [["leap"] * 3 + ["step"], ["step"] * 3, ["step"] * 3]
+    assert passes[3:] == [["step", "leap", "leap"], ["step"]]
+
+
+def test_members_of_a_family_wait_for_the_one_that_steps(open_bandit, drive):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    drive.listings(
+        bandit,
+        {**MUG, "listing_id": "leap", "family": "mugs"},
+        {**MUG, "listing_id": "step", "family": "mugs", "max_step": 0.02},
+    )
+    asked = [
+        {"listing_id": name, "unit": f"store {i}"} for i in range(20) for name in ("leap", "step")
+    ]
+    prices = [d["price"] for d in drive.prices(bandit, *asked)]
+    assert prices[::2] == prices[1::2]
+    assert _largest_step(prices) < 0.0205
 
 
 def test_limits_that_leave_no_price_are_item_errors(shop):
@@ -367,10 +453,13 @@ def test_passes_cover_every_row_once():
     family = rng.integers(-1, 3, 200)
     explored, recorded = rng.random((2, 200)) < 0.5
     number = np.sort(rng.integers(0, 9, 200))
-    passes = pricing._passes(family, explored, recorded, number)
+    turn = np.where(recorded, rng.integers(0, 3, 200), 0)
+    passes = pricing._passes(family, explored, recorded, number, turn)
     np.testing.assert_array_equal(np.sort(np.concatenate(passes)), np.arange(200))
     for rows in passes:
         assert len(set(explored[rows])) == len(set(recorded[rows])) == 1
         if not recorded[rows[0]] and (family[rows] >= 0).any():
             assert len(set(number[rows])) == 1
-    assert [bool(recorded[rows[0]]) for rows in passes[:2]] == [True, True]
+        assert len(set(turn[rows])) == 1
+    assert [bool(recorded[rows[0]]) for rows in passes[:7]] == [True] * 6 + [False]
+    assert [int(turn[rows[0]]) for rows in passes[:6]] == [0, 0, 1, 1, 2, 2]
