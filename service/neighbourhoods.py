@@ -57,9 +57,16 @@ def store(
 
 
 def load(
-    bandit: Pricebandit, rows: NDArray[np.int64], progress: Callable[[int, int], None] | None
+    bandit: Pricebandit,
+    rows: NDArray[np.int64],
+    read_at: NDArray[np.int64],
+    progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Put neighbours of rows into memory, and find those that the log lacks in this space."""
+    """Put neighbours of rows into memory, and find those that the log lacks in this space.
+
+    Args:
+        rows: listings read from the log, ascending, (n,). read_at: their `updated_at` then, (n,).
+    """
     catalogue = bandit.catalogue
     if not len(rows):
         return
@@ -76,17 +83,18 @@ def load(
         catalogue.neighbours[found] = packed[:, 0]
         catalogue.similarity[found] = packed[:, 1].view(np.float64)
         known[found] = True
-    find(bandit, rows[~known[rows]], progress)
+    wanted = ~known[rows] & catalogue.active[rows] & (catalogue.text[rows] >= 0)
+    _find(bandit, rows[wanted], read_at[wanted], progress)
 
 
-def find(
+def _find(
     bandit: Pricebandit,
     rows: NDArray[np.int64],
-    progress: Callable[[int, int], None] | None = None,
+    read_at: NDArray[np.int64],
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     """Find the neighbours of active rows in this space, and keep them in the log and in memory."""
     catalogue = bandit.catalogue
-    rows = rows[catalogue.active[rows] & (catalogue.text[rows] >= 0)]
     for start in range(0, len(rows), _PART):
         part = rows[start : start + _PART]
         vectors, _ = bandit.vectors(part)
@@ -96,6 +104,29 @@ def find(
         with bandit.log.transaction() as conn:
             fresh = np.zeros(len(part), np.bool_)
             store(conn, bandit.space, part, neighbours, cosines, fresh)
+            _drop_changed(conn, bandit.space, part, read_at[start : start + _PART])
         catalogue.neighbours[part], catalogue.similarity[part] = neighbours, cosines
         if progress:
             progress(start + len(part), len(rows))
+
+
+def _drop_changed(
+    conn: sa.Connection, space: str, rows: NDArray[np.int64], read_at: NDArray[np.int64]
+) -> None:
+    """Take back, in the transaction that stored them, neighbours of listings changed since read.
+
+    Another state may have registered a listing anew while its old text was searched with: it has
+    removed what was stored by then, and these, which it could not see, are those of the old text.
+    """
+    table, kept = log.listings.c, log.neighbourhoods
+    # SQLite: having stored, we alone write until the commit. PostgreSQL: whoever changes a listing
+    # from here on waits for us, then removes what we stored; a listing that is being changed is
+    # skipped, and so counts as changed, since waiting for it both ways would be a deadlock.
+    query = sa.select(table.row, table.updated_at).where(table.row.in_(rows.tolist()))
+    query = query.with_for_update(read=True, skip_locked=True)
+    now = {row.row: row.updated_at for row in conn.execute(query)}
+    changed = [
+        row for row, at in zip(rows.tolist(), read_at.tolist(), strict=True) if now.get(row) != at
+    ]
+    if changed:
+        conn.execute(kept.delete().where(kept.c.space == space, kept.c.listing.in_(changed)))

@@ -200,29 +200,30 @@ class Pricebandit:
         before: all that came until then is about listings that are in the catalogue now.
         """
         ends, now = self.log.ends(), now_us()
-        rows = self._load_listings(progress)
+        rows, read_at = self._load_listings(progress)
         self._listings_at = now
 
         def told(what: str) -> Callable[[int, int], None] | None:
             return partial(progress, what) if progress else None
 
-        neighbourhoods.load(self, rows, told("finding similar listings"))
+        neighbourhoods.load(self, rows, read_at, told("finding similar listings"))
         expressions.complete(self, ends.decision, told("reading past decisions anew"))
         return ends
 
-    def _load_listings(self, progress: Progress | None) -> NDArray[np.int64]:
-        """Read listings that are new or were changed since the last time; their rows."""
+    def _load_listings(
+        self, progress: Progress | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Read listings that are new or were changed since the last time; their rows, (n,), and
+        when they were changed last, microseconds UTC, (n,).
+        """
         table = log.listings.c
         since = self._listings_at - _OVERLAP_US
         new = table.updated_at >= since
         with self.log.engine.connect() as conn:
             total = conn.scalar(sa.select(sa.func.count()).where(new)) or 0
-        query = (
-            sa.select(table.row, table.document, table.anchor, table.first_at, table.deleted_at)
-            .where(new)
-            .order_by(table.row)
-        )
-        done, seen = 0, [np.empty(0, np.int64)]
+        columns = table.row, table.document, table.anchor, table.first_at, table.deleted_at
+        query = sa.select(*columns, table.updated_at).where(new).order_by(table.row)
+        done, seen = 0, [np.empty((2, 0), np.int64)]
         for part in self.log.stream(query, _PART):
             documents = [orjson.loads(row.document) for row in part]
             rows = np.array([row.row for row in part], np.int64)
@@ -236,14 +237,15 @@ class Pricebandit:
             self.catalogue.put(rows, documents, text, trained_on)
             for row in rows[deleted].tolist():
                 self.catalogue.remove(row)
-            seen.append(rows)
+            seen.append(np.array([rows, [row.updated_at for row in part]], np.int64))
             self.catalogue.anchor[rows] = _anchors([row.anchor for row in part])
             first_at = [np.nan if row.first_at is None else row.first_at for row in part]
             self.catalogue.first_at[rows] = first_at
             done += len(part)
             if progress:
                 progress("loading listings", done, total)
-        return np.concatenate(seen)
+        rows, read_at = np.concatenate(seen, axis=1)
+        return rows, read_at
 
     def _read_anchors(self, ends: log.Ends) -> None:
         """Anchors that decisions and sales of after the last time have set."""

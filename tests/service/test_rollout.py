@@ -10,7 +10,8 @@ from spaces import spaces_of
 from transformers import AutoModel
 
 from encoders import Encoder, listing_texts, model_folder, trained_texts
-from service import learning, rollout
+from service import learning, log, neighbourhoods, rollout
+from service.pricebandit import Pricebandit
 
 LISTINGS = [
     {"listing_id": f"L{i}", "title": f"{look} {thing}", "currency": "GBP", "reference_price": 4 + i}
@@ -155,6 +156,32 @@ def test_what_changes_while_a_model_is_prepared_is_in_it(shop_on, adapter):
     assert not np.isin(bandit.catalogue.neighbours[rows], 1).any()  # L1 is gone
     day(shop, ["new", "L0", "L2"], seed=2)
     sound(shop)
+
+
+@pytest.mark.parametrize("step", ["load", "search"])
+def test_a_listing_changed_while_neighbours_are_found_gets_those_of_its_new_text(
+    bandit_on, drive, adapter, monkeypatch, step
+):
+    active, encoder = bandit_on(), Encoder(adapter=str(adapter))
+    drive.listings(active, *LISTINGS)
+    found = getattr(neighbourhoods, step)
+
+    def meanwhile(*args):
+        monkeypatch.undo()
+        drive.listings(active, {**LISTINGS[0], "title": "old tin box with a lid"})
+        return found(*args)
+
+    monkeypatch.setattr(neighbourhoods, step, meanwhile)
+    prepared = Pricebandit.beside(active, encoder)
+    of_the_old_text = prepared.catalogue.neighbours[0].tolist()
+    prepared.catch_up()
+    assert prepared.catalogue.document[0]["title"] == "old tin box with a lid"
+    kept = [prepared, Pricebandit.beside(active, encoder)]
+    with active.log.transaction() as conn:
+        conn.execute(log.neighbourhoods.delete())
+    anew = Pricebandit.beside(active, encoder).catalogue.neighbours[0].tolist()
+    assert anew != of_the_old_text
+    assert [state.catalogue.neighbours[0].tolist() for state in kept] == [anew, anew]
 
 
 def test_prices_are_those_of_a_start_in_that_space(shop_at, adapter):
