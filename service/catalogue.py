@@ -140,6 +140,7 @@ class Catalogue:
         if len(rows) == 0:
             return
         self._grow(int(rows.max()) + 1)
+        before = self.text[rows]
         for row, document in zip(rows.tolist(), documents, strict=True):
             if row == len(self.listing_id):
                 self.listing_id.append(document["listing_id"])
@@ -162,9 +163,10 @@ class Catalogue:
         self.text[rows] = text
         self.trained_on[rows] = trained_on
         self.words[rows] = word_ids([_words_of(document) for document in documents])
-        self.claim(text, rows, codes)
+        self._claim(text, rows, codes)
+        self._hand_over(rows, before)
 
-    def claim(
+    def _claim(
         self, text: NDArray[np.int64], rows: NDArray[np.int64], currency: Sequence[str]
     ) -> None:
         """Say which rows embeddings stand for, (n,) each; of one text and currency, the last."""
@@ -179,17 +181,36 @@ class Catalogue:
                 self._row_of_text[code] = table = grown
             table[text[mine]] = rows[mine]
 
+    def _hand_over(self, rows: NDArray[np.int64], before: NDArray[np.int64]) -> None:
+        """Let other active listings with the embeddings that rows had before stand for those, (n,)
+        each, where the rows have another by now or are deleted.
+        """
+        left = (before >= 0) & ~(self.active[rows] & (self.text[rows] == before))
+        rows, before = rows[left], before[left]
+        codes = self.currency[rows]
+        for code in set(codes):
+            table, mine = self._row_of_text[code], codes == code
+            lost = np.zeros(len(table), np.bool_)
+            lost[before[mine]] = table[before[mine]] == rows[mine]
+            text = self.text[: len(self)]
+            heirs = np.flatnonzero(self.active[: len(text)] & (text >= 0) & (text < len(table)))
+            heirs = heirs[lost[text[heirs]]]
+            heirs = heirs[self.currency[heirs] == code]
+            table[text[heirs]] = heirs
+
     def embeddings(self) -> NDArray[np.int64]:
         """Embedding ids of the active listings, repeats included; for any thread."""
         text = self.text[: len(self)]
         return np.asarray(text[self.active[: len(text)] & (text >= 0)])
 
-    def remove(self, row: int) -> None:
-        """Take a listing out of service; its row is never given again."""
-        self.active[row] = False
-        # loading the log, the id may have been given to a newer row already
-        if self.row_of.get(self.listing_id[row]) == row:
-            del self.row_of[self.listing_id[row]]
+    def remove(self, rows: NDArray[np.int64]) -> None:
+        """Take listings out of service, (n,); their rows are never given again."""
+        self.active[rows] = False
+        for row in rows.tolist():
+            # loading the log, the id may have been given to a newer row already
+            if self.row_of.get(self.listing_id[row]) == row:
+                del self.row_of[self.listing_id[row]]
+        self._hand_over(rows, self.text[rows])
 
     def nearest(
         self,
@@ -208,29 +229,31 @@ class Catalogue:
             own: the listings' rows, int64 (n,), -1 for what-ifs. currency: their codes.
             similarity, text: cosines and embedding ids found, best first, (n, c), -1 where none.
             own_text: embeddings of listings about to be `put`, which may be each other's
-                neighbours; their rows must be claimed. k: neighbours wanted.
+                neighbours, (n,). k: neighbours wanted.
         """
         n = len(own)
         codes = np.asarray(currency, object)
-        rows = np.full(text.shape, -1, np.int64)  # (n, k)
-        for code in set(currency) & self._row_of_text.keys():
-            table, mine = self._row_of_text[code], codes == code
+        rows = np.full(text.shape, -1, np.int64)  # (n, c)
+        peer = np.zeros(text.shape, np.bool_)
+        for code in set(currency):
+            table, mine = self._row_of_text.get(code, np.full(1, -1)), codes == code
             inside = (text[mine] >= 0) & (text[mine] < len(table))
             rows[mine] = np.where(inside, table[np.where(inside, text[mine], 0)], -1)
+            if own_text is not None:
+                found = _last_of(text[mine], own_text[mine], own[mine])
+                peer[mine] = found >= 0
+                rows[mine] = np.where(found >= 0, found, rows[mine])
         good = (rows >= 0) & (rows != own[:, None])
         old = good & (rows < len(self))
         at = np.where(old, rows, 0)
         alike = np.zeros(rows.shape, np.bool_)
         if len(self):
-            # a claim may be out of date: the listing has another text by now, or never came
+            # a claim may be out of date: the listing has another text by now, and no other had it
             alike = old & self.active[at] & (self.text[at] == text)
             alike &= self.currency[at] == codes[:, None]
-        if own_text is not None and len(own):
-            order = np.argsort(own)
-            found = order[np.searchsorted(own[order], rows).clip(0, n - 1)]
-            peer = good & (own[found] == rows)
-            peer &= (own_text[found] == text) & (codes[found] == codes[:, None])
-            alike = np.where(np.isin(rows, own), peer, alike)
+        if own_text is not None:
+            # of those about to be put, what they will be counts, not what they are
+            alike = np.where(np.isin(rows, own), peer & good, alike)
         order = np.argsort(~alike, axis=1, kind="stable")[:, :k]
         kept = np.take_along_axis(alike, order, 1)
         out_rows = np.full((n, k), -1, np.int64)
@@ -293,6 +316,18 @@ class Catalogue:
             if name is not None and name in self.family_code:
                 held = int(price[i]), self.currency[rows[i]]
                 self.family_prices.note(self.family_code[name], unit[i], int(at_us[i]), held)
+
+
+def _last_of(
+    text: NDArray[np.int64], own_text: NDArray[np.int64], own: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Of the listings `own` with embeddings `own_text`, (n,) each, the last that has each of `text`
+    (q, c): rows, (q, c), -1 where none has it.
+    """
+    order = np.argsort(own_text, kind="stable")
+    at = np.searchsorted(own_text[order], text, side="right") - 1
+    last = order[at.clip(0)]
+    return np.where((text >= 0) & (at >= 0) & (own_text[last] == text), own[last], -1)
 
 
 def rfc3339(at_us: int) -> str:

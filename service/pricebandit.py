@@ -235,8 +235,7 @@ class Pricebandit:
             trained_on = np.zeros(len(part), np.bool_)
             trained_on[~deleted] = self.encoder.trained_on(texts)
             self.catalogue.put(rows, documents, text, trained_on)
-            for row in rows[deleted].tolist():
-                self.catalogue.remove(row)
+            self.catalogue.remove(rows[deleted])
             seen.append(np.array([rows, [row.updated_at for row in part]], np.int64))
             self.catalogue.anchor[rows] = _anchors([row.anchor for row in part])
             first_at = [np.nan if row.first_at is None else row.first_at for row in part]

@@ -128,7 +128,6 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
         for row, name, document in zip(rows.tolist(), names, documents, strict=True)
     ]
     currencies = [document["currency"] for document in documents]
-    bandit.catalogue.claim(text, rows, currencies)
     neighbours, cosines = bandit.catalogue.nearest(rows, currencies, similarity, similar, text)
     fresh = [entry for entry, is_new in zip(stored, new, strict=True) if is_new]
     if fresh:
@@ -197,15 +196,14 @@ def delete(bandit: Pricebandit, conn: sa.Connection, listing_ids: Sequence[str])
     rows = bandit.catalogue.rows(listing_ids)
     for missing in np.flatnonzero(rows < 0).tolist():
         raise Problem(404, f"listing_id is {listing_ids[missing]!r:.80}: unknown")
-    gone = [int(row) for row in np.unique(rows)]
+    gone = np.unique(rows)
     table = log.listings
     at = now_us()
     gone_now = {"deleted_at": at, "updated_at": at}
-    conn.execute(table.update().where(table.c.row.in_(gone)).values(gone_now))
+    conn.execute(table.update().where(table.c.row.in_(gone.tolist())).values(gone_now))
 
     def apply() -> None:
-        for row in gone:
-            bandit.catalogue.remove(row)
+        bandit.catalogue.remove(gone)
 
     return Pending([{} for _ in listing_ids], apply)
 

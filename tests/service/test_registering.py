@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
 
@@ -142,6 +143,48 @@ def test_a_new_text_finds_new_neighbours(shop, titles):
     assert {n["listing_id"] for n in near} == {"l2", "l3"} or near[0]["listing_id"] == "l2"
     of_the_other_mug = shop.client.get("/v1/listings/l1/similar?k=1").json()["similar"]
     assert of_the_other_mug[0]["listing_id"] != "l0"
+
+
+def _similar_to(bandit, listing_id):
+    catalogue = bandit.catalogue
+    near = catalogue.neighbours[catalogue.row_of[listing_id]]
+    return [catalogue.listing_id[row] for row in near[near >= 0]]
+
+
+def _deleted(drive, bandit):
+    drive.delete(bandit, "twin")
+
+
+def _described_anew(drive, bandit):
+    drive.listings(bandit, {**MUG, "listing_id": "twin", "title": "oak dining table"})
+    drive.delete(bandit, "twin")
+
+
+@pytest.mark.parametrize("gone", [_deleted, _described_anew])
+def test_a_listing_is_found_by_its_text_once_another_with_that_text_is_gone(
+    open_bandit, drive, gone
+):
+    bandit = open_bandit()
+    drive.listings(bandit, MUG, {**MUG, "listing_id": "dear", "currency": "EUR"})
+    drive.listings(bandit, {**MUG, "listing_id": "twin"})
+    gone(drive, bandit)
+    drive.listings(bandit, {**MUG, "listing_id": "cup", "title": "blue ceramic mug"})
+    assert _similar_to(bandit, "cup") == ["mug"]
+
+
+def test_a_listing_is_found_by_its_text_after_another_was_not_registered(open_bandit, drive):
+    bandit = open_bandit()
+    drive.listings(bandit, MUG)
+
+    def fail(_):
+        raise OSError("disk full")
+
+    sa.event.listen(bandit.log.engine, "commit", fail)
+    with pytest.raises(OSError, match="disk full"):
+        drive.listings(bandit, {**MUG, "listing_id": "twin"})
+    sa.event.remove(bandit.log.engine, "commit", fail)
+    drive.listings(bandit, {**MUG, "listing_id": "cup", "title": "blue ceramic mug"})
+    assert _similar_to(bandit, "cup") == ["mug"]
 
 
 def test_neighbours_outlive_a_restart(open_bandit, drive, titles):
