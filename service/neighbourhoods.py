@@ -38,22 +38,27 @@ def store(
     rows: NDArray[np.int64],
     neighbours: NDArray[np.int64],
     cosines: NDArray[np.float64],
-    changed: NDArray[np.bool_],
 ) -> None:
-    """Write neighbours of n listings; what any space knew of those `changed`, bool (n,), goes."""
-    table = log.neighbourhoods
-    gone = rows[changed].tolist()
-    for start in range(0, len(gone), _PART):
-        conn.execute(table.delete().where(table.c.listing.in_(gone[start : start + _PART])))
+    """Write neighbours of n listings, rows and cosines (n, 10), which the log lacks in a space.
+
+    They must have been searched for: what is written is not searched for at the next start.
+    """
     packed = np.stack([neighbours, cosines.view(np.int64)], axis=1)  # (n, 2, 10)
     log.insert(
         conn,
-        table,
+        log.neighbourhoods,
         [
             {"space": space, "listing": row, "nearest": blob.tobytes()}
             for row, blob in zip(rows.tolist(), packed, strict=True)
         ],
     )
+
+
+def forget(conn: sa.Connection, rows: NDArray[np.int64]) -> None:
+    """Remove what the log has of the neighbours of listings, (n,), in any space."""
+    table, gone = log.neighbourhoods, rows.tolist()
+    for start in range(0, len(gone), _PART):
+        conn.execute(table.delete().where(table.c.listing.in_(gone[start : start + _PART])))
 
 
 def load(
@@ -102,8 +107,7 @@ def _find(
         currency = catalogue.currency[part].tolist()
         neighbours, cosines = catalogue.nearest(part, currency, similarity, similar)
         with bandit.log.transaction() as conn:
-            fresh = np.zeros(len(part), np.bool_)
-            store(conn, bandit.space, part, neighbours, cosines, fresh)
+            store(conn, bandit.space, part, neighbours, cosines)
             _drop_changed(conn, bandit.space, part, read_at[start : start + _PART])
         catalogue.neighbours[part], catalogue.similarity[part] = neighbours, cosines
         if progress:

@@ -144,7 +144,10 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     if changed:
         table = log.listings
         conn.execute(table.update().where(table.c.row == sa.bindparam("b_row")), changed)
-    neighbourhoods.store(conn, bandit.space, rows, neighbours, cosines, ~new)
+    neighbourhoods.forget(conn, rows[~new])
+    # of those without an embedding nothing is known: the next start embeds and searches them
+    told = text >= 0
+    neighbourhoods.store(conn, bandit.space, rows[told], neighbours[told], cosines[told])
 
     def apply() -> None:
         bandit.catalogue.put(rows, documents, text, trained_on)

@@ -2,6 +2,10 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from service.items import read_items
+from service.registering import register, unembedded
+from service.schemas import LISTINGS
+
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
 
 
@@ -185,6 +189,24 @@ def test_a_listing_is_found_by_its_text_after_another_was_not_registered(open_ba
     sa.event.remove(bandit.log.engine, "commit", fail)
     drive.listings(bandit, {**MUG, "listing_id": "cup", "title": "blue ceramic mug"})
     assert _similar_to(bandit, "cup") == ["mug"]
+
+
+def test_a_listing_that_was_not_embedded_has_neighbours_after_a_restart(bandit_on, drive, titles):
+    bandit = bandit_on()
+    drive.listings(
+        bandit,
+        *({"listing_id": f"l{i}", "title": t, "currency": "GBP"} for i, t in enumerate(titles)),
+    )
+    known = {"listing_id": "l2", "title": titles[0], "currency": "GBP"}
+    fresh = {"listing_id": "new", "title": titles[2], "currency": "GBP"}
+    items = read_items(LISTINGS, [known, fresh])
+    bandit.carry_out(register, [unembedded(bandit, items)])
+    assert [_similar_to(bandit, name) for name in ("l2", "new")] == [[], []]
+    bandit.close()
+    again = bandit_on()
+    assert _similar_to(again, "l2")[0] == "l1"  # it is a mug now
+    assert _similar_to(again, "new")[0] == "l3"  # and this the oak table
+    assert len(_similar_to(again, "new")) == len(titles) - 1
 
 
 def test_neighbours_outlive_a_restart(open_bandit, drive, titles):
