@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
@@ -52,8 +53,8 @@ def write_snapshot(
 ) -> Callable[[], Path]:
     """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones go.
 
-    The file says which log, features and position it belongs to and what it was trained on, and
-    ends with its own SHA-256.
+    The file says which log, features and position it belongs to, which events lie there and what
+    it was trained on, and ends with its own SHA-256.
 
     Args:
         unlearned: listings with evidence in the fold that the catalogue as a whole was not learned
@@ -81,6 +82,7 @@ def write_snapshot(
 
     def written() -> Path:
         header["trained_on"]["decisions"] = _decisions(source, header["decided_until"])
+        header["history"] = _history(source, header)
         folder.mkdir(parents=True, exist_ok=True)
         return _written(folder / name, header, arrays)
 
@@ -101,7 +103,9 @@ def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]
     directory = os.open(path.parent, os.O_RDONLY)
     os.fsync(directory)
     os.close(directory)
-    for old in sorted(path.parent.glob("*.snapshot"))[:-KEPT_SNAPSHOTS]:
+    # by time of writing, not by position: of a log that was put back, later ones have lower numbers
+    others = [other for other in _newest_first(path.parent) if other != path]
+    for old in others[KEPT_SNAPSHOTS - 1 :]:
         old.unlink(missing_ok=True)
     for left in path.parent.glob("*.part"):
         left.unlink(missing_ok=True)
@@ -148,25 +152,19 @@ def read_snapshot(
     What its writer had learned from the catalogue is returned, if it had learned from all events:
     it holds where none came after.
 
-    A torn or foreign file is passed over: the log has everything.
+    A torn or foreign file is passed over, and so is one of events that the log lost when it was put
+    back to an earlier state: the log has everything.
     """
-    with source.engine.connect() as conn:
-        ends = [
-            conn.scalar(sa.select(sa.func.max(t.c.seq))) or 0 for t in (log.outcomes, log.sales)
-        ]
     for header, file in _sound(folder):
         position = Position(header["outcomes"], header["sales"])
         mine = (source.id, fold.features_of, _rules(fold.policy))
         if (header["log"], header["features_of"], header["rules"]) != mine:
             continue
-        if position.outcomes > ends[0] or position.sales > ends[1]:
-            continue  # the log was put back to an earlier state
-        with np.load(file) as stored:
-            arrays = dict(stored)
-        if not np.isfinite(arrays["sold"]).all():
-            continue  # of a sale whose price rounded to 0, which the fold passes over now
-        _restore(fold, catalogue, arrays)
-        price = arrays["learned_price"]
+        if header["history"] != _history(source, header):
+            continue
+        with np.load(file) as arrays:
+            _restore(fold, catalogue, dict(arrays))
+            price = arrays["learned_price"]
         fold.position = position
         told = {field.name: header["trained_on"][field.name] for field in fields(Read)}
         fold.read = Read(**told)
@@ -214,12 +212,12 @@ def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
     """Headers of the snapshots that are whole and of this format, newest first, each with its file,
     which is at its arrays and open until the next.
     """
-    for path in sorted(folder.glob("*.snapshot"), reverse=True):
-        with open(path, "rb") as file:
+    for path in _newest_first(folder):
+        with suppress(FileNotFoundError), open(path, "rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 continue
             digest = hashlib.sha256(_MAGIC)
-            left = path.stat().st_size - len(_MAGIC) - digest.digest_size
+            left = os.fstat(file.fileno()).st_size - len(_MAGIC) - digest.digest_size
             while left > 0 and (part := file.read(min(_READ, left))):
                 digest.update(part)
                 left -= len(part)
@@ -228,6 +226,33 @@ def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
             file.seek(len(_MAGIC))
             header = json.loads(file.read(int.from_bytes(file.read(8), "big")))
             yield {**header, "file": path.name}, file
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Snapshots in a folder, those written last first, without any that is deleted meanwhile."""
+    written: dict[Path, int] = {}
+    for path in folder.glob("*.snapshot"):
+        with suppress(FileNotFoundError):
+            written[path] = path.stat().st_mtime_ns
+    return sorted(written, key=lambda path: (written[path], path.name), reverse=True)
+
+
+def _history(source: log.Log, header: dict[str, Any]) -> dict[str, list[Any] | None]:
+    """The events that a log has at a snapshot's position, as JSON has them; None where it has none.
+
+    A log that was put back gets other events under the numbers of those that it lost.
+    """
+    o, s, d = log.outcomes.c, log.sales.c, log.decisions.c
+    outcome = sa.select(o.decision_id, o.outcome_id, o.received_at)
+    sale = sa.select(s.sale_id, s.listing, s.at, s.price, s.units)
+    queries = {
+        "outcome": outcome.where(o.seq == header["outcomes"]),
+        "sale": sale.where(s.seq == header["sales"]),
+        "decision": sa.select(d.id).where(d.id == header["decided_until"]),
+    }
+    with source.engine.connect() as conn:
+        rows = {name: conn.execute(query).first() for name, query in queries.items()}
+    return {name: None if row is None else list(row) for name, row in rows.items()}
 
 
 def _decisions(source: log.Log, until: str) -> int:

@@ -1,9 +1,11 @@
 """The model is a fold over the log: any bookmark, and none, lead to the same statistics."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from service import learning
+from service import learning, snapshots
 from service.learning import Fold
 from service.sales import import_sales
 from service.tables import SalesTable
@@ -78,6 +80,16 @@ def _alike(one, other):
         np.testing.assert_allclose(
             other[name], mine, rtol=1e-9, atol=1e-9 * scale, equal_nan=True, err_msg=name
         )
+
+
+def _back_up(folder):
+    shutil.copy(folder / "home" / "log.sqlite3", folder / "backup")
+
+
+def _put_back(folder):
+    for leftover in (folder / "home").glob("log.sqlite3*"):
+        leftover.unlink()
+    shutil.copy(folder / "backup", folder / "home" / "log.sqlite3")
 
 
 def _killed(bandit):
@@ -288,24 +300,89 @@ def test_a_snapshot_of_another_log_or_other_rules_is_passed_over(
 def test_a_snapshot_from_after_the_log_was_put_back_is_passed_over(
     open_bandit, drive, tmp_path, titles, names, replayed_from
 ):
-    import shutil
-
     bandit = open_bandit()
     drive.listings(bandit, {"listing_id": "l0", "title": titles[0], "currency": "GBP"})
     drive.days(bandit, ["l0"], 1, seed=1)
     before = _statistics(bandit)
     _killed(bandit)
-    shutil.copy(tmp_path / "home" / "log.sqlite3", tmp_path / "backup")
+    _back_up(tmp_path)
     bandit = open_bandit()
     drive.days(bandit, ["l0"], 3, seed=2)
     bandit.close()
     assert list(bandit.snapshots.glob("*.snapshot"))
-    for leftover in (tmp_path / "home").glob("log.sqlite3*"):
-        leftover.unlink()
-    shutil.copy(tmp_path / "backup", tmp_path / "home" / "log.sqlite3")
+    _put_back(tmp_path)
     again = open_bandit()
     assert replayed_from[-1] == (0, 0)
     _alike(before, _statistics(again))
+
+
+@pytest.fixture
+def put_back(open_bandit, drive, tmp_path, titles):
+    """State of a log that was put back from a backup of 2 outcomes after snapshots at 4 and 6."""
+    bandit = open_bandit()
+    drive.listings(bandit, {"listing_id": "l0", "title": titles[0], "currency": "GBP"})
+    drive.days(bandit, ["l0"], 2, seed=1)
+    _killed(bandit)
+    _back_up(tmp_path)
+    bandit = open_bandit()
+    for seed in (2, 3):
+        drive.days(bandit, ["l0"], 2, seed)
+        bandit.snapshot()
+    _killed(bandit)
+    _put_back(tmp_path)
+    return open_bandit()
+
+
+def test_a_snapshot_of_lost_history_stays_out_of_use_once_the_log_is_as_long_again(
+    put_back, open_bandit, drive, replayed_from
+):
+    drive.days(put_back, ["l0"], 5, seed=4)
+    before = _statistics(put_back)
+    _killed(put_back)
+    again = open_bandit()
+    assert replayed_from[-1] == (0, 0)
+    _alike(before, _statistics(again))
+
+
+def test_a_snapshot_of_lost_decisions_is_passed_over(open_bandit, drive, tmp_path, titles):
+    bandit = open_bandit()
+    drive.listings(bandit, {"listing_id": "l0", "title": titles[0], "currency": "GBP"})
+    _killed(bandit)
+    _back_up(tmp_path)
+    bandit = open_bandit()
+    drive.prices(bandit, {"listing_id": "l0"})
+    bandit.snapshot()
+    _killed(bandit)
+    _put_back(tmp_path)
+    catalogue = open_bandit().catalogue
+    assert catalogue.decided_until == ""
+    assert np.isnan(catalogue.last_price[0])
+
+
+def test_snapshots_written_after_the_log_was_put_back_are_kept_and_used(
+    put_back, open_bandit, drive, replayed_from
+):
+    drive.days(put_back, ["l0"], 1, seed=4)
+    newest = put_back.snapshot()
+    assert newest.exists()
+    assert snapshots.described(put_back.snapshots)["outcomes_until"] == 3
+    before = _statistics(put_back)
+    _killed(put_back)
+    again = open_bandit()
+    assert replayed_from[-1] == (3, 0)
+    _alike(before, _statistics(again))
+
+
+def test_a_snapshot_deleted_while_others_are_read_is_passed_over(lived, drive, names):
+    lived.snapshot()
+    drive.days(lived, names, 1, seed=5)
+    newest = lived.snapshot()
+    older = set(lived.snapshots.glob("*.snapshot")) - {newest}
+    sound = snapshots._sound(lived.snapshots)
+    assert next(sound)[0]["file"] == newest.name
+    assert len(older) == 1
+    older.pop().unlink()
+    assert list(sound) == []
 
 
 def test_snapshots_are_written_as_outcomes_come_and_two_are_kept(open_bandit, drive, titles):
