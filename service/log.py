@@ -161,6 +161,8 @@ _PARAMETERS = 20_000
 """Values in one IN list: below the 32,766 of SQLite and the 65,535 of PostgreSQL."""
 
 
+_LOCK = 7072696365  # the bytes of "price" in hexadecimal: of whoever writes a PostgreSQL log
+
 _ASKED, _ASKED_EVERY = 20, 0.5
 """How often a database that went away is asked what became of a transaction, and after how many
 seconds again."""
@@ -215,7 +217,7 @@ class Log:
         if self.engine.dialect.name != "postgresql":
             return None
         conn = self.engine.connect()
-        if not conn.scalar(sa.text("SELECT pg_try_advisory_lock(7072696365)")):
+        if not conn.scalar(sa.text(f"SELECT pg_try_advisory_lock({_LOCK})")):
             conn.close()
             raise LogInUse(
                 f"the log at {self.engine.url!r} is open in another process: stop that one first"
@@ -279,6 +281,10 @@ class Log:
     def close(self) -> None:
         """Let go of the database."""
         if self._writer is not None:
+            # a server takes a moment to see that a connection is gone, and whoever opens next
+            # would find the lock held
+            with suppress(sa.exc.DBAPIError):
+                self._writer.scalar(sa.text(f"SELECT pg_advisory_unlock({_LOCK})"))
             self._writer.close()
         self.engine.dispose()
 
