@@ -45,7 +45,8 @@ def rehearse(
 
     Raises:
         markets.tables.TableError: the table cannot be read.
-        NothingToTrainOn: it does not say how often listings were shown.
+        NothingToTrainOn: it does not say how often listings were shown, or what it says of a
+            listing or a sale is refused.
     """
     history = read_sales_table(path, currency=currency)
     shown = history.sales["impressions"].fill_null(0) > 0

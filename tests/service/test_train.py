@@ -266,6 +266,10 @@ def test_training_on_a_table(tmp_path, embeddings, monkeypatch, titles):
     blind = run(tmp_path / "home", "--data", str(tmp_path / "blind.csv"))
     assert blind.exit_code == 1
     assert "fill in the column impressions" in told(blind)
+    table.head(1).with_columns(price=0.001).write_csv(tmp_path / "dust.csv")
+    dust = run(tmp_path / "home", "--data", str(tmp_path / "dust.csv"))
+    assert dust.exit_code == 1
+    assert "price is 0.001: rounds to 0 in its currency" in told(dust)
 
 
 # -- rolling out and back -------------------------------------------------------------------
