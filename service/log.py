@@ -280,7 +280,7 @@ class Log:
 
     def close(self) -> None:
         """Let go of the database."""
-        if self._writer is not None:
+        if self._writer is not None and not self._writer.closed:
             # a server takes a moment to see that a connection is gone, and whoever opens next
             # would find the lock held
             with suppress(sa.exc.DBAPIError):
