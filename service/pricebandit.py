@@ -238,8 +238,7 @@ class Pricebandit:
             self.catalogue.remove(rows[deleted])
             seen.append(np.array([rows, [row.updated_at for row in part]], np.int64))
             self.catalogue.anchor[rows] = _anchors([row.anchor for row in part])
-            first_at = [np.nan if row.first_at is None else row.first_at for row in part]
-            self.catalogue.first_at[rows] = first_at
+            self.catalogue.first_at[rows] = np.array([row.first_at for row in part], np.float64)
             done += len(part)
             if progress:
                 progress("loading listings", done, total)

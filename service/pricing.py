@@ -139,9 +139,25 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         stored.sort(key=lambda row: row["id"])
         log.insert(conn, log.decisions, stored)
         after.append(partial(_note_prices, catalogue, stored))
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
-    out = []
-    for batch, start, end in zip(batches, starts, starts[1:], strict=False):
+    out = _answers(batches, answers, refused, bandit.fold.version)
+    return Pending(out, _all_of(after))
+
+
+def _answers(
+    batches: Sequence[PriceBatch],
+    decided: Sequence[dict[str, Any] | None],
+    refused: Sequence[ItemError],
+    version: str,
+) -> list[dict[str, Any]]:
+    """What each batch is answered.
+
+    Args:
+        decided: of the requests of all batches, one after the other; None where refused.
+        refused: by their place among these. version: of the model.
+    """
+    out, start = [], 0
+    for batch in batches:
+        end = start + len(batch.items.rows)
         errors = batch.items.errors + [
             ItemError(int(batch.items.index[e.index - start]), e.field, e.message)
             for e in refused
@@ -149,12 +165,13 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         ]
         out.append(
             {
-                "model_version": bandit.fold.version,
-                "decisions": [a for a in answers[start:end] if a is not None],
+                "model_version": version,
+                "decisions": [a for a in decided[start:end] if a is not None],
                 "errors": [e.as_json() for e in sorted(errors, key=lambda e: e.index)],
             }
         )
-    return Pending(out, _all_of(after))
+        start = end
+    return out
 
 
 def _passes(

@@ -49,8 +49,10 @@ def contradictions(items: Items) -> list[ItemError]:
 def _impossible_endings(items: Items) -> list[ItemError]:
     """Errors of listings whose prices cannot end as asked: not to be rounded in silence."""
     errors = []
-    for i in [i for i, row in enumerate(items.rows) if "price_ending" in row]:
-        ending, currency = items.rows[i]["price_ending"], items.rows[i]["currency"]
+    for i, row in enumerate(items.rows):
+        if "price_ending" not in row:
+            continue
+        ending, currency = row["price_ending"], row["currency"]
         digits = MINOR_DIGITS[currency]
         minor = ending * 10**digits
         if abs(minor - round(minor)) > 1e-6 or round(minor) == 10**digits:
