@@ -193,6 +193,53 @@ def test_only_requests_that_step_from_others_are_priced_apart(stepping, drive, m
     assert passes[3:] == [["step", "leap", "leap"], ["step"]]
 
 
+def test_many_requests_for_a_listing_that_steps_are_priced_together(stepping, drive, monkeypatch):
+    passes, decide = [], pricing.decide
+
+    def spy(policy, subjects, *rest):
+        passes.append(len(subjects))
+        return decide(policy, subjects, *rest)
+
+    monkeypatch.setattr(pricing, "decide", spy)
+    batches = [
+        drive.batch(stepping, *[{"listing_id": "step"}] * 200, explore=i > 0) for i in range(3)
+    ]
+    first, *others = _prices(stepping.carry_out(pricing.price, batches))
+    assert passes == [1, 400, 199]
+    assert 90 <= first <= 110
+    assert 1.05 < max(others) / min(others) < 1.1
+    assert max(abs(price / first - 1) for price in others) < 0.1
+    row = stepping.catalogue.row_of["step"]
+    assert stepping.catalogue.number["max_step"][row] == 0.1
+    assert stepping.catalogue.last_price[row] == others[-1]
+
+
+def test_the_first_of_several_requests_may_use_the_whole_step(stepping, drive):
+    listing = {**MUG, "listing_id": "dearer", "reference_price": 100, "max_step": 0.1}
+    drive.listings(stepping, {**listing, "min_price": 108})
+    prices = [d["price"] for d in drive.prices(stepping, *[{"listing_id": "dearer"}] * 5)]
+    assert len(prices) == 5
+    assert prices[0] <= 110
+    assert min(prices) >= 108
+    assert _largest_step(prices) < 0.1
+
+
+def test_a_family_whose_members_all_step_agrees_however_often_each_is_asked_about(
+    open_bandit, drive
+):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    steps = {**MUG, "family": "mugs", "max_step": 0.2}
+    drive.listings(bandit, *({**steps, "listing_id": name} for name in "ab"))
+    units = [str(i) for i in range(12)]
+    asked = [*(("a", unit) for unit in units), *(("b", unit) for unit in units[::-1]), ("a", "0")]
+    decisions = drive.prices(bandit, *({"listing_id": i, "unit": unit} for i, unit in asked))
+    price = {}
+    for (_, unit), decision in zip(asked, decisions, strict=True):
+        assert price.setdefault(unit, decision["price"]) == decision["price"]
+    assert len(set(price.values())) > 1
+    assert _largest_step([5.0, *price.values()]) < 0.2
+
+
 def test_members_of_a_family_wait_for_the_one_that_steps(open_bandit, drive):
     bandit = open_bandit(temperature=10.0, budget=1.0)
     drive.listings(
