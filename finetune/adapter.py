@@ -22,9 +22,10 @@ def prepared(
     """The base model with an adapter that can be trained.
 
     Args:
-        base: hub name or local folder. init: an earlier adapter's folder to go on from; its rank
-            and layers count, not the recipe's. checkpointing: layers' outputs are computed again
-            in the backward pass, which takes less memory and more time.
+        base: hub name or local folder. init: an earlier adapter's folder to go on from, with the
+            recipe's `init_share` of what it changes; its rank and layers count, not the recipe's.
+            checkpointing: layers' outputs are computed again in the backward pass, which takes
+            less memory and more time.
 
     Raises:
         encoders.ModelNotFoundError: the base is nowhere.
@@ -47,6 +48,10 @@ def prepared(
                 f"init adapter {str(init)!r} does not fit {base!r}: {type(error).__name__}: "
                 f"{error}. Give the folder of an adapter that was trained on this model"
             ) from error
+        with torch.no_grad():
+            for name, parameter in adapted.named_parameters():
+                if "lora_B" in name:  # the change is B A: that much less of it
+                    parameter.mul_(recipe.init_share)
     else:
         config = LoraConfig(
             r=recipe.rank,

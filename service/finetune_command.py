@@ -23,6 +23,9 @@ Base = Annotated[
 Init = Annotated[
     Path | None, Option("--init-adapter", help="Go on from this adapter, of another catalogue say.")
 ]
+InitShare = Annotated[
+    float | None, Option("--init-share", help="How much of it is begun with, above 0 to 1.")
+]
 Currency = Annotated[str | None, Option(help="Of a table that does not say: ISO 4217.")]
 Merged = Annotated[
     Path | None, Option(help="Write the whole model with the adapter merged in here, too.")
@@ -78,6 +81,7 @@ def finetune(
     output: Output,
     base: Base = None,
     init_adapter: Init = None,
+    init_share: InitShare = None,
     currency: Currency = None,
     merged: Merged = None,
     restart: Restart = False,
@@ -115,7 +119,8 @@ def finetune(
     choices = {
         "tasks": () if tasks == "all" else _names(tasks),
         "modules": _names(target_modules), "rank": rank, "alpha": alpha,
-        "dora": dora, "rslora": rslora, "layers": layers, "epochs": epochs, "patience": patience,
+        "dora": dora, "rslora": rslora, "layers": layers, "init_share": init_share,
+        "epochs": epochs, "patience": patience,
         "batch": batch, "accumulate": accumulate, "learning_rate": learning_rate,
         "weight_decay": weight_decay, "held_out": held_out, "head": head,
         "neighbours": neighbours, "together": together, "meaning": meaning,

@@ -9,6 +9,8 @@ from finetune import Recipe
         ({"rank": 0}, "rank is 0: give at least 1"),
         ({"epochs": 0}, "epochs is 0: give at least 1"),
         ({"alpha": 0.0}, "alpha is 0.0: give a number above 0"),
+        ({"init_share": 0.0}, "init_share is 0.0: give a share above 0"),
+        ({"init_share": 1.5}, "init_share is 1.5: .* at most 1"),
         ({"learning_rate": float("nan")}, "learning_rate is nan: give a number above 0"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1: give 0 or more"),
         ({"held_out": 1.0}, "held_out is 1.0: give a share of at least 0, below 1"),

@@ -3,13 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 from small_products import small_products
 
 from encoders import DEFAULT_MODEL, Encoder, model_folder, trained_texts
 from finetune import Augmentation, Hardware, Listener, Recipe, tune
+from finetune.adapter import prepared
 from finetune.checkpoint import NAME, AnotherRun
 from finetune.tuning import WEIGHTS, OutputTaken
 
@@ -155,6 +156,17 @@ def test_an_adapter_of_another_catalogue_is_gone_on_from(tuned, tmp_path):
     moved = max(np.abs(before[name] - after[name]).max() for name in before)
     fresh = max(np.abs(before[name]).max() for name in before if "lora_B" in name)
     assert 0 < moved < fresh
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_as_much_of_an_earlier_adapter_is_begun_with_as_is_asked_for(tuned, share):
+    begun = prepared(DEFAULT_MODEL, replace(SHORT, init_share=share), tuned[0].folder)
+    before = load_file(tuned[0].folder / WEIGHTS)
+    ours = get_peft_model_state_dict(begun[0].auto_model)
+    assert ours.keys() == before.keys()
+    for name, value in before.items():
+        expected = value * share if "lora_B" in name else value
+        np.testing.assert_allclose(ours[name].numpy(), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
