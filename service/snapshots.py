@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 import numpy as np
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ from service.learning import Fold, Position, Read, logged_version
 KEPT_SNAPSHOTS = 2
 _MAGIC = b"pricebandit snapshot 7\n"
 _READ = 1 << 20  # bytes at a time
+_PROCESS = uuid4().hex  # not its number, which is another's once it is gone
 
 
 def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
@@ -91,15 +93,19 @@ def write_snapshot(
 
 def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Path:
     head = json.dumps(header).encode()
-    aside = path.with_suffix(f".{os.getpid()}.part")
-    with open(aside, "wb") as file:
-        signed = _Signed(file)
-        signed.write(_MAGIC + len(head).to_bytes(8, "big") + head)
-        np.savez(signed, **arrays)  # type: ignore[arg-type]
-        file.write(signed.digest.digest())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    # a model that is on its way and the active one may write at the same position at once
+    aside = path.with_suffix(f".{_PROCESS}.{uuid4().hex}.part")
+    try:
+        with open(aside, "wb") as file:
+            signed = _Signed(file)
+            signed.write(_MAGIC + len(head).to_bytes(8, "big") + head)
+            np.savez(signed, **arrays)  # type: ignore[arg-type]
+            file.write(signed.digest.digest())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)
     os.fsync(directory)
     os.close(directory)
@@ -108,7 +114,8 @@ def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]
     for old in others[KEPT_SNAPSHOTS - 1 :]:
         old.unlink(missing_ok=True)
     for left in path.parent.glob("*.part"):
-        left.unlink(missing_ok=True)
+        if _PROCESS not in left.name:  # of one that was killed: a home is open in one alone
+            left.unlink(missing_ok=True)
     return path
 
 

@@ -384,6 +384,34 @@ def test_a_snapshot_deleted_while_others_are_read_is_passed_over(lived, drive, n
     assert list(sound) == []
 
 
+def test_two_snapshots_of_one_position_may_be_written_at_once(lived, monkeypatch):
+    first, second = (
+        snapshots.write_snapshot(lived.fold, lived.catalogue, lived.log, lived.snapshots, 0)
+        for _ in range(2)
+    )
+    replace = snapshots.os.replace
+
+    def overtaken(aside, path):
+        monkeypatch.setattr(snapshots.os, "replace", replace)
+        second()  # while the first is written, but not in its place
+        replace(aside, path)
+
+    monkeypatch.setattr(snapshots.os, "replace", overtaken)
+    path = first()
+    assert next(snapshots._sound(lived.snapshots))[0]["file"] == path.name
+    assert not list(lived.snapshots.glob("*.part"))
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_nothing(lived, monkeypatch):
+    def full(aside, path):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(snapshots.os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        lived.snapshot()
+    assert not list(lived.snapshots.glob("*.part"))
+
+
 def test_snapshots_are_written_as_outcomes_come_and_two_are_kept(open_bandit, drive, titles):
     bandit = open_bandit(snapshot_every=2)
     drive.listings(bandit, {"listing_id": "l0", "title": titles[0], "currency": "GBP"})
