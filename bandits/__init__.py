@@ -1,6 +1,7 @@
 """Price ladders, limits, the demand model with its linear-UCB head, and the choice of a price."""
 
 from bandits.alignment import Alignment
+from bandits.amounts import amounts
 from bandits.choice import best_arm, draw, inverse_gap, softmax, uniforms
 from bandits.currencies import MINOR_DIGITS, minor_per_major
 from bandits.curves import CurveBank
@@ -47,6 +48,7 @@ __all__ = [
     "Stock",
     "Trunk",
     "TrunkSettings",
+    "amounts",
     "best_arm",
     "draw",
     "geometric_ladders",

@@ -1,11 +1,12 @@
 """What a listing would be sold for: a guess from what it was sold for, its cost and its text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.amounts import KINDS
 from bandits.doubt import Doubt
 from bandits.words import WordPrices, held_out
 
@@ -22,6 +23,11 @@ a trust that is too great is better than one drawn from a handful."""
 SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
 
+_UNLIKE = 0.1  # similarity that a difference of e times in amount costs
+_UNSAID, _MOST_UNLIKE = (
+    1.0,
+    3.0,
+)  # differences, on the log scale: where one is not said, and at most
 _EVEN = 30.0  # listings that must disagree before words and neighbours do not count alike
 _ALIKE = 0.1  # spread of neighbours' log prices below which they are as good as equal
 
@@ -37,6 +43,8 @@ class Sources:
         neighbour_cost: log unit cost of each neighbour, (n, k).
         similarity: cosine with each neighbour, (n, k).
         words: hashes of the text's words, int32 (n, 32), -1 where fewer; see `word_ids`.
+        amount: log amounts that the text states, (n, 2), NaN where none; see `amounts`.
+        neighbour_amount: those of each neighbour, (n, k, 2).
         group: rows with one number are variants of one product, int64 (n,).
         trained_on: rows whose texts the embeddings were fitted to, bool (n,). Their neighbours say
             more of their price than a new listing's would, and are no measure of how far
@@ -49,6 +57,8 @@ class Sources:
     neighbour_cost: NDArray[np.float64]
     similarity: NDArray[np.float64]
     words: NDArray[np.int32] | None = None
+    amount: NDArray[np.float64] | None = None
+    neighbour_amount: NDArray[np.float64] | None = None
     group: NDArray[np.int64] | None = None
     trained_on: NDArray[np.bool_] | None = None
 
@@ -57,6 +67,26 @@ class Sources:
         columns: dict[str, Any] = {name: getattr(self, name) for name in Sources.__slots__}
         known = {name: column[rows] for name, column in columns.items() if column is not None}
         return Sources(**known)
+
+    def at_own_amount(self, words: WordPrices | None) -> "Sources":
+        """Neighbours as if they were as large as the listing: prices and costs moved by what the
+        difference is worth, similarities lowered by how great it is.
+
+        Of kinds that only one of the two states, nothing is moved.
+        """
+        if self.amount is None or self.neighbour_amount is None:
+            return self
+        more = self.amount[:, None, :] - self.neighbour_amount  # (n, k, 2)
+        one = np.isnan(self.amount)[:, None, :] != np.isnan(self.neighbour_amount)
+        worth = np.zeros(len(KINDS)) if words is None else words.slope
+        moved = np.nan_to_num(more) @ worth
+        unlike = np.where(one, _UNSAID, np.nan_to_num(np.abs(more))).clip(max=_MOST_UNLIKE).sum(2)
+        return replace(
+            self,
+            neighbour_price=self.neighbour_price + moved,
+            neighbour_cost=self.neighbour_cost + moved,
+            similarity=self.similarity - _UNLIKE * unlike,
+        )
 
 
 def _neighbour_mean(
@@ -147,7 +177,9 @@ class GuessModel:
         middle = float(np.median(y[known])) if known.any() else float(UNKNOWN_PRICE)
         spread = float(y[known].std()) if known.sum() > 10 else UNKNOWN_SD
         judged = _judged(sources, known)
-        by_words, words, reading = _read(sources, known, judged)
+        by_words, words = _words(sources, known)
+        sources = sources.at_own_amount(words)
+        reading = _reading(sources, by_words, judged)
         text, cost = _columns(sources, by_words, reading, markup)
         has_text, has_cost = judged & ~np.isnan(text), known & ~np.isnan(cost)
         harder = _harder(by_words - y, judged)
@@ -178,7 +210,8 @@ class GuessModel:
         sd = np.full(n, self.middle_sd)
         by_words = np.full(n, np.nan)
         if self.words is not None and sources.words is not None:
-            by_words = self.words.predict(sources.words)
+            by_words = self.words.predict(sources.words, _amounts(sources))
+        sources = sources.at_own_amount(self.words)
         text, cost = _columns(sources, by_words, self.reading, self.markup)
         # from the least to the most that can be known; later sources overwrite earlier ones
         by_text = (self.text[0], self.doubt.of(_agreement(sources)))
@@ -220,25 +253,37 @@ def _harder(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:
     return float(np.sqrt(np.square(off[told]).mean() / np.square(off[few]).mean()))
 
 
-def _read(
-    sources: Sources, known: NDArray[np.bool_], judged: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], WordPrices | None, NDArray[np.float64]]:
-    """What words say of each row as one of the unknown, (n,), the model of all words, and how far
-    neighbours and words are to be believed, (3,).
-    """
-    y, n = sources.log_reference, len(sources.log_reference)
-    by_words, neither = np.full(n, np.nan), np.array([0.0, 0.5, 0.5])
+def _words(
+    sources: Sources, known: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], WordPrices | None]:
+    """What words say of each row as one of the unknown, (n,), and the model of all words."""
+    n = len(sources.log_reference)
+    by_words = np.full(n, np.nan)
     if sources.words is None or not known.any():
-        return by_words, None, neither
+        return by_words, None
+    ids, y = sources.words[known], sources.log_reference[known]
+    amount = _amounts(sources)[known]
     group = np.arange(n) if sources.group is None else sources.group
-    by_words[known] = held_out(sources.words[known], y[known], group[known])
+    by_words[known] = held_out(ids, amount, y, group[known])
     if np.isnan(by_words).all():
-        return by_words, None, neither
+        return by_words, None
+    return by_words, WordPrices.fit(ids, amount, y)
+
+
+def _amounts(sources: Sources) -> NDArray[np.float64]:
+    if sources.amount is None:
+        return np.full((len(sources.log_reference), len(KINDS)), np.nan)
+    return sources.amount
+
+
+def _reading(
+    sources: Sources, by_words: NDArray[np.float64], judged: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """How far neighbours and words are to be believed, (3,), with an intercept."""
     neighbours = _neighbour_mean(sources.neighbour_price, sources.similarity)
     both = judged & ~np.isnan(neighbours + by_words)
     read = np.column_stack([neighbours, by_words])[both]
-    reading = _fit(read, y[both], weight=_EVEN)[0]
-    return by_words, WordPrices.fit(sources.words[known], y[known]), reading
+    return _fit(read, sources.log_reference[both], weight=_EVEN)[0]
 
 
 def _columns(

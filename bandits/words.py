@@ -64,41 +64,55 @@ def which_words(ids: NDArray[np.int32], vocabulary: NDArray[np.int64]) -> NDArra
 
 @dataclass(frozen=True, slots=True)
 class WordPrices:
-    """Ridge regression of log price on words, texts scaled to unit length.
+    """Ridge regression of log price on words, texts scaled to unit length, and log amounts.
 
     Attributes:
         mean: log price of a text without known words. weight: of each hash, (2^18,).
+        usual: log amount of each kind that counts as none, (2,). slope: of log price in each, (2,).
     """
 
     mean: float
     weight: NDArray[np.float64]
+    usual: NDArray[np.float64]
+    slope: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, ids: NDArray[np.int32], log_price: NDArray[np.float64]) -> "WordPrices":
-        """Fit to texts (n, 32) and their log prices (n,), n at least 1."""
-        from scipy.sparse import csr_matrix
+    def fit(
+        cls, ids: NDArray[np.int32], amount: NDArray[np.float64], log_price: NDArray[np.float64]
+    ) -> "WordPrices":
+        """Fit to texts (n, 32), their log amounts (n, 2), NaN where unsaid, and their log prices
+        (n,), n at least 1.
+        """
+        from scipy.sparse import csr_matrix, hstack
         from scipy.sparse.linalg import lsqr
 
         row, place = np.nonzero(ids >= 0)
         length = np.maximum((ids >= 0).sum(1), 1)
-        design = csr_matrix(
+        words = csr_matrix(
             (1.0 / np.sqrt(length[row]), (row, ids[row, place])), (len(ids), _HASHES)
         )
+        said = ~np.isnan(amount)
+        usual = np.where(said, amount, 0.0).sum(0) / np.maximum(said.sum(0), 1)
+        design = hstack([words, csr_matrix(np.where(said, amount - usual, 0.0))]).tocsr()
         mean = float(log_price.mean())
-        found = lsqr(design, log_price - mean, damp=_RIDGE**0.5, iter_lim=_ITERATIONS)
-        return cls(mean, found[0])
+        found = lsqr(design, log_price - mean, damp=_RIDGE**0.5, iter_lim=_ITERATIONS)[0]
+        return cls(mean, found[:_HASHES], usual, found[_HASHES:])
 
-    def predict(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Log price by words (n, 32) alone, (n,); NaN for a text without words."""
+    def predict(self, ids: NDArray[np.int32], amount: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log price by words (n, 32) and amounts (n, 2), (n,); NaN for a text without words."""
         known = ids >= 0
         length = known.sum(1)
         total = np.where(known, self.weight[np.where(known, ids, 0)], 0.0).sum(1)
         price = self.mean + total / np.sqrt(np.maximum(length, 1))
-        return np.where(length > 0, price, np.nan)
+        more = np.nan_to_num(amount - self.usual) @ self.slope
+        return np.where(length > 0, price + more, np.nan)
 
 
 def held_out(
-    ids: NDArray[np.int32], log_price: NDArray[np.float64], group: NDArray[np.int64]
+    ids: NDArray[np.int32],
+    amount: NDArray[np.float64],
+    log_price: NDArray[np.float64],
+    group: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """What words say of each text's log price to one who knows the other groups' prices, (n,).
 
@@ -110,5 +124,6 @@ def held_out(
     for number in range(_FOLDS):
         out = fold == number
         if out.any() and (~out).sum() >= _FEWEST:
-            predicted[out] = WordPrices.fit(ids[~out], log_price[~out]).predict(ids[out])
+            model = WordPrices.fit(ids[~out], amount[~out], log_price[~out])
+            predicted[out] = model.predict(ids[out], amount[out])
     return predicted

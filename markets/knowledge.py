@@ -8,7 +8,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from bandits import GuessModel, Sources, geometric_ladders, limits, minor_per_major, word_ids
+from bandits import (
+    GuessModel,
+    Sources,
+    amounts,
+    geometric_ladders,
+    limits,
+    minor_per_major,
+    word_ids,
+)
 from markets.buyers import Buyers
 from markets.demand import Floats
 from markets.history import History
@@ -96,13 +104,15 @@ class Knowledge:
         near_price = np.where(unlike, np.nan, np.log(charged)[neighbours])
         log_cost = np.log(np.where(cost > 0.0, cost, np.nan))  # what is free says nothing
         near_cost = np.where(unlike, np.nan, log_cost[neighbours])
-        near = (log_cost, near_price, near_cost, similarity)
-        words = word_ids(history.listings["title"].to_list())
+        titles = history.listings["title"].to_list()
+        words, amount = word_ids(titles), amounts(titles).astype(np.float64)
+        near_amount = np.where(unlike[..., None], np.nan, amount[neighbours])
+        near = (log_cost, near_price, near_cost, similarity, words, amount, near_amount)
         _, group = np.unique(family, return_inverse=True)
-        model = GuessModel.fit(Sources(np.log(charged), *near, words, group, trained_on))
+        model = GuessModel.fit(Sources(np.log(charged), *near, group, trained_on))
         told = buyers.recorded_price if regime == "reference" else np.full(n, np.nan)
         reference = np.where(new, told, charged)
-        guess, sd = model.guess(Sources(np.log(reference), *near, words))
+        guess, sd = model.guess(Sources(np.log(reference), *near))
         return cls(
             regime,
             reference,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import minor_per_major, word_ids
+from bandits import amounts, minor_per_major, word_ids
+from bandits.amounts import KINDS
 from bandits.words import WORDS
 from service.family_prices import FamilyPrices
 from service.fields import WEIGHTS, end_of, weights_of
@@ -42,6 +43,7 @@ class Catalogue:
         text: id of the listing's embedding, int64 (a,), -1 where it has none.
         trained_on: whether the encoder was fitted to its text, bool (a,).
         words: hashes of its words, int32 (a, 32), see `bandits.word_ids`.
+        amount: log amounts that its text states, float32 (a, 2), see `bandits.amounts`.
         neighbours: rows of similar listings, nearest first, int64 (a, 10), -1 where fewer.
         similarity: their cosines, float64 (a, 10), NaN where fewer.
         anchor: log price that the listing's demand curves are relative to, NaN until needed.
@@ -72,6 +74,7 @@ class Catalogue:
         self.text = np.empty(0, np.int64)
         self.trained_on = np.empty(0, np.bool_)
         self.words = np.empty((0, WORDS), np.int32)
+        self.amount = np.empty((0, len(KINDS)), np.float32)
         self.neighbours = np.empty((0, NEIGHBOURS), np.int64)
         self.similarity = np.empty((0, NEIGHBOURS))
         self.anchor = np.empty(0)
@@ -103,7 +106,7 @@ class Catalogue:
         for name, fill in (
             ("per_major", 1), ("currency", ""), ("active", False), ("single", False),
             ("inventory", nan), ("sell_by", nan), ("objective", nan), ("text", -1), ("words", -1),
-            ("trained_on", False),
+            ("amount", nan), ("trained_on", False),
             ("neighbours", -1), ("similarity", nan), ("anchor", nan), ("first_at", nan),
             ("last_price", nan), ("family", -1), ("category", -1), ("sold", 0.0),
             ("learned_price", nan),
@@ -163,6 +166,7 @@ class Catalogue:
         self.text[rows] = text
         self.trained_on[rows] = trained_on
         self.words[rows] = word_ids([_words_of(document) for document in documents])
+        self.amount[rows] = amounts([_sizes_of(document) for document in documents])
         self._claim(text, rows, codes)
         self._hand_over(rows, before)
 
@@ -290,6 +294,12 @@ class Catalogue:
         cost = self.number["unit_cost"][rows]
         return np.log(np.where((rows >= 0) & (cost > 0), cost, np.nan))
 
+    def amounts_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log amounts that texts state, (*rows.shape, 2); NaN where none."""
+        if len(self) == 0:
+            return np.full((*rows.shape, len(KINDS)), np.nan)
+        return np.where(rows[..., None] >= 0, self.amount[rows], np.nan).astype(np.float64)
+
     def record_sales(
         self, rows: NDArray[np.int64], log_price: NDArray[np.float64], units: NDArray[np.float64]
     ) -> None:
@@ -339,6 +349,12 @@ def _words_of(document: dict[str, Any]) -> str:
     """The words that tell one listing from another."""
     names = ("title", "brand", "category", "description")
     return " ".join(str(document[name]) for name in names if document.get(name))
+
+
+def _sizes_of(document: dict[str, Any]) -> str:
+    """Where amounts are looked for: attributes first, for they are told on purpose."""
+    stated = sorted((document.get("attributes") or {}).items())
+    return " | ".join([*(str(value) for _, value in stated), _words_of(document)])
 
 
 def _coded(documents: Sequence[dict[str, Any]], name: str, codes: dict[str, int]) -> list[int]:

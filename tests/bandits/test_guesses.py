@@ -276,3 +276,53 @@ def test_embeddings_fitted_to_no_listing_change_nothing():
     usual = GuessModel.fit(known)
     assert GuessModel.fit(none).both[1] == usual.both[1]
     np.testing.assert_array_equal(GuessModel.fit(none).both[0], usual.both[0])
+
+
+def sized(n, seed):
+    """Sources whose prices follow kind and amount, with neighbours of the kind, and prices."""
+    rng = np.random.default_rng(seed)
+    grams = np.exp(rng.uniform(4, 8, (n, 6))).round()  # one's own, then five neighbours'
+    kind = rng.integers(0, 8, n)
+    charged = 0.3 * kind[:, None] + 0.5 * np.log(grams / 400) + 0.05 * rng.standard_normal((n, 6))
+    texts = [f"kind{k} {g:.0f} g" for k, g in zip(kind, grams[:, 0], strict=True)]
+    amount = np.stack([np.log(grams), np.full((n, 6), np.nan)], axis=2)  # (n, 6, 2)
+    known = dataclasses.replace(
+        sources(n, k=5, similarity=0.8),
+        neighbour_price=charged[:, 1:],
+        neighbour_cost=charged[:, 1:] - 0.7,
+        words=word_ids(texts),
+        amount=amount[:, 0],
+        neighbour_amount=amount[:, 1:],
+    )
+    return known, charged[:, 0]
+
+
+def test_neighbours_are_compared_at_the_listings_own_amount():
+    known, price = sized(400, 0)
+    model = GuessModel.fit(dataclasses.replace(known, log_reference=price))
+    assert model.words.slope[0] == pytest.approx(0.5, abs=0.05)
+    fresh, truth = sized(100, 1)
+    value, _ = model.guess(fresh)
+    assert np.abs(value - truth).mean() < 0.1
+    untold = dataclasses.replace(known, amount=None, neighbour_amount=None, log_reference=price)
+    blind = dataclasses.replace(fresh, amount=None, neighbour_amount=None)
+    value, _ = GuessModel.fit(untold).guess(blind)
+    assert np.abs(value - truth).mean() > 0.15
+
+
+def test_margins_of_neighbours_are_theirs_whatever_their_amount():
+    known, price = sized(400, 0)
+    model = GuessModel.fit(dataclasses.replace(known, log_reference=price, log_cost=price - 0.7))
+    moved = known.at_own_amount(model.words)
+    np.testing.assert_allclose(moved.neighbour_price - moved.neighbour_cost, 0.7)
+
+
+def test_an_amount_that_only_one_states_moves_no_price():
+    known, _price = sized(1, 0)
+    model = GuessModel.fit(dataclasses.replace(sized(400, 0)[0], log_reference=sized(400, 0)[1]))
+    unsaid = dataclasses.replace(known, amount=np.full((1, 2), np.nan))
+    moved = unsaid.at_own_amount(model.words)
+    np.testing.assert_array_equal(moved.neighbour_price, known.neighbour_price)
+    assert (moved.similarity < known.similarity).all()
+    same = dataclasses.replace(known, neighbour_amount=np.repeat(known.amount[:, None], 5, axis=1))
+    np.testing.assert_array_equal(same.at_own_amount(model.words).similarity, known.similarity)

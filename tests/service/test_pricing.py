@@ -377,3 +377,31 @@ def test_passes_cover_every_row_once():
         assert len(set(turn[rows])) == 1
     assert [bool(recorded[rows[0]]) for rows in passes[:7]] == [True] * 6 + [False]
     assert [int(turn[rows[0]]) for rows in passes[:6]] == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_new_listing_is_guessed_by_the_amount_that_it_states(shop):
+    # 120 jars whose prices grow as the root of what is in them, told in an attribute
+    grams = np.geomspace(50, 3000, 120).round()
+    jars = [
+        {
+            "listing_id": f"jar{i}", "title": "jar of honey", "currency": "GBP",
+            "attributes": {"size": f"{g:.0f} g"}, "reference_price": round(float(g) ** 0.5, 2),
+        }
+        for i, g in enumerate(grams)
+    ]  # fmt: skip
+    fresh = [
+        {
+            "listing_id": f"new{g}",
+            "title": "jar of honey",
+            "currency": "GBP",
+            "attributes": {"size": f"{g} g"},
+        }
+        for g in (75, 2400)
+    ]
+    assert shop.register(*jars, *fresh)["errors"] == []
+    price = {
+        g: shop.client.get(f"/v1/listings/new{g}/demand").json()["guess"]["price"]
+        for g in (75, 2400)
+    }
+    assert price[75] == pytest.approx(75**0.5, rel=0.25)
+    assert price[2400] == pytest.approx(2400**0.5, rel=0.25)
