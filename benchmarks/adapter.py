@@ -71,8 +71,8 @@ def predictions(
         train, test = known & ~held, known & held
         methods = {BASELINE: by_words(products.text, target, groups)}
         for which, rows in vectors.items():
-            methods[f"{which}, ridge"] = by_ridge(rows, target)
-            methods[f"{which}, neighbours"] = by_neighbours(rows, target)
+            methods[f"{which}, ridge"] = by_ridge(rows, target, groups)
+            methods[f"{which}, neighbours"] = by_neighbours(rows, target, groups)
         found[name] = {}
         for method, predict in methods.items():
             predicted = np.full(len(products), np.nan)

@@ -92,7 +92,7 @@ def _held_out_r2(
         methods = (
             by_words(products.text, target, groups),
             *(
-                method(vectors[which], target)
+                method(vectors[which], target, groups)
                 for which in ("base", "tuned")
                 for method in (by_ridge, by_neighbours)
             ),

@@ -6,13 +6,13 @@ product together.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
-from sklearn.neighbors import KNeighborsRegressor
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -24,7 +24,12 @@ PENALTIES = np.logspace(-2, 2, 9)
 
 NEIGHBOURS = 10
 
-_FOLDS = 5  # in which the penalty of ridge on words is chosen
+SHARPNESS = 12.0
+"""Neighbours weigh exp(SHARPNESS · cosine), as in a policy's guess (`bandits.guesses`)."""
+
+_FOLDS = 5  # in which ridge's penalty is chosen
+_SEARCHED = 200  # products of other groups among which ten groups are looked for
+_ASKED = 1_024  # products asked for at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +76,18 @@ def embedding_probes(
     groups: Sequence[str],
     folds: int = 5,
 ) -> list[Probe]:
-    """Ridge and ten nearest neighbours by cosine on unit vectors (n, d)."""
+    """Ridge, and ten nearest neighbours by cosine, on unit vectors (n, d)."""
     return [
-        _probe("embedding, ridge", by_ridge(vectors, target), target, groups, folds),
-        _probe("embedding, neighbours", by_neighbours(vectors, target), target, groups, folds),
+        _probe("embedding, ridge", by_ridge(vectors, target, groups), target, groups, folds),
+        _probe(
+            "embedding, neighbours", by_neighbours(vectors, target, groups), target, groups, folds
+        ),
     ]
 
 
 def by_words(texts: Sequence[str], target: Floats, groups: Sequence[str]) -> Predict:
-    """TF-IDF of words and pairs of words, then ridge; the mean where no text has a word.
-
-    The penalty is the one that does best on groups left out: among the likes of its own product a
-    word is believed too far.
-    """
-    rows, codes = np.asarray(texts, object), np.unique(np.asarray(groups), return_inverse=True)[1]
+    """TF-IDF of words and pairs of words, then ridge; the mean where no text has a word."""
+    rows, codes = np.asarray(texts, object), _codes(groups)
 
     def predict(train: Mask, test: Mask) -> Floats:
         words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -92,33 +95,70 @@ def by_words(texts: Sequence[str], target: Floats, groups: Sequence[str]) -> Pre
             known = words.fit_transform(rows[train])
         except ValueError:  # how it says that there is none
             return np.full(int(test.sum()), target[train].mean())
-        count = min(_FOLDS, len(np.unique(codes[train])))
-        left_out = GroupKFold(count).split(known, groups=codes[train]) if count > 1 else None
-        model = RidgeCV(PENALTIES, cv=left_out).fit(known, target[train])
+        model = _ridge(known, target[train], codes[train])
         return np.asarray(model.predict(words.transform(rows[test])))
 
     return predict
 
 
-def by_ridge(vectors: NDArray[np.float32], target: Floats) -> Predict:
+def by_ridge(vectors: NDArray[np.float32], target: Floats, groups: Sequence[str]) -> Predict:
     """Ridge on vectors (n, d)."""
+    codes = _codes(groups)
 
     def predict(train: Mask, test: Mask) -> Floats:
-        model = RidgeCV(PENALTIES).fit(vectors[train], target[train])
+        model = _ridge(vectors[train], target[train], codes[train])
         return np.asarray(model.predict(vectors[test]))
 
     return predict
 
 
-def by_neighbours(vectors: NDArray[np.float32], target: Floats) -> Predict:
-    """Ten nearest neighbours by cosine on vectors (n, d), the nearer the heavier."""
+def by_neighbours(vectors: NDArray[np.float32], target: Floats, groups: Sequence[str]) -> Predict:
+    """Ten nearest neighbours by cosine on unit vectors (n, d), each of another group: what ten
+    variants of one product cost is one opinion. Weighed as a policy weighs them.
+    """
+    codes = _codes(groups)
 
     def predict(train: Mask, test: Mask) -> Floats:
-        count = min(NEIGHBOURS, int(train.sum()))
-        model = KNeighborsRegressor(count, metric="cosine", weights="distance")
-        return np.asarray(model.fit(vectors[train], target[train]).predict(vectors[test]))
+        known, asked = np.flatnonzero(train), np.flatnonzero(test)
+        predicted = np.empty(len(asked))
+        for start in range(0, len(asked), _ASKED):
+            some = slice(start, start + _ASKED)
+            cosine = vectors[asked[some]] @ vectors[known].T  # (b, train)
+            count = min(_SEARCHED, len(known))
+            near = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
+            cosine = np.take_along_axis(cosine, near, 1)
+            order = np.argsort(-cosine, axis=1, kind="stable")
+            near, cosine = (np.take_along_axis(rows, order, 1) for rows in (near, cosine))
+            first = _first_of_each(codes[known[near]])
+            counts = first & (np.cumsum(first, axis=1) <= NEIGHBOURS)
+            weight = counts * np.exp(SHARPNESS * (cosine - cosine[:, :1]))
+            predicted[some] = (weight * target[known[near]]).sum(1) / weight.sum(1)
+        return predicted
 
     return predict
+
+
+def _ridge(x: Any, target: Floats, codes: NDArray[np.int64]) -> RidgeCV:
+    """Ridge with the penalty that does best on groups left out: among the likes of its own product
+    a word, or a direction of an embedding, is believed too far.
+    """
+    count = min(_FOLDS, len(np.unique(codes)))
+    left_out = GroupKFold(count).split(x, groups=codes) if count > 1 else None
+    return RidgeCV(PENALTIES, cv=left_out).fit(x, target)
+
+
+def _first_of_each(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a row's code stands nowhere before it in the row, bool (n, c)."""
+    order = np.argsort(codes, axis=1, kind="stable")
+    ranked = np.take_along_axis(codes, order, 1)
+    new = np.diff(ranked, axis=1, prepend=-1) != 0
+    first = np.empty_like(new)
+    np.put_along_axis(first, order, new, 1)
+    return first
+
+
+def _codes(groups: Sequence[str]) -> NDArray[np.int64]:
+    return np.asarray(np.unique(np.asarray(groups), return_inverse=True)[1], np.int64)
 
 
 def r2(predicted: Floats, target: Floats) -> float:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from encoders import EmbeddingCache, Encoder, listing_texts
 from finetune import embedding_probes, grouped_folds, lexical_probe
+from finetune.probes import by_neighbours
 from markets import read_online_retail
 
 RETAIL = Path(__file__).parents[3] / "shared" / "data" / "online_retail.parquet"
@@ -70,6 +71,36 @@ def test_a_target_in_the_vectors_is_found_by_ridge_and_neighbours():
     ridge, neighbours = embedding_probes(vectors, target, [str(i) for i in range(400)])
     assert ridge.r2 > 0.99
     assert 0.5 < neighbours.r2 < 1
+
+
+def test_ten_variants_of_one_product_are_one_neighbour():
+    # next to what is asked for stand ten variants at 9, a little further twelve products at 1
+    rng = np.random.default_rng(0)
+    angle = np.array([0.0, *np.linspace(0.1, 0.11, 10), *np.linspace(0.2, 0.21, 12)])
+    vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    target = np.array([0.0] + [9.0] * 10 + [1.0] * 12)
+    apart = [str(i) for i in range(23)]
+    together = ["0", *["variants"] * 10, *apart[11:]]
+    asked = np.arange(23) == 0
+    order = rng.permutation(23)  # the order of rows must not matter
+    for groups, price in (
+        (apart, 9.0),
+        (together, (9 * np.exp(12 * 0.015) + 9) / (np.exp(0.18) + 9)),
+    ):
+        shuffled = [groups[i] for i in order]
+        predict = by_neighbours(vectors[order], target[order], shuffled)
+        assert predict(~asked[order], asked[order])[0] == pytest.approx(price, abs=0.02)
+
+
+def test_a_direction_is_believed_as_far_as_it_holds_in_other_groups():
+    # ten variants share vector and price: by variants, forty directions seem to tell all of it
+    rng = np.random.default_rng(1)
+    group = np.repeat(np.arange(60), 10)
+    vectors = rng.normal(size=(60, 40))[group]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    target = rng.normal(0, 1, 60)[group] + rng.normal(0, 0.05, 600)
+    ridge, _ = embedding_probes(vectors.astype(np.float32), target, [str(g) for g in group])
+    assert ridge.r2 > -0.3
 
 
 @pytest.mark.slow
