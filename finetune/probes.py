@@ -122,17 +122,13 @@ def by_neighbours(vectors: NDArray[np.float32], target: Floats, groups: Sequence
         known, asked = np.flatnonzero(train), np.flatnonzero(test)
         predicted = np.empty(len(asked))
         for start in range(0, len(asked), _ASKED):
-            some = slice(start, start + _ASKED)
-            cosine = vectors[asked[some]] @ vectors[known].T  # (b, train)
-            count = min(_SEARCHED, len(known))
-            near = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
-            cosine = np.take_along_axis(cosine, near, 1)
-            order = np.argsort(-cosine, axis=1, kind="stable")
-            near, cosine = (np.take_along_axis(rows, order, 1) for rows in (near, cosine))
+            some = asked[start : start + _ASKED]
+            near, cosine = _nearest(vectors[some] @ vectors[known].T)
             first = _first_of_each(codes[known[near]])
             counts = first & (np.cumsum(first, axis=1) <= NEIGHBOURS)
             weight = counts * np.exp(SHARPNESS * (cosine - cosine[:, :1]))
-            predicted[some] = (weight * target[known[near]]).sum(1) / weight.sum(1)
+            shares = weight / weight.sum(1, keepdims=True)
+            predicted[start : start + len(some)] = (shares * target[known[near]]).sum(1)
         return predicted
 
     return predict
@@ -147,12 +143,21 @@ def _ridge(x: Any, target: Floats, codes: NDArray[np.int64]) -> RidgeCV:
     return RidgeCV(PENALTIES, cv=left_out).fit(x, target)
 
 
+def _nearest(cosine: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Columns and cosines of the nearest of (b, n), best first, (b, 200) each or fewer."""
+    count = min(_SEARCHED, cosine.shape[1])
+    near = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
+    found = np.take_along_axis(cosine, near, 1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    return np.take_along_axis(near, order, 1), np.take_along_axis(found, order, 1)
+
+
 def _first_of_each(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether a row's code stands nowhere before it in the row, bool (n, c)."""
     order = np.argsort(codes, axis=1, kind="stable")
     ranked = np.take_along_axis(codes, order, 1)
     new = np.diff(ranked, axis=1, prepend=-1) != 0
-    first = np.empty_like(new)
+    first = np.empty(codes.shape, np.bool_)
     np.put_along_axis(first, order, new, 1)
     return first
 
