@@ -35,6 +35,10 @@ _COUNT = (
 _READ = 1_000  # characters of a text that are looked at
 _MOST = np.log(1e7)  # ten tonnes: more is no amount of goods
 
+FURTHEST = 3.0
+"""Difference of log amounts that greater ones count as: whoever writes "1 mg" shall not thereby
+move prices by a thousand."""
+
 
 def amounts(texts: Sequence[str]) -> NDArray[np.float32]:
     """Log of the first amount of each kind that a text states, float32 (n, 2), as `KINDS`; NaN
@@ -60,6 +64,11 @@ def amounts(texts: Sequence[str]) -> NDArray[np.float32]:
     found = np.column_stack([np.where(np.isnan(packs), 1.0, packs) * number * unit, pieces])
     logs = np.log(np.where(found > 0, found, np.nan))
     return np.where(np.abs(logs) < _MOST, logs, np.nan).astype(np.float32)
+
+
+def differing(amount: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much log amounts differ, -3 to 3, broadcast; 0 where one is not said."""
+    return np.asarray(np.nan_to_num(np.clip(amount - other, -FURTHEST, FURTHEST)))
 
 
 def _number(written: pl.Series) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.amounts import KINDS
+from bandits.amounts import KINDS, differing
 from bandits.doubt import Doubt
 from bandits.words import WordPrices, held_out
 
@@ -24,10 +24,7 @@ SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
 
 _UNLIKE = 0.1  # similarity that a difference of e times in amount costs
-_UNSAID, _MOST_UNLIKE = (
-    1.0,
-    3.0,
-)  # differences, on the log scale: where one is not said, and at most
+_UNSAID = 1.0  # difference, on the log scale, where one is not said
 _EVEN = 30.0  # listings that must disagree before words and neighbours do not count alike
 _ALIKE = 0.1  # spread of neighbours' log prices below which they are as good as equal
 
@@ -76,11 +73,11 @@ class Sources:
         """
         if self.amount is None or self.neighbour_amount is None:
             return self
-        more = self.amount[:, None, :] - self.neighbour_amount  # (n, k, 2)
+        more = differing(self.amount[:, None, :], self.neighbour_amount)  # (n, k, 2)
         one = np.isnan(self.amount)[:, None, :] != np.isnan(self.neighbour_amount)
         worth = np.zeros(len(KINDS)) if words is None else words.slope
-        moved = np.nan_to_num(more) @ worth
-        unlike = np.where(one, _UNSAID, np.nan_to_num(np.abs(more))).clip(max=_MOST_UNLIKE).sum(2)
+        moved = more @ worth
+        unlike = np.where(one, _UNSAID, np.abs(more)).sum(2)
         return replace(
             self,
             neighbour_price=self.neighbour_price + moved,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.amounts import differing
+
 WORDS = 32
 """Words and pairs of words kept of a text."""
 
@@ -93,7 +95,7 @@ class WordPrices:
         )
         said = ~np.isnan(amount)
         usual = np.where(said, amount, 0.0).sum(0) / np.maximum(said.sum(0), 1)
-        design = hstack([words, csr_matrix(np.where(said, amount - usual, 0.0))]).tocsr()
+        design = hstack([words, csr_matrix(differing(amount, usual))]).tocsr()
         mean = float(log_price.mean())
         found = lsqr(design, log_price - mean, damp=_RIDGE**0.5, iter_lim=_ITERATIONS)[0]
         return cls(mean, found[:_HASHES], usual, found[_HASHES:])
@@ -104,7 +106,7 @@ class WordPrices:
         length = known.sum(1)
         total = np.where(known, self.weight[np.where(known, ids, 0)], 0.0).sum(1)
         price = self.mean + total / np.sqrt(np.maximum(length, 1))
-        more = np.nan_to_num(amount - self.usual) @ self.slope
+        more = differing(amount, self.usual) @ self.slope
         return np.where(length > 0, price + more, np.nan)
 
 

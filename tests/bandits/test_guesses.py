@@ -326,3 +326,17 @@ def test_an_amount_that_only_one_states_moves_no_price():
     assert (moved.similarity < known.similarity).all()
     same = dataclasses.replace(known, neighbour_amount=np.repeat(known.amount[:, None], 5, axis=1))
     np.testing.assert_array_equal(same.at_own_amount(model.words).similarity, known.similarity)
+
+
+def test_nobody_moves_prices_by_an_absurd_amount():
+    known, price = sized(400, 0)
+    model = GuessModel.fit(dataclasses.replace(known, log_reference=price))
+    fresh, _truth = sized(100, 1)
+    usual = model.guess(fresh)[0]
+    speck = fresh.amount - [20.0, 0.0]
+    speck = dataclasses.replace(fresh, amount=speck)  # worth exp(10) at the slope of 0.5
+    assert np.abs(model.guess(speck)[0] - usual).max() < 3
+    hostile = fresh.neighbour_amount.copy()
+    hostile[:, 0, 0] = -15.0  # one neighbour of five says that it weighs next to nothing
+    moved = model.guess(dataclasses.replace(fresh, neighbour_amount=hostile))[0]
+    assert np.abs(moved - usual).max() < 0.2
