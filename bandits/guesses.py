@@ -66,10 +66,11 @@ class Sources:
         return Sources(**known)
 
     def at_own_amount(self, words: WordPrices | None) -> "Sources":
-        """Neighbours as if they were as large as the listing: prices and costs moved by what the
-        difference is worth, similarities lowered by how great it is.
+        """Neighbours as if they were as large as the listing: prices moved by what the difference
+        is worth, similarities lowered by how great it is.
 
-        Of kinds that only one of the two states, nothing is moved.
+        Of kinds that only one of the two states, nothing is moved. Costs stay: what a neighbour
+        adds to its cost has nothing to do with how large it is.
         """
         if self.amount is None or self.neighbour_amount is None:
             return self
@@ -81,7 +82,6 @@ class Sources:
         return replace(
             self,
             neighbour_price=self.neighbour_price + moved,
-            neighbour_cost=self.neighbour_cost + moved,
             similarity=self.similarity - _UNLIKE * unlike,
         )
 
@@ -175,14 +175,14 @@ class GuessModel:
         spread = float(y[known].std()) if known.sum() > 10 else UNKNOWN_SD
         judged = _judged(sources, known)
         by_words, words = _words(sources, known)
-        sources = sources.at_own_amount(words)
-        reading = _reading(sources, by_words, judged)
-        text, cost = _columns(sources, by_words, reading, markup)
+        alike = sources.at_own_amount(words)
+        reading = _reading(alike, by_words, judged)
+        text, cost = _text(alike, by_words, reading), _cost(sources, markup)
         has_text, has_cost = judged & ~np.isnan(text), known & ~np.isnan(cost)
         harder = _harder(by_words - y, judged)
         coefficients, text_sd = _fit(text[has_text, None], y[has_text])
         by_text = coefficients, text_sd * harder
-        agreement = _agreement(sources)
+        agreement = _agreement(alike)
         error = (y - coefficients[0] - coefficients[1] * text) * harder
         told = has_text & ~np.isnan(agreement).any(1)
         doubt = Doubt.fit(agreement[told], error[told], by_text[1])
@@ -208,10 +208,10 @@ class GuessModel:
         by_words = np.full(n, np.nan)
         if self.words is not None and sources.words is not None:
             by_words = self.words.predict(sources.words, _amounts(sources))
-        sources = sources.at_own_amount(self.words)
-        text, cost = _columns(sources, by_words, self.reading, self.markup)
+        alike = sources.at_own_amount(self.words)
+        text, cost = _text(alike, by_words, self.reading), _cost(sources, self.markup)
         # from the least to the most that can be known; later sources overwrite earlier ones
-        by_text = (self.text[0], self.doubt.of(_agreement(sources)))
+        by_text = (self.text[0], self.doubt.of(_agreement(alike)))
         for columns, (coefficients, error) in (
             ([text], by_text),
             ([cost], self.cost),
@@ -283,17 +283,18 @@ def _reading(
     return _fit(read, sources.log_reference[both], weight=_EVEN)[0]
 
 
-def _columns(
-    sources: Sources,
-    by_words: NDArray[np.float64],
-    reading: NDArray[np.float64],
-    markup: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log price by the text and by the cost, (n,) each; NaN where there is none."""
-    neighbours = _neighbour_mean(sources.neighbour_price, sources.similarity)
+def _text(
+    alike: Sources, by_words: NDArray[np.float64], reading: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Log price by the text, (n,); NaN where there is none."""
+    neighbours = _neighbour_mean(alike.neighbour_price, alike.similarity)
     text = reading[0] + reading[1] * neighbours + reading[2] * by_words
     text = np.where(np.isnan(by_words), neighbours, text)
-    text = np.where(np.isnan(neighbours), by_words, text)
+    return np.where(np.isnan(neighbours), by_words, text)
+
+
+def _cost(sources: Sources, markup: float) -> NDArray[np.float64]:
+    """Log price by the cost, (n,); NaN where there is none."""
     # similar products carry similar markups: prefer theirs to the catalogue's
     margins = _neighbour_mean(sources.neighbour_price - sources.neighbour_cost, sources.similarity)
-    return text, sources.log_cost + np.where(np.isnan(margins), markup, margins)
+    return sources.log_cost + np.where(np.isnan(margins), markup, margins)

@@ -310,11 +310,21 @@ def test_neighbours_are_compared_at_the_listings_own_amount():
     assert np.abs(value - truth).mean() > 0.15
 
 
-def test_margins_of_neighbours_are_theirs_whatever_their_amount():
+def test_markups_do_not_depend_on_amounts():
     known, price = sized(400, 0)
-    model = GuessModel.fit(dataclasses.replace(known, log_reference=price, log_cost=price - 0.7))
-    moved = known.at_own_amount(model.words)
-    np.testing.assert_allclose(moved.neighbour_price - moved.neighbour_cost, 0.7)
+    markup = 0.7 + 0.3 * np.random.default_rng(2).standard_normal((400, 5))
+    known = dataclasses.replace(
+        known,
+        log_reference=price,
+        log_cost=price - markup.mean(1),
+        neighbour_cost=known.neighbour_price - markup,
+    )
+    untold = dataclasses.replace(known, amount=None, neighbour_amount=None)
+    coefficients, sd = GuessModel.fit(known).cost
+    assert (
+        sd == GuessModel.fit(untold).cost[1] < 0.15
+    )  # each costs what its neighbours' markups say
+    np.testing.assert_array_equal(coefficients, GuessModel.fit(untold).cost[0])
 
 
 def test_an_amount_that_only_one_states_moves_no_price():
