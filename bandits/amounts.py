@@ -48,8 +48,8 @@ def amounts(texts: Sequence[str]) -> NDArray[np.float32]:
     "1,000 g" a kilogram. Texts are read in time linear in their length.
     """
     # half a surrogate pair has no UTF-8
-    whole = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-    column = pl.Series(whole, dtype=pl.String).str.slice(0, _READ).str.to_lowercase()
+    begun = [text[:_READ].encode("utf-8", "replace").decode("utf-8") for text in texts]
+    column = pl.Series(begun, dtype=pl.String).str.to_lowercase()
     content = column.str.extract_groups(_CONTENT).struct
     count = column.str.extract_groups(_COUNT).struct
     part = content["part"].str.split("/")

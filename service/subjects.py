@@ -37,7 +37,7 @@ class Subjects:
         listing_id, currency: object (n,). per_major: int64 (n,).
         number: the listings' numeric fields, name → (n,).
         embedding: float32 (n, d), zeros where `embedded` is False, bool (n,).
-        words: hashes of the text's words, int32 (n, 32). amount: log amounts, float32 (n, 2).
+        words: hashes of the text's words, int32 (n, 32). amount: log amounts, (n, 2).
         neighbours, similarity: int64 and float64 (n, 10).
         charged: log of what it was sold for, (n,). anchor, first_at, last_price: (n,).
         family, category: int64 (n,). objective: weights, (n, 3), NaN where not said.
@@ -58,7 +58,7 @@ class Subjects:
     embedding: NDArray[np.float32]
     embedded: NDArray[np.bool_]
     words: NDArray[np.int32]
-    amount: NDArray[np.float32]
+    amount: NDArray[np.float64]
     neighbours: NDArray[np.int64]
     similarity: NDArray[np.float64]
     charged: NDArray[np.float64]
@@ -166,7 +166,7 @@ def gather(
         embedding=vectors,
         embedded=embedded,
         words=catalogue.words[rows],
-        amount=catalogue.amount[rows],
+        amount=catalogue.amounts_of(rows),
         neighbours=catalogue.neighbours[rows],
         similarity=catalogue.similarity[rows],
         charged=catalogue.charged(rows),
@@ -229,7 +229,7 @@ class Guesses:
             catalogue.log_cost(subjects.neighbours),
             subjects.similarity,
             subjects.words,
-            subjects.amount.astype(np.float64),
+            subjects.amount,
             catalogue.amounts_of(subjects.neighbours),
             subjects.family,
         )
