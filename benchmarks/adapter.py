@@ -92,6 +92,7 @@ def questions(told: str | None) -> argparse.ArgumentParser:
     parser.add_argument("table", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int, help="folds to do of all, for a quicker look")
+    parser.add_argument("--precision", default="no", help="bf16: faster where the CPU knows it")
     parser.add_argument("--work", type=Path, default=Path("build/adapter"))
     parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
     return parser
@@ -183,7 +184,7 @@ def vectors_of(
             replace(recipe, seed=seed),
             augmentation,
             init=given.init_adapter,
-            hardware=Hardware(cpu=True),
+            hardware=Hardware(cpu=True, precision=given.precision),
         )
         size = (folder / WEIGHTS).stat().st_size
         told = {

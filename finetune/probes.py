@@ -14,6 +14,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 
+from bandits.guesses import SHARPNESS
+from encoders.rows import load_faiss
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Predict = Callable[[Mask, Mask], Floats]
@@ -24,12 +27,8 @@ PENALTIES = np.logspace(-2, 2, 9)
 
 NEIGHBOURS = 10
 
-SHARPNESS = 12.0
-"""Neighbours weigh exp(SHARPNESS · cosine), as in a policy's guess (`bandits.guesses`)."""
-
 _FOLDS = 5  # in which ridge's penalty is chosen
 _SEARCHED = 200  # products of other groups among which ten groups are looked for
-_ASKED = 1_024  # products asked for at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +118,16 @@ def by_neighbours(vectors: NDArray[np.float32], target: Floats, groups: Sequence
     codes = _codes(groups)
 
     def predict(train: Mask, test: Mask) -> Floats:
-        known, asked = np.flatnonzero(train), np.flatnonzero(test)
-        predicted = np.empty(len(asked))
-        for start in range(0, len(asked), _ASKED):
-            some = asked[start : start + _ASKED]
-            near, cosine = _nearest(vectors[some] @ vectors[known].T)
-            first = _first_of_each(codes[known[near]])
-            counts = first & (np.cumsum(first, axis=1) <= NEIGHBOURS)
-            weight = counts * np.exp(SHARPNESS * (cosine - cosine[:, :1]))
-            shares = weight / weight.sum(1, keepdims=True)
-            predicted[start : start + len(some)] = (shares * target[known[near]]).sum(1)
-        return predicted
+        known = np.flatnonzero(train)
+        faiss = load_faiss()
+        cosine, near = faiss.knn(
+            vectors[test], vectors[known], min(_SEARCHED, len(known)), faiss.METRIC_INNER_PRODUCT
+        )
+        first = _first_of_each(codes[known[near]])
+        counts = first & (np.cumsum(first, axis=1) <= NEIGHBOURS)
+        weight = counts * np.exp(SHARPNESS * (cosine - cosine[:, :1]))
+        shares = weight / weight.sum(1, keepdims=True)
+        return np.asarray((shares * target[known[near]]).sum(1))
 
     return predict
 
@@ -141,15 +139,6 @@ def _ridge(x: Any, target: Floats, codes: NDArray[np.int64]) -> RidgeCV:
     count = min(_FOLDS, len(np.unique(codes)))
     left_out = GroupKFold(count).split(x, groups=codes) if count > 1 else None
     return RidgeCV(PENALTIES, cv=left_out).fit(x, target)
-
-
-def _nearest(cosine: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Columns and cosines of the nearest of (b, n), best first, (b, 200) each or fewer."""
-    count = min(_SEARCHED, cosine.shape[1])
-    near = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
-    found = np.take_along_axis(cosine, near, 1)
-    order = np.argsort(-found, axis=1, kind="stable")
-    return np.take_along_axis(near, order, 1), np.take_along_axis(found, order, 1)
 
 
 def _first_of_each(codes: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ REMEMBERED_BYTES = 1 << 30
 """What frozen layers say of texts may take so much memory; the rest is computed at every step."""
 
 _ROWS = 64
+_LIKE = 32  # texts of like length that are computed at once on a CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,22 @@ class Read:
 
     features: dict[str, Tensor]
     hidden: Tensor | None
+
+    def by_length(self) -> list[Tensor]:
+        """Rows in parts of like length, int64 (m,) each, so that little is computed of padding. A
+        GPU has less to gain by that than to lose by small parts: there it is one.
+        """
+        mask = self.features["attention_mask"]
+        if mask.device.type != "cpu":
+            return [torch.arange(len(mask), device=mask.device)]
+        return list(torch.split(mask.sum(1).argsort(stable=True), _LIKE))
+
+    def take(self, rows: Tensor) -> Read:
+        """Some of the texts, without the padding that only others need."""
+        mask = self.features["attention_mask"][rows]
+        there = mask.any(0)
+        features = {name: value[rows][:, there] for name, value in self.features.items()}
+        return Read(features, None if self.hidden is None else self.hidden[rows][:, there])
 
 
 class Reader:

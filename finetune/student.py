@@ -73,6 +73,11 @@ class Student(nn.Module):
 
     def vectors(self, read: Read) -> Tensor:
         """Unit vectors, (b, d)."""
+        parts = read.by_length()
+        found = torch.cat([self._vectors(read.take(rows)) for rows in parts])
+        return found[torch.argsort(torch.cat(parts))]
+
+    def _vectors(self, read: Read) -> Tensor:
         if read.hidden is None:
             out = self.encoder(dict(read.features))
         else:

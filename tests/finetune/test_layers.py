@@ -80,3 +80,26 @@ def test_layers_and_modules_that_are_not_there_are_named():
 def test_a_model_without_layers_is_refused():
     with pytest.raises(NotATransformer, match="Sequential has no stack"):
         stack_of(nn.Sequential(nn.Linear(2, 2)))
+
+
+@pytest.mark.parametrize("layers", [2, 0])
+def test_texts_are_computed_beside_others_of_like_length(layers):
+    recipe = Recipe(layers=layers)
+    encoder = prepared(DEFAULT_MODEL, recipe)
+    reader = Reader(encoder, torch.device("cpu"), word_vectors=True)
+    student = Student(encoder, reader.frozen, recipe, 1).eval()
+    texts = [f"mug {i} " + "of blue and white stoneware " * (i % 7) for i in range(70)]
+    read = reader.read(texts)
+    parts = read.by_length()
+    assert sorted(torch.cat(parts).tolist()) == list(range(70))
+    assert max(len(rows) for rows in parts) <= 32
+    computed = sum(read.take(rows).features["input_ids"].numel() for rows in parts)
+    there = int(read.features["attention_mask"].sum())
+    assert there <= computed < 0.8 * read.features["input_ids"].numel()
+    read.hidden.requires_grad_()
+    vectors = student.vectors(read)
+    wanted = encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    assert np.abs(vectors.detach().numpy() - wanted).max() < 1e-5
+    (vectors @ torch.randn(384)).sum().backward()
+    felt = read.hidden.grad.norm(dim=2) > 0
+    assert (felt == read.features["attention_mask"].bool()).all()  # each token, and no padding
