@@ -48,10 +48,7 @@ def prepared(
                 f"init adapter {str(init)!r} does not fit {base!r}: {type(error).__name__}: "
                 f"{error}. Give the folder of an adapter that was trained on this model"
             ) from error
-        with torch.no_grad():
-            for name, parameter in adapted.named_parameters():
-                if "lora_B" in name:  # the change is B A: that much less of it
-                    parameter.mul_(recipe.init_share)
+        _shrink(adapted, recipe.init_share)
     else:
         config = LoraConfig(
             r=recipe.rank,
@@ -66,6 +63,20 @@ def prepared(
     if checkpointing:
         transformer.gradient_checkpointing_enable({"use_reentrant": False})
     return encoder
+
+
+def _shrink(adapted: torch.nn.Module, share: float) -> None:
+    """Leave so much of what an adapter changes of the weights."""
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name or "lora_embedding_B" in name:  # the change is B A
+                parameter.mul_(share)
+        for layer in adapted.modules():
+            for magnitude in getattr(layer, "lora_magnitude_vector", {}).values():
+                # DoRA's magnitudes were the lengths of the base's vectors before it was trained
+                base: Any = layer.get_base_layer()  # type: ignore[operator]
+                before = base.weight.norm(dim=0 if isinstance(base, torch.nn.Embedding) else 1)
+                magnitude.weight.copy_(torch.lerp(before, magnitude.weight, share))
 
 
 def trainable_share(encoder: SentenceTransformer) -> float:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from encoders import DEFAULT_MODEL
@@ -103,3 +104,31 @@ def test_texts_are_computed_beside_others_of_like_length(layers):
     (vectors @ torch.randn(384)).sum().backward()
     felt = read.hidden.grad.norm(dim=2) > 0
     assert (felt == read.features["attention_mask"].bool()).all()  # each token, and no padding
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"use_dora": True, "target_modules": ["query", "dense"]},
+        {"target_modules": ["query", "word_embeddings"]},
+        {"use_dora": True, "target_modules": ["query", "word_embeddings"]},
+    ],
+    ids=str,
+)
+def test_next_to_nothing_of_an_earlier_adapter_is_the_base_model(tmp_path, choice):
+    encoder = prepared(DEFAULT_MODEL, Recipe())
+    plain = encoder[0].auto_model.unload()
+    wanted = encoder.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    torch.manual_seed(0)
+    adapted = get_peft_model(plain, LoraConfig(r=4, **choice))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name or "lora_embedding_" in name:
+                parameter.normal_(0, 0.1)
+            elif "magnitude" in name:
+                parameter.mul_(1.3)
+    adapted.save_pretrained(tmp_path)
+    for share, least, most in ((1.0, 0.02, 2.0), (1e-6, 0.0, 1e-4)):
+        begun = prepared(DEFAULT_MODEL, Recipe(init_share=share), tmp_path)
+        found = begun.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+        assert least <= np.abs(found - wanted).max() < most
