@@ -74,6 +74,8 @@ class Student(nn.Module):
     def vectors(self, read: Read) -> Tensor:
         """Unit vectors, (b, d)."""
         parts = read.by_length()
+        if len(parts) == 1:
+            return self._vectors(read)
         found = torch.cat([self._vectors(read.take(rows)) for rows in parts])
         return found[torch.argsort(torch.cat(parts))]
 
