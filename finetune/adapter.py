@@ -48,7 +48,7 @@ def prepared(
                 f"init adapter {str(init)!r} does not fit {base!r}: {type(error).__name__}: "
                 f"{error}. Give the folder of an adapter that was trained on this model"
             ) from error
-        _shrink(adapted, recipe.init_share)
+        shrink(adapted, recipe.init_share)
     else:
         config = LoraConfig(
             r=recipe.rank,
@@ -65,8 +65,8 @@ def prepared(
     return encoder
 
 
-def _shrink(adapted: torch.nn.Module, share: float) -> None:
-    """Leave so much of what an adapter changes of the weights."""
+def shrink(adapted: torch.nn.Module, share: float) -> None:
+    """Leave so much of what an adapter changes of the weights, in place."""
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name or "lora_embedding_B" in name:  # the change is B A

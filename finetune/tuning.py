@@ -83,6 +83,7 @@ def tune(
     if hardware.trackers:
         accelerator.init_trackers("pricebandit-finetune", config=_flat(recipe))
     seconds = _train(training, output, identity, accelerator, listener)
+    adapter.shrink(encoder, recipe.final_share)
     progress = training.progress
     found = Tuned(
         folder=output,

@@ -26,6 +26,10 @@ Init = Annotated[
 InitShare = Annotated[
     float | None, Option("--init-share", help="How much of it is begun with, above 0 to 1.")
 ]
+FinalShare = Annotated[
+    float | None,
+    Option("--final-share", help="How much of what was learned is kept, above 0 to 1."),
+]
 Currency = Annotated[str | None, Option(help="Of a table that does not say: ISO 4217.")]
 Merged = Annotated[
     Path | None, Option(help="Write the whole model with the adapter merged in here, too.")
@@ -82,6 +86,7 @@ def finetune(
     base: Base = None,
     init_adapter: Init = None,
     init_share: InitShare = None,
+    final_share: FinalShare = None,
     currency: Currency = None,
     merged: Merged = None,
     restart: Restart = False,
@@ -120,7 +125,7 @@ def finetune(
         "tasks": () if tasks == "all" else _names(tasks),
         "modules": _names(target_modules), "rank": rank, "alpha": alpha,
         "dora": dora, "rslora": rslora, "layers": layers, "init_share": init_share,
-        "epochs": epochs, "patience": patience,
+        "final_share": final_share, "epochs": epochs, "patience": patience,
         "batch": batch, "accumulate": accumulate, "learning_rate": learning_rate,
         "weight_decay": weight_decay, "held_out": held_out, "head": head,
         "neighbours": neighbours, "together": together, "meaning": meaning,

@@ -111,6 +111,28 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tuned, tmp_path, monkey
     )
 
 
+def test_what_is_left_of_the_change_is_what_is_asked_for(tuned, tmp_path):
+    whole = tune(small_products(), tmp_path, replace(SHORT, final_share=1.0), hardware=CPU)
+    ours, learned = load_file(tuned[0].folder / WEIGHTS), load_file(whole.folder / WEIGHTS)
+    assert ours.keys() == learned.keys()
+    for name, value in learned.items():
+        expected = value * SHORT.final_share if "lora_B" in name else value
+        np.testing.assert_allclose(ours[name], expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_run_killed_while_it_is_judged_gives_up_no_more_of_it(tuned, tmp_path, monkeypatch):
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as context:
+        context.setattr("finetune.tuning.judge", killed)
+        with pytest.raises(Killed):
+            tune(small_products(), tmp_path, SHORT, hardware=CPU)
+    tune(small_products(), tmp_path, SHORT, hardware=CPU)
+    whole, again = (load_file(f / WEIGHTS) for f in (tuned[0].folder, tmp_path))
+    assert max(np.abs(whole[name] - again[name]).max() for name in whole) <= 1e-6
+
+
 def test_another_run_may_not_go_on_with_it(tmp_path, monkeypatch):
     monkeypatch.setattr("finetune.training.SAVE_SECONDS", 0.0)
     with pytest.raises(Killed):
@@ -174,7 +196,7 @@ def test_as_much_of_an_earlier_adapter_is_begun_with_as_is_asked_for(tuned, shar
     [
         {"dora": True}, {"rslora": True}, {"layers": 0, "modules": ("query",)}, {"together": 0.5},
         {"adversarial": 0.0}, {"head": 0.0}, {"neighbours": 0.0}, {"meaning": 0.0},
-        {"accumulate": 2}, {"held_out": 0.0}, {"tasks": ("log demand",)},
+        {"accumulate": 2}, {"held_out": 0.0}, {"tasks": ("log demand",)}, {"final_share": 0.5},
     ],
     ids=str,
 )  # fmt: skip
