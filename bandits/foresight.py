@@ -15,6 +15,8 @@ little to change a price, and the worth of many such days would never be seen.""
 CANDIDATES = 10
 """Arms of a row that are looked at; the others lie too far off to be learned from or to win."""
 
+_SMALLEST = 1e-30  # factor by which a look moves demand down, at most
+
 _AT, _SHARE = np.polynomial.hermite_e.hermegauss(5)  # outcomes of a look, in deviations
 
 
@@ -41,8 +43,10 @@ def worth_of_learning(
 
     Args:
         belief: about n listings. log_price: from their anchors, (n, k).
-        demand: units per impression at each arm, (n, k). gain: of a unit sold there, (n, k).
-        candidates: arms looked at, int64 (n, c). impressions: expected a day, (n,), above 0.
+        demand: units per impression at each arm, (n, k). gain: of a unit sold there, (n, k),
+            -inf at arms that may not be drawn.
+        candidates: arms looked at, int64 (n, c), of which one at least may be drawn.
+        impressions: expected a day, (n,), above 0.
 
     Returns: gain per impression, (n, k), 0 for arms that are no candidates.
     """
@@ -87,7 +91,9 @@ def _best(moved: torch.Tensor, money: torch.Tensor) -> torch.Tensor:
     # the same sums without the choice: what the quadrature is off cancels
     without = torch.zeros_like(moved)
     for at, share in zip(_AT.tolist(), (_SHARE / _SHARE.sum()).tolist(), strict=True):
-        gain = money[:, None, :] * torch.exp(moved * (at - moved / 2))
+        # not to 0: an arm that may not be drawn has a gain of -inf, and is to keep it
+        factor = torch.exp(moved * (at - moved / 2)).clamp_min(_SMALLEST)
+        gain = money[:, None, :] * factor
         first += share * gain.amax(2)
         without += share * gain
     return (first - without.amax(2)).clamp_min(0.0)

@@ -118,17 +118,22 @@ def _fit(
     """Ridge around `prior` on the columns of x (m, p): coefficients (p + 1,), residual sd.
 
     The prior, by default the mean of the columns (each weighs 1 / p, no intercept), and its
-    residual sd count as `weight` listings.
+    residual sd count as `weight` listings, whose columns vary by 1. What few listings are off
+    moves the level at their middle and not the slopes, of which they show next to nothing.
     """
     m, p = x.shape
-    design = np.column_stack([np.ones(m), x])
     if prior is None:
         prior = np.concatenate([[0.0], np.full(p, 1.0 / p)])
-    scale = x.var(0) + 1e-3 if m else np.ones(p)
-    gram = design.T @ design + weight * np.diag(np.concatenate([[1.0], scale]))
-    offset = y - design @ prior
-    coefficients = prior + np.linalg.solve(gram, design.T @ offset)
-    residual = y - design @ coefficients
+    middle = x.mean(0) if m else np.zeros(p)
+    design = np.column_stack([np.ones(m), x - middle])
+    spread = np.square(x - middle).sum(0) + weight  # of the listings and the prior's, summed
+    scale = weight * spread / (m + weight)
+    gram = design.T @ design + np.diag(np.concatenate([[weight], scale]))
+    offset = y - np.column_stack([np.ones(m), x]) @ prior
+    moved = np.linalg.solve(gram, design.T @ offset)
+    coefficients = prior + moved
+    coefficients[0] -= middle @ moved[1:]
+    residual = offset - design @ moved
     square = residual @ residual + weight * prior_sd**2
     return coefficients, float(np.sqrt(square / (m + weight)))
 
@@ -188,12 +193,10 @@ class GuessModel:
         doubt = Doubt.fit(agreement[told], error[told], by_text[1])
         by_cost = _fit(cost[has_cost, None], y[has_cost])
         rows = has_text & has_cost
-        prior: dict[str, Any] = {}
-        if judged is not known:
-            # few tell what the text adds to the cost: until they do, the cost is believed alone
-            (start, slope), cost_sd = by_cost
-            prior = {"prior": np.array([start, 0.0, slope]), "prior_sd": cost_sd}
-        by_both = _fit(np.column_stack([text, cost])[rows], y[rows], **prior)
+        # until many tell what the text adds to the cost, the cost is believed alone
+        (start, slope), cost_sd = by_cost
+        alone = np.array([start, 0.0, slope])
+        by_both = _fit(np.column_stack([text, cost])[rows], y[rows], alone, cost_sd)
         middle_sd = max(spread, 0.3)
         return cls(middle, middle_sd, markup, words, reading, by_text, by_cost, by_both, doubt)
 

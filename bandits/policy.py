@@ -97,8 +97,9 @@ class Policy(Demand):
         scores = gain * estimates.tilted(self.rules.optimism) if explore else expected
         if explore and listings.impressions is not None and self.rules.foresight_days:
             scores += self._learning(listings, belief, prices, estimates, gain, ladders.allowed)
+        planned = np.empty(0, np.int64)
         if listings.stock is not None:
-            self._plan(listings, belief, profile, prices, estimates, (scores, expected))
+            planned = self._plan(listings, belief, profile, prices, estimates, (scores, expected))
         leader = listings.leader
         guardrails = ladders.guardrails
         shared, shared_expected = scores, expected
@@ -107,10 +108,12 @@ class Policy(Demand):
             size = np.bincount(leader, minlength=len(leader))[leader]
             guardrails = guardrails.copy()
             guardrails[:, GUARDRAILS.index("family")] |= size > 1
+        propensities = self._propensities(shared, ladders.allowed, explore)
         if explore and self.rules.rule == "thompson":
-            propensities = self._thompson(listings, belief, ladders, gain, estimates)
-        else:
-            propensities = self._propensities(shared, ladders.allowed, explore)
+            # which arm is the best today says nothing of a stock that has to last
+            today = ~np.isin(leader, leader[planned])
+            drawn = self._thompson(listings, belief, ladders, gain, estimates)
+            propensities[today] = drawn[today]
         if explore and self.rules.budget < 1:
             propensities = choice.within_budget(
                 propensities, shared_expected, ladders.allowed, self.rules.budget
@@ -136,9 +139,9 @@ class Policy(Demand):
         rules = self.rules
         if not explore:
             return choice.best_arm(scores, allowed)
-        if rules.rule == "softmax":
-            return choice.softmax(scores, allowed, temperature=rules.temperature, floor=rules.floor)
-        return choice.inverse_gap(scores, allowed, gamma=rules.gamma, floor=rules.floor)
+        if rules.rule == "inverse_gap":
+            return choice.inverse_gap(scores, allowed, gamma=rules.gamma, floor=rules.floor)
+        return choice.softmax(scores, allowed, temperature=rules.temperature, floor=rules.floor)
 
     def _learning(
         self,
@@ -179,12 +182,12 @@ class Policy(Demand):
         prices: NDArray[np.float64],
         estimates: Estimates,
         scores: tuple[NDArray[np.float64], ...],
-    ) -> None:
-        """Put gains to the last day in the place of `scores` where stock may run out."""
+    ) -> NDArray[np.int64]:
+        """Put gains to the last day in `scores` of rows, (r,), whose stock may run out."""
         assert listings.stock is not None
         rows = listings.stock.binding(estimates.quantile(_LIKELY).max(1))
         if not rows.size:
-            return
+            return rows
         at = torch.as_tensor(rows)
         log_price = np.log(prices[rows]) - listings.anchor[rows, None]
         own, _ = profile.take(at).at(torch.as_tensor(log_price).float().to(self.device))
@@ -198,6 +201,7 @@ class Policy(Demand):
         )
         for table in scores:
             table[rows] = worth
+        return rows
 
     def _thompson(
         self,

@@ -82,7 +82,8 @@ class Recipe:
         ):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}: give a share above 0 and at most 1; {instead}"
+                    f"{name} is {getattr(self, name)}: "
+                    f"give a share above 0 and at most 1; {instead}"
                 )
         losses = ("head", "neighbours", "together", "meaning")
         for name in (*losses, "weight_decay", "adversarial"):

@@ -55,6 +55,15 @@ def test_one_listing():
     assert (sd > 0).all()
 
 
+@pytest.mark.parametrize("few", [1, 2, 3])
+def test_few_prices_that_neighbours_miss_say_nothing_of_how_prices_go_with_theirs(few):
+    """A table at 900 whose neighbour was a bottle at 12 makes no table worth millions."""
+    dear = sources(few, reference=np.log(900.0), price=np.log(12.0), similarity=0.3)
+    model = GuessModel.fit(dear)
+    value, _ = model.guess(sources(1, price=np.log(900.0), similarity=0.8))
+    assert np.log(900.0) <= value[0] < np.log(900.0) + np.log(75.0) * few / (few + 9.9)
+
+
 def test_nothing_known_anywhere():
     model = GuessModel.fit(sources(40))
     value, sd = model.guess(sources(3))
@@ -152,9 +161,19 @@ def test_similar_listings_lend_their_markup():
     model = GuessModel.fit(sources(0))
     lent = sources(1, 1, cost=1.0, price=[[3.0]], neighbour_cost=[[1.4]], similarity=[[0.9]])
     own = sources(1, 1, cost=1.0, price=[[3.0]], similarity=[[0.9]])
-    # half from the neighbour's price, half from the cost with a markup
-    assert model.guess(lent)[0][0] == pytest.approx((3.0 + (1.0 + 1.6)) / 2)
-    assert model.guess(own)[0][0] == pytest.approx((3.0 + (1.0 + np.log(2.0))) / 2)
+    assert model.guess(lent)[0][0] == pytest.approx(1.0 + 1.6)
+    assert model.guess(own)[0][0] == pytest.approx(1.0 + np.log(2.0))
+
+
+@pytest.mark.parametrize("few", [1, 3, 8, 20])
+def test_a_cost_is_believed_before_the_price_of_what_is_unlike_it(few):
+    """Mugs that cost 5 and are sold at 20 do not make a table that costs 500 worth less."""
+    mugs = sources(few, reference=np.log(20.0), cost=np.log(5.0), price=np.log(20.0),
+                   neighbour_cost=np.log(5.0), similarity=0.9)  # fmt: skip
+    table = sources(1, cost=np.log(500.0), price=np.log(20.0), neighbour_cost=np.log(5.0),
+                    similarity=0.1)  # fmt: skip
+    value, _ = GuessModel.fit(mugs).guess(table)
+    assert value[0] == pytest.approx(np.log(2000.0), abs=0.2)
 
 
 def worded(n, seed):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trained_policy import DAY, catalogue, estimated, outcomes_of, rows_of, trained
 
-from bandits import DIM, GUARDRAILS, Policy, Rules, draw, uniforms
+from bandits import DIM, GUARDRAILS, Policy, Rules, Stock, draw, uniforms
 
 rules = pytest.mark.parametrize("rule", ["softmax", "inverse_gap", "thompson"])
 
@@ -152,6 +152,37 @@ def test_thompson_gives_each_arm_the_probability_that_it_is_the_best(make):
         weight = belief.weight[row].flatten().numpy()
         expected = np.bincount(best, weight, policy.rules.arms)
         np.testing.assert_allclose(made.propensities[row], expected, atol=1e-4)
+
+
+def test_where_stock_may_run_out_thompson_leaves_the_draw_to_the_plan(make):
+    policy, listings = trained(make, rule="thompson", budget=1.0)
+    leader = np.where(np.arange(30) < 2, 0, np.arange(30))  # one of two that share a price
+    n = len(listings.listing)
+    units = np.where(np.arange(n) < 11, 1.0, np.nan)
+    units[1] = np.nan
+    stock = Stock(units, np.full(n, 30), np.full(n, 1000.0), np.full(n, 5.0))
+    listings = dataclasses.replace(listings, leader=leader)
+    ids = make.random_ids(0, n)
+    plain = policy.decide(listings, ids)
+    made = policy.decide(dataclasses.replace(listings, stock=stock), ids)
+    np.testing.assert_array_equal(made.propensities[11:], plain.propensities[11:])
+    np.testing.assert_array_equal(made.propensities[0], made.propensities[1])
+    mean = (made.propensities * made.ladders.prices).sum(1)[:11]
+    scores = np.where(made.ladders.allowed, made.scores, -np.inf)[2:11]
+    best = made.ladders.prices[np.arange(2, 11), scores.argmax(1)]
+    np.testing.assert_allclose(mean[2:], best, rtol=0.1)
+    assert (mean[2:] > (plain.propensities * plain.ladders.prices).sum(1)[2:11]).all()
+
+
+def test_a_price_far_from_all_that_is_believed_has_a_propensity(make):
+    """Demand there is so uncertain that what a look would move it by underflows."""
+    listings = make.listings([10.0, 10.0, 10.0], guess_sd=1.5, min_price=[0.48, 0.5, np.nan],
+                             max_price=[0.5, 0.5, np.nan])  # fmt: skip
+    listings = dataclasses.replace(listings, impressions=np.full(3, 500.0))
+    made = Policy().decide(listings, make.random_ids(0, 3))
+    assert made.ladders.allowed.sum(1).tolist() == [3, 1, 20]
+    np.testing.assert_allclose(made.propensities.sum(1), 1.0, rtol=1e-12)
+    assert np.isfinite(made.scores[made.ladders.allowed]).all()
 
 
 def test_without_exploration_thompson_takes_the_best_estimate(make):
