@@ -110,8 +110,8 @@ class Demand:
         x = seen * curve[:, :, None]
         mean, width = self.corrected(x)
         sd = torch.sqrt((own * (mean / curve)) ** 2 + width**2)
-        estimates = (t.double().cpu().numpy() for t in (mean, sd, own))
-        return Estimates(*estimates), x
+        units, *spread = (t.double().cpu().numpy() for t in (mean, sd, own))
+        return Estimates(np.minimum(units, listings.most()[:, None]), *spread), x
 
     def corrected(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Demand with its corrections and their width, (…) each, of features × curve, (…, DIM)."""
@@ -143,7 +143,9 @@ class Demand:
         mean, sd, curve_sd = estimates.mean, estimates.sd, estimates.curve_sd
         extra = np.sqrt(np.maximum(sd**2 - curve_sd**2, 0.0)) / mean
         log_price = np.log(price) - listings.anchor
-        return demand_intervals(self.evidence.bank, belief, log_price, mean, extra)
+        ends = demand_intervals(self.evidence.bank, belief, log_price, mean, extra)
+        low, high = (np.minimum(end, listings.most()) for end in ends)
+        return low, high
 
     # -- learning ---------------------------------------------------------------------------
 

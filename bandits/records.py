@@ -66,6 +66,7 @@ class Listings:
         objective: what a sale is worth; None for profit, and revenue where no cost is known.
         stock: units and days left, None where nothing ends.
         impressions: of a day as far as they are known, NaN where not, (n,); None: nowhere.
+        single: an impression sells one unit at most, bool (n,); None: nowhere.
     """
 
     listing: NDArray[np.int64]
@@ -77,6 +78,12 @@ class Listings:
     objective: Objective | None = None
     stock: Stock | None = None
     impressions: NDArray[np.float64] | None = None
+    single: NDArray[np.bool_] | None = None
+
+    def most(self) -> NDArray[np.float64]:
+        """Units that an impression sells at most, (n,); infinite where nobody said."""
+        one = np.zeros(len(self.listing), np.bool_) if self.single is None else self.single
+        return np.where(one, 1.0, np.inf)
 
     def gain(self, prices: NDArray[np.float64], spent: bool = False) -> NDArray[np.float64]:
         """What a unit sold at `prices`, currency units (n, k), is worth, (n, k).

@@ -272,7 +272,9 @@ class EmbeddingCache:
 
     def _apply(self, segment: Segment) -> None:
         if segment.complete:
-            self._rows.keep_only(segment.keys)
+            # what no segment has yet, no merge can have left out
+            unsaved = [self._rows.keys[slot] for slot in self._unsaved]
+            self._rows.keep_only([*segment.keys, *unsaved])
         self._rows.kill(segment.dead)
         self._add(segment.keys, segment.vectors)
         alive = self._rows.alive

@@ -21,8 +21,8 @@ class Menus:
     Attributes:
         price: currency units, float64 (n, k), rising; NaN beyond the ladder.
         propensity: probability of each arm under the policy that drew, float64 (n, k).
-        score: what that policy expected of each arm, by which it would choose the best, float64
-            (n, k); NaN beyond the ladder.
+        score: that policy's of each arm, float64 (n, k); NaN beyond the ladder. The service's is
+            the expected gain and what the price would teach.
         unit_cost: currency units, float64 (n,); NaN where unknown.
     """
 
@@ -52,7 +52,7 @@ def uniform(menus: Menus, markup: float) -> NDArray[np.float64]:
 
 
 def greedy(menus: Menus, markup: float) -> NDArray[np.float64]:
-    """The price that the policy expected most of, as with `explore` false."""
+    """The price with the highest score: the best estimate, where scores hold nothing else."""
     return _only(np.where(menus.there, menus.score, -np.inf).argmax(1), menus)
 
 

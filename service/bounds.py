@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import GUARDRAILS, Limits, limits
-from service.family_prices import FamilyPrices, Held, utc_day
+from service.catalogue import Catalogue
+from service.family_prices import Held, utc_day
 from service.problems import ItemError
 from service.subjects import Subjects
 
@@ -46,11 +47,20 @@ def infeasible(subjects: Subjects, bounds: Limits) -> list[ItemError]:
         low, high = bounds.floors[row, floor] / per_major, bounds.ceilings[row, ceiling] / per_major
         names = (GUARDRAILS[floor], GUARDRAILS[ceiling])
         field = "max_step" if "max_step" in names else names[1]
-        detail = f"{names[0]} asks for at least {low:.12g} and {names[1]} for at most {high:.12g}"
-        if low <= high:
+        detail = (
+            f"{names[0]} asks for at least {low:.12g} and {names[1]} for at most {high:.12g}; "
+            "change one of them"
+        )
+        if high == 0:
+            field, unit = names[1], f"{1 / per_major:.12g} {subjects.currency[row]}"
+            detail = f"{field} asks for less than {unit}, the smallest price there is: raise it"
+        elif low <= high:
             field = "price_ending"
-            detail = f"no price between {low:.12g} and {high:.12g} has the price_ending asked for"
-        errors.append(ItemError(row, field, f"no allowed price: {detail}; change one of them"))
+            detail = (
+                f"no price between {low:.12g} and {high:.12g} has the price_ending asked for; "
+                "change one of them"
+            )
+        errors.append(ItemError(row, field, f"no allowed price: {detail}"))
     return errors
 
 
@@ -109,10 +119,22 @@ def families(
     return leader, held, errors
 
 
-def prices_before(keys: dict[int, Key], family_prices: FamilyPrices) -> dict[Key, Held]:
-    """The prices that families are held to already, as `families` takes them, by `keys_of`."""
-    asked = set(keys.values())
-    return {key: held for key in asked if (held := family_prices.of(*key)) is not None}
+def prices_before(
+    subjects: Subjects, keys: dict[int, Key], catalogue: Catalogue
+) -> dict[Key, Held]:
+    """The prices that families are held to already, as `families` takes them, by `keys_of`.
+
+    A price holds nobody any more where its family has left the currency that it is in.
+    """
+    prices = catalogue.family_prices
+    held = {key: price for key in set(keys.values()) if (price := prices.of(*key)) is not None}
+    currencies = {
+        (key[0], held[key][1])
+        for row, key in keys.items()
+        if key in held and held[key][1] != subjects.currency[row]
+    }
+    left = {one for one in currencies if not catalogue.has_member(*one)}
+    return {key: price for key, price in held.items() if (key[0], price[1]) not in left}
 
 
 def prices_held(subjects: Subjects, price: NDArray[np.int64], at_us: int) -> dict[Key, Held]:

@@ -1,6 +1,6 @@
 """The catalogue in memory: one array per field, one entry per listing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,9 @@ from service.items import numbers
 NEIGHBOURS = 10
 """Similar listings kept for each listing."""
 
+TWINS = 3
+"""Listings with one text that are kept as similar to another: more would hide other texts."""
+
 NUMBERS = (
     "unit_cost",
     "reference_price",
@@ -27,6 +30,11 @@ NUMBERS = (
     "max_step",
 )
 """Numeric fields of a listing that pricing reads."""
+
+_SAME = 1e-4  # cosines no further apart are those of the same texts
+
+Cosines = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""Cosines of m pairs of embeddings, by their ids, (m,) each; NaN where they cannot be told."""
 
 
 class Catalogue:
@@ -54,6 +62,7 @@ class Catalogue:
         learned_price: log price that own evidence points to, (a,), NaN until it does.
         family_prices: what families are held to, by their codes.
         decided_until: id of the newest decision whose price is noted here.
+        cosines: measures embeddings; whoever has them says how.
     """
 
     def __init__(self) -> None:
@@ -86,7 +95,7 @@ class Catalogue:
         self.learned_price = np.empty(0)
         self.family_prices = FamilyPrices()
         self.decided_until = ""
-        self._row_of_text: dict[str, NDArray[np.int64]] = {}  # by currency
+        self.cosines: Cosines = lambda one, other: np.full(len(one), np.nan)
 
     def __len__(self) -> int:
         return len(self.listing_id)
@@ -143,7 +152,7 @@ class Catalogue:
         if len(rows) == 0:
             return
         self._grow(int(rows.max()) + 1)
-        before = self.text[rows]
+        before, known = self.text[rows], self.active[rows]
         for row, document in zip(rows.tolist(), documents, strict=True):
             if row == len(self.listing_id):
                 self.listing_id.append(document["listing_id"])
@@ -167,40 +176,9 @@ class Catalogue:
         self.trained_on[rows] = trained_on
         self.words[rows] = word_ids([_words_of(document) for document in documents])
         self.amount[rows] = amounts([_sizes_of(document) for document in documents])
-        self._claim(text, rows, codes)
-        self._hand_over(rows, before)
-
-    def _claim(
-        self, text: NDArray[np.int64], rows: NDArray[np.int64], currency: Sequence[str]
-    ) -> None:
-        """Say which rows embeddings stand for, (n,) each; of one text and currency, the last."""
-        codes = np.asarray(currency, object)
-        for code in set(currency):
-            mine = (codes == code) & (text >= 0)
-            table = self._row_of_text.get(code, np.empty(0, np.int64))
-            highest = int(text[mine].max(initial=-1)) + 1
-            if highest > len(table):
-                grown = np.full(max(highest, 2 * len(table), 1024), -1, np.int64)
-                grown[: len(table)] = table
-                self._row_of_text[code] = table = grown
-            table[text[mine]] = rows[mine]
-
-    def _hand_over(self, rows: NDArray[np.int64], before: NDArray[np.int64]) -> None:
-        """Let other active listings with the embeddings that rows had before stand for those, (n,)
-        each, where the rows have another by now or are deleted.
-        """
-        left = (before >= 0) & ~(self.active[rows] & (self.text[rows] == before))
-        rows, before = rows[left], before[left]
-        codes = self.currency[rows]
-        for code in set(codes):
-            table, mine = self._row_of_text[code], codes == code
-            lost = np.zeros(len(table), np.bool_)
-            lost[before[mine]] = table[before[mine]] == rows[mine]
-            text = self.text[: len(self)]
-            heirs = np.flatnonzero(self.active[: len(text)] & (text >= 0) & (text < len(table)))
-            heirs = heirs[lost[text[heirs]]]
-            heirs = heirs[self.currency[heirs] == code]
-            table[text[heirs]] = heirs
+        moved = rows[known & (text != before)]
+        if len(moved):
+            self.measure(self._listing_any(moved))
 
     def embeddings(self) -> NDArray[np.int64]:
         """Embedding ids of the active listings, repeats included; for any thread."""
@@ -214,7 +192,31 @@ class Catalogue:
             # loading the log, the id may have been given to a newer row already
             if self.row_of.get(self.listing_id[row]) == row:
                 del self.row_of[self.listing_id[row]]
-        self._hand_over(rows, self.text[rows])
+        if len(rows):
+            self.measure(self._listing_any(rows))
+
+    def measure(self, rows: NDArray[np.int64]) -> None:
+        """Let the neighbours of listings, (n,), be those still active, with the cosines that the
+        present texts have, nearest first.
+        """
+        listed, similarity = self.neighbours[rows], self.similarity[rows]
+        texts = np.stack(np.broadcast_arrays(self.text[rows][:, None], self.text[listed]))
+        there = (listed >= 0) & self.active[listed] & (texts >= 0).all(0)
+        present = np.full(listed.shape, np.nan)
+        present[there] = self.cosines(*texts[:, there])
+        # what rounding moves is left alone: a restart is to find what was there before
+        kept = np.abs(present - similarity) < _SAME
+        similarity = np.where(kept, similarity, present)
+        order = np.argsort(-similarity, axis=1, kind="stable")
+        listed = np.where(np.isnan(similarity), -1, listed)
+        self.neighbours[rows] = np.take_along_axis(listed, order, 1)
+        self.similarity[rows] = np.take_along_axis(similarity, order, 1)
+
+    def _listing_any(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows that have any of `rows` among their neighbours, (n,)."""
+        among = np.zeros(len(self) + 1, np.bool_)  # the last is that of no neighbour, -1
+        among[rows] = True
+        return np.flatnonzero(among[self.neighbours[: len(self)]].any(1))
 
     def nearest(
         self,
@@ -227,7 +229,8 @@ class Catalogue:
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Neighbours by embedding as neighbours by listing: rows (n, k) and cosines (n, k).
 
-        Kept are active listings in the same currency, other than the listing itself.
+        Kept are active listings in the same currency, other than the listing itself. Of those with
+        one text three at most: those with a price come first, then those registered first.
 
         Args:
             own: the listings' rows, int64 (n,), -1 for what-ifs. currency: their codes.
@@ -235,36 +238,28 @@ class Catalogue:
             own_text: embeddings of listings about to be `put`, which may be each other's
                 neighbours, (n,). k: neighbours wanted.
         """
-        n = len(own)
         codes = np.asarray(currency, object)
-        rows = np.full(text.shape, -1, np.int64)  # (n, c)
-        peer = np.zeros(text.shape, np.bool_)
-        for code in set(currency):
-            table, mine = self._row_of_text.get(code, np.full(1, -1)), codes == code
-            inside = (text[mine] >= 0) & (text[mine] < len(table))
-            rows[mine] = np.where(inside, table[np.where(inside, text[mine], 0)], -1)
-            if own_text is not None:
-                found = _last_of(text[mine], own_text[mine], own[mine])
-                peer[mine] = found >= 0
-                rows[mine] = np.where(found >= 0, found, rows[mine])
-        good = (rows >= 0) & (rows != own[:, None])
-        old = good & (rows < len(self))
-        at = np.where(old, rows, 0)
-        alike = np.zeros(rows.shape, np.bool_)
-        if len(self):
-            # a claim may be out of date: the listing has another text by now, and no other had it
-            alike = old & self.active[at] & (self.text[at] == text)
-            alike &= self.currency[at] == codes[:, None]
+        there = self.text[: len(self)]
+        rows = np.flatnonzero(self.active[: len(there)] & (there >= 0) & np.isin(there, text))
+        row_text, row_currency = self.text[rows], self.currency[rows]
         if own_text is not None:
             # of those about to be put, what they will be counts, not what they are
-            alike = np.where(np.isin(rows, own), peer & good, alike)
-        order = np.argsort(~alike, axis=1, kind="stable")[:, :k]
-        kept = np.take_along_axis(alike, order, 1)
-        out_rows = np.full((n, k), -1, np.int64)
-        out_similarity = np.full((n, k), np.nan)
-        width = order.shape[1]
-        out_rows[:, :width] = np.where(kept, np.take_along_axis(rows, order, 1), -1)
-        out_similarity[:, :width] = np.where(kept, np.take_along_axis(similarity, order, 1), np.nan)
+            left, read = ~np.isin(rows, own), own_text >= 0
+            rows = np.concatenate([rows[left], own[read]])
+            row_text = np.concatenate([row_text[left], own_text[read]])
+            row_currency = np.concatenate([row_currency[left], codes[read]])
+        priceless = np.isnan(self.charged(np.where(rows < len(self), rows, -1)))
+        order = np.lexsort((rows, priceless, row_text))
+        rows, row_text, row_currency = rows[order], row_text[order], row_currency[order]
+        out_rows = np.full((len(own), k), -1, np.int64)
+        out_similarity = np.full((len(own), k), np.nan)
+        for code in set(currency):
+            mine, theirs = np.flatnonzero(codes == code), row_currency == code
+            asker, place, found, cosine = _first_with(
+                rows[theirs], row_text[theirs], own[mine], similarity[mine], text[mine], k
+            )
+            out_rows[mine[asker], place] = found
+            out_similarity[mine[asker], place] = cosine
         return out_rows, out_similarity
 
     def charged(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -323,21 +318,54 @@ class Catalogue:
         self.last_price[rows] = price / self.per_major[rows]
         self.decided_until = max(self.decided_until, last)
         for i, name in enumerate(family):
-            if name is not None and name in self.family_code:
+            if name is not None:
                 held = int(price[i]), self.currency[rows[i]]
-                self.family_prices.note(self.family_code[name], unit[i], int(at_us[i]), held)
+                # a restart reads families, too, that all members have left
+                code = self.family_code.setdefault(name, len(self.family_code))
+                self.family_prices.note(code, unit[i], int(at_us[i]), held)
+
+    def has_member(self, family: int, currency: str) -> bool:
+        """Whether an active listing in the currency belongs to a family, given by its code."""
+        mine = np.flatnonzero(self.family[: len(self)] == family)
+        return bool((self.active[mine] & (self.currency[mine] == currency)).any())
 
 
-def _last_of(
-    text: NDArray[np.int64], own_text: NDArray[np.int64], own: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Of the listings `own` with embeddings `own_text`, (n,) each, the last that has each of `text`
-    (q, c): rows, (q, c), -1 where none has it.
+def _first_with(
+    rows: NDArray[np.int64],
+    row_text: NDArray[np.int64],
+    own: NDArray[np.int64],
+    similarity: NDArray[np.float32],
+    text: NDArray[np.int64],
+    k: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """The first k listings with the texts that each of q askers found, `TWINS` at most with each
+    text, itself left out.
+
+    Args:
+        rows, row_text: listings and their embeddings, which ascend, (m,).
+        own, similarity, text: see `Catalogue.nearest`, (q,) and (q, c).
+
+    Returns:
+        Number of the asker, place among what it found, row and cosine, one entry for each find.
     """
-    order = np.argsort(own_text, kind="stable")
-    at = np.searchsorted(own_text[order], text, side="right") - 1
-    last = order[at.clip(0)]
-    return np.where((text >= 0) & (at >= 0) & (own_text[last] == text), own[last], -1)
+    first = np.searchsorted(row_text, text)  # (q, c)
+    last = np.searchsorted(row_text, text, side="right")
+    count = (last - first).clip(max=TWINS + 1).ravel()  # one may be the asker
+    which = np.repeat(np.arange(len(count)), count)  # of the q · c texts found
+    found = rows[first.ravel()[which] + _place(which)]
+    other = found != own[which // text.shape[1]]
+    which, found = which[other], found[other]
+    few = _place(which) < TWINS
+    which, found = which[few], found[few]
+    asker = which // text.shape[1]
+    place = _place(asker)
+    kept = place < k
+    return asker[kept], place[kept], found[kept], similarity.ravel()[which[kept]]
+
+
+def _place(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of entries among those of their group, from 0; groups ascend, (m,)."""
+    return np.arange(len(group)) - np.searchsorted(group, group)
 
 
 def rfc3339(at_us: int) -> str:

@@ -15,7 +15,7 @@ from service.ids import as_text
 from service.subjects import Priced, Subjects
 
 POLICY = "bandit"
-NO_TEXT = "text not embedded: priced from cost, reference price and own sales alone"
+NO_TEXT = "text not embedded: priced from its words, cost, reference price and own sales alone"
 NO_MARKET = "market text not embedded: priced without it"
 EVIDENCE = 3
 

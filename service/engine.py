@@ -175,8 +175,13 @@ class Engine:
             self._waiting -= sum(work.rows for work in batch)
         # whoever waited may have gone, and taken the work back
         batch = [work for work in batch if work.future.set_running_or_notify_cancel()]
-        if batch:
-            self._carry_out(batch)
+        try:
+            if batch:
+                self._carry_out(batch)
+        finally:
+            for work in batch:  # whatever stopped the thread, nobody waits for ever
+                if not work.future.done():
+                    work.future.set_exception(_stopped())
 
     def _next_batch(self) -> list[Work] | Switch | Learned | None:
         """The next works of one kind, waiting a little for more; None when it is time to stop."""

@@ -96,18 +96,19 @@ Price = Annotated[
 Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
 
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
 def _when(value: Any) -> Any:
-    # numbers would be taken for seconds since 1970, which the contract does not allow
+    # numbers, also as text, would be taken for seconds since 1970: the contract has none
     if isinstance(value, datetime):
         return value
-    if not isinstance(value, str):
+    if not (isinstance(value, str) and _DATE.match(value)):
         raise ValueError("not a time: give RFC 3339 text with its offset, 2026-01-31T12:00:00Z")
     return value
 
 
 When = Annotated[AwareDatetime, BeforeValidator(_when)]
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def _day_or(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -217,7 +218,8 @@ _NO_WEIGHTS = [math.nan] * len(WEIGHTS)
 def end_of(sell_by: date | str | None) -> float:
     """Microseconds since 1970 UTC at which a time, or the day given, ends; NaN without one.
 
-    Listings come with times and dates, and from the log with the text of either.
+    A day ends with its last microsecond, and can so be told from the midnight after it. Listings
+    come with times and dates, and from the log with the text of either.
     """
     if sell_by is None:
         return math.nan
@@ -225,7 +227,7 @@ def end_of(sell_by: date | str | None) -> float:
         sell_by = (date if _DATE.fullmatch(sell_by) else datetime).fromisoformat(sell_by)
     if isinstance(sell_by, datetime):
         return (sell_by - _EPOCH) / _MICROSECOND
-    return (sell_by.toordinal() + 1 - _EPOCH.toordinal()) * 86_400e6
+    return (sell_by.toordinal() + 1 - _EPOCH.toordinal()) * 86_400e6 - 1
 
 
 def weights_of(objective: str | dict[str, float] | None) -> list[float]:

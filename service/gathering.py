@@ -1,5 +1,6 @@
 """Price requests as subjects: columns from the catalogue and from what-ifs that are not in it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def subjects_of(
         "unit": np.array(items.column("unit"), object),
     }
     if inline is None or not inline.items.rows:
-        return gather(catalogue, rows, rows, *bandit.vectors(rows), asked)
+        return _anchored(bandit, gather(catalogue, rows, rows, *bandit.vectors(rows), asked))
     hypothetical = np.isin(items.index, inline.items.index)
     by_id, what_if = np.flatnonzero(~hypothetical), np.flatnonzero(hypothetical)
     columns = _taken(asked, what_if)
@@ -49,7 +50,12 @@ def subjects_of(
     if len(by_id):
         known = rows[by_id]
         parts.append(gather(catalogue, known, known, *bandit.vectors(known), _taken(asked, by_id)))
-    return Subjects.concatenate(parts).take(np.argsort(np.concatenate([what_if, by_id])))
+    there = Subjects.concatenate(parts).take(np.argsort(np.concatenate([what_if, by_id])))
+    return _anchored(bandit, there)
+
+
+def _anchored(bandit: Pricebandit, subjects: Subjects) -> Subjects:
+    return replace(subjects, anchor=bandit.anchors(subjects.listing))
 
 
 def _what_ifs(
@@ -70,7 +76,7 @@ def _what_ifs(
         listing, inline.items.column("currency"), inline.similarity, inline.similar
     )
     known = listing >= 0
-    scratch.anchor[:n][known] = catalogue.anchor[listing[known]]
+    scratch.sold[:n][known] = catalogue.sold[listing[known]]
     scratch.first_at[:n][known] = catalogue.first_at[listing[known]]
     scratch.last_price[:n][known] = catalogue.last_price[listing[known]]
     return gather(scratch, place, listing, inline.vectors, inline.text >= 0, asked)

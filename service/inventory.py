@@ -38,9 +38,11 @@ def overdue(subjects: Subjects, at_us: int) -> list[ItemError]:
     ]
 
 
-def _shown(at_us: float) -> str:
+def _shown(end_us: float) -> str:
+    """A `sell_by` as it was sent: a day, or a time (UTC)."""
     first_year = -62_135_596_800_000_000  # of the calendar; an offset may lead to before it
-    return rfc3339(max(int(at_us), first_year))
+    text = rfc3339(max(int(end_us), first_year))
+    return text[:10] if text.endswith("T23:59:59.999999Z") else text
 
 
 def stock_of(

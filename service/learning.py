@@ -96,6 +96,8 @@ class Fold:
     ) -> None:
         """Fold recorded sales in: price levels from all, demand from those with impressions.
 
+        The log does not say what units cost when they were sold: profit is revenue.
+
         Args:
             rows: catalogue rows; demand is learned where their anchors are set. price: currency
                 units. impressions: NaN if unknown.
@@ -104,14 +106,13 @@ class Fold:
         catalogue.record_sales(rows, np.log(price), units)
         anchor = catalogue.anchor[rows]
         shown = (impressions > 0) & ~np.isnan(anchor)
-        cost = np.nan_to_num(catalogue.number["unit_cost"][rows])
         self.policy.evidence.add(
             rows[shown],
             anchor[shown],
             price[shown],
             impressions[shown],
             units[shown],
-            (units * (price - cost))[shown],
+            (units * price)[shown],
             at[shown],
         )
         self.read.sales += len(rows)

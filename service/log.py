@@ -1,5 +1,6 @@
 """The log of listings, decisions, sales and outcomes: the truth, over which the model is a fold."""
 
+import fcntl
 import sqlite3
 import time
 import uuid
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -31,8 +32,8 @@ listings = sa.Table(
     sa.Column("row", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("listing_id", sa.Text, nullable=False),
     sa.Column("document", sa.Text, nullable=False),  # JSON as accepted
-    sa.Column("anchor", sa.Double),  # log price; set once, by the first decision or sale
-    sa.Column("first_at", sa.BigInteger),  # of that decision or sale; set with the anchor
+    sa.Column("anchor", sa.Double),  # log price; stays from the first sale or impressions on
+    sa.Column("first_at", sa.BigInteger),  # of the first decision or sale; set with the anchor
     sa.Column("registered_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False, index=True),  # or deleted
     sa.Column("deleted_at", sa.BigInteger),
@@ -192,14 +193,22 @@ class Log:
         url: SQLAlchemy URL, SQLite or PostgreSQL. The schema is made or brought up to date.
 
     Raises:
-        LogInUse: another process has this PostgreSQL log open for writing.
+        LogInUse: another process has this log open for writing.
     """
 
     def __init__(self, url: str) -> None:
         self.engine = sa.create_engine(url, hide_parameters=True)
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _configure_sqlite)
+        self._file = self._lock_sqlite()
         self._writer = self._lock_postgresql()
+        try:
+            self._open()
+        except BaseException:
+            self.close()  # whoever asks again may find the log free
+            raise
+
+    def _open(self) -> None:
         self._migrate()
         self._token = str(uuid.uuid4())  # of the process that may write
         with self.engine.begin() as conn:
@@ -212,18 +221,37 @@ class Log:
                 conn.execute(meta.insert(), {"name": "log_id", "value": str(uuid.uuid4())})
             self.id: str = conn.scalar(sa.select(meta.c.value).where(meta.c.name == "log_id")) or ""
 
+    def _lock_sqlite(self) -> IO[str] | None:
+        if self.engine.dialect.name != "sqlite":
+            return None
+        with self.engine.connect() as conn:
+            # as SQLite found it: two names of one file are one log
+            _, _, path = conn.exec_driver_sql("PRAGMA database_list").one()
+        if not path:  # in memory, and nobody else's
+            return None
+        # not the database itself: to close it would undo SQLite's own locks
+        file = open(f"{path}-lock", "w")  # noqa: SIM115  held as long as we live
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise self._in_use() from None
+        return file
+
     def _lock_postgresql(self) -> sa.Connection | None:
-        # a SQLite log lies in a home folder, which is locked as a whole
         if self.engine.dialect.name != "postgresql":
             return None
         conn = self.engine.connect()
         if not conn.scalar(sa.text(f"SELECT pg_try_advisory_lock({_LOCK})")):
             conn.close()
-            raise LogInUse(
-                f"the log at {self.engine.url!r} is open in another process: stop that one first"
-            )
+            raise self._in_use()
         conn.commit()
         return conn
+
+    def _in_use(self) -> LogInUse:
+        return LogInUse(
+            f"the log at {self.engine.url!r} is open in another process: stop that one first"
+        )
 
     def _migrate(self) -> None:
         config = Config()
@@ -252,7 +280,7 @@ class Log:
                 raise
 
     def _admitted(self, conn: sa.Connection) -> int | None:
-        """The number of a transaction that may write; None in SQLite, which lies in a locked home.
+        """The number of a transaction that may write; None in SQLite, whose lock nobody cuts off.
 
         The connection that holds the lock may be cut off unseen, and another process let in. That
         one changes the token, and waits for those who share it to be done.
@@ -287,6 +315,8 @@ class Log:
                 self._writer.scalar(sa.text(f"SELECT pg_advisory_unlock({_LOCK})"))
             self._writer.close()
         self.engine.dispose()
+        if self._file is not None:
+            self._file.close()
 
     def ends(self) -> "Ends":
         """How far the log goes at the moment."""

@@ -133,6 +133,9 @@ def want(conn: sa.Connection, version: str | None, at_us: int) -> None:
 def activate(conn: sa.Connection, version: str, at_us: int) -> None:
     """Make a model the active one: the whole switch, as far as the log is concerned."""
     table = log.models
+    # it is the last one also where the clock was ahead when another was activated
+    newest = conn.scalar(sa.select(sa.func.max(table.c.activated_at))) or 0
+    at_us = max(at_us, newest + 1)
     conn.execute(
         table.update().where(table.c.version == version).values(activated_at=at_us, wanted_at=None)
     )

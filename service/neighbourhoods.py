@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from encoders import EmbeddingCache
 from service import log
 from service.catalogue import NEIGHBOURS
 
@@ -73,6 +75,7 @@ def load(
         rows: listings read from the log, ascending, (n,). read_at: their `updated_at` then, (n,).
     """
     catalogue = bandit.catalogue
+    catalogue.cosines = partial(_cosines, bandit.listing_texts)
     if not len(rows):
         return
     table, known = log.neighbourhoods.c, np.zeros(len(catalogue), np.bool_)
@@ -87,9 +90,25 @@ def load(
         packed = packed.reshape(len(part), 2, NEIGHBOURS)
         catalogue.neighbours[found] = packed[:, 0]
         catalogue.similarity[found] = packed[:, 1].view(np.float64)
+        # neighbours may have been deleted, or have other texts, since this was stored
+        catalogue.measure(found)
         known[found] = True
     wanted = ~known[rows] & catalogue.active[rows] & (catalogue.text[rows] >= 0)
     _find(bandit, rows[wanted], read_at[wanted], progress)
+
+
+def _cosines(
+    texts: EmbeddingCache, one: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Cosines of m pairs of embeddings, by their ids, (m,) each."""
+    found = np.empty(len(one), np.float32)
+    for start in range(0, len(one), _PART):
+        pairs = (
+            texts.vectors(one[start : start + _PART]),
+            texts.vectors(other[start : start + _PART]),
+        )
+        found[start : start + _PART] = np.einsum("md,md->m", *pairs)
+    return found
 
 
 def _find(

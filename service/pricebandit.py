@@ -4,7 +4,7 @@ import fcntl
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ Progress = Callable[[str, int, int], None]
 _PART = 20_000
 _LESSON_ROWS = 2_000  # listings in a lesson on what they are worth: making it holds up prices
 _FEWEST_NEW = 256  # outcomes below which the catalogue as a whole is not learned anew
+_NEAR = 0.1  # log units within which a logged anchor is as good as the guess
 _OVERLAP_US = 60_000_000  # listings changed so long before they were read last are read again
 
 _NOT_WRITTEN = "snapshot not written; starting will replay more of the log"
@@ -64,7 +65,7 @@ class Pricebandit:
 
     Raises:
         HomeInUse: another process has the home folder open.
-        service.log.LogInUse: another process has the PostgreSQL log open.
+        service.log.LogInUse: another process has the log open.
     """
 
     def __init__(self, settings: Settings, progress: Progress | None = None) -> None:
@@ -125,7 +126,8 @@ class Pricebandit:
         self._since_snapshot = 0
         self._touched: list[NDArray[np.int64]] = []
         self._spoiled = False
-        self._listings_at = 0  # when listings were read last
+        self._listings_at = 0  # when listings were read last,
+        self._listings_clock = 0.0  # and by a clock that nobody sets, seconds
         self._load(progress)
 
     @property
@@ -199,9 +201,12 @@ class Pricebandit:
         """Bring the catalogue, its neighbours and past features up to date; how far the log went
         before: all that came until then is about listings that are in the catalogue now.
         """
-        ends, now = self.log.ends(), now_us()
-        rows, read_at = self._load_listings(progress)
-        self._listings_at = now
+        ends, now, clock = self.log.ends(), now_us(), time.monotonic()
+        # where the clock was put back meanwhile, changes since the last time bear earlier times
+        elapsed_us = int((clock - self._listings_clock) * 1e6)
+        since = min(self._listings_at, now - elapsed_us) - _OVERLAP_US
+        rows, read_at = self._load_listings(since, progress)
+        self._listings_at, self._listings_clock = now, clock
 
         def told(what: str) -> Callable[[int, int], None] | None:
             return partial(progress, what) if progress else None
@@ -211,13 +216,12 @@ class Pricebandit:
         return ends
 
     def _load_listings(
-        self, progress: Progress | None
+        self, since: int, progress: Progress | None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Read listings that are new or were changed since the last time; their rows, (n,), and
-        when they were changed last, microseconds UTC, (n,).
+        """Read listings that are new or were changed since a time, microseconds UTC; their rows,
+        (n,), and when they were changed last, (n,).
         """
         table = log.listings.c
-        since = self._listings_at - _OVERLAP_US
         new = table.updated_at >= since
         with self.log.engine.connect() as conn:
             total = conn.scalar(sa.select(sa.func.count()).where(new)) or 0
@@ -310,14 +314,20 @@ class Pricebandit:
         anchors: NDArray[np.float64],
         at_us: NDArray[np.int64],
     ) -> Callable[[], None]:
-        """Log the anchors of listings that have none, and since when they are offered, (m,) each;
-        what sets both in memory.
+        """Log the anchors of listings without own evidence, and since when they are offered,
+        (m,) each; what sets both in memory.
 
-        A listing's anchor is set once: its evidence is relative to it for ever.
+        A listing's evidence is relative to its anchor for ever; until there is any, the anchor
+        follows the guess, which may have been made of a mistyped price.
         """
+        # guesses move a little with every lesson, which is not worth a write
+        moved = ~(np.abs(anchors - self.catalogue.anchor[rows]) < _NEAR)  # NaN: never set
+        rows, anchors, at_us = rows[moved], anchors[moved], at_us[moved]
         rows, first, place = np.unique(rows, return_index=True, return_inverse=True)
         anchors, first_at = anchors[first], at_us[first]
         np.minimum.at(first_at, place, at_us)
+        known = self.catalogue.first_at[rows]
+        first_at = np.where(np.isnan(known), first_at, known).astype(np.int64)
         if len(rows):
             table = log.listings
             conn.execute(
@@ -335,6 +345,17 @@ class Pricebandit:
             self.catalogue.first_at[rows] = first_at
 
         return apply
+
+    def anchors(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log prices that own evidence of listings is relative to, (n,); NaN without evidence."""
+        evidence = self.policy.evidence
+        slot = evidence.rows_of(rows)
+        own = np.flatnonzero(slot >= 0)
+        units, impressions = evidence.totals[slot[own], :2].numpy().T
+        own = own[(units != 0) | (impressions > 0)]  # a report of nothing is none
+        anchors = np.full(len(rows), np.nan)
+        anchors[own] = self.catalogue.anchor[rows[own]]
+        return anchors
 
     def learned(self, rows: NDArray[np.int64]) -> None:
         """Note that listings have new evidence."""
@@ -463,7 +484,8 @@ class Pricebandit:
     def _standing(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], Context]:
         """Anchors of listings, (n,), and their contexts as strangers."""
         subjects, guess, sd = self.strangers(rows)
-        return subjects.anchor, context_of(subjects, guess, sd, 0)
+        anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
+        return anchor, context_of(subjects, guess, sd, 0)
 
     def strangers(
         self, rows: NDArray[np.int64]
@@ -471,6 +493,7 @@ class Pricebandit:
         """Listings as they would be guessed without own sales: (subjects, guess, its error)."""
         vectors = self.vectors(rows)
         subjects = gather(self.catalogue, rows, rows, *vectors, nothing_asked(*vectors[0].shape))
+        subjects = replace(subjects, anchor=self.anchors(rows))
         guess, sd = self.guesses.of(self.catalogue, subjects)
         return subjects, guess, sd
 

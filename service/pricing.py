@@ -101,7 +101,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
     passes: list[NDArray[np.int64]] = []
     if subjects:
         families = bounds.keys_of(subjects, at)
-        held = bounds.prices_before(families, catalogue.family_prices)
+        held = bounds.prices_before(subjects, families, catalogue)
         steps = Steps(subjects, recorded, families)
         passes = _passes(subjects.family, explored, recorded, number, steps.turn)
 

@@ -56,12 +56,16 @@ class Problem(Exception):
 
 
 class Moved(Problem):
-    """What was embedded in one space has come to a bandit in another: embed it again."""
+    """What was embedded for one state has come to another: embed it again."""
 
     @classmethod
     def check(cls, space: str, batches: Sequence[Any]) -> None:
-        """Raise unless all batches are in the space."""
-        if any(batch.space != space for batch in batches):
+        """Raise unless all batches, and what they carry inline, were embedded for the state whose
+        space this is.
+        """
+        inline = [found for batch in batches if (found := getattr(batch, "inline", None))]
+        # not `!=`: each state names its space anew, and slots of one mean nothing in another
+        if any(embedded.space is not space for embedded in [*batches, *inline]):
             raise cls.between()
 
     @classmethod

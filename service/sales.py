@@ -14,7 +14,10 @@ from service.tables import SalesTable
 
 
 def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[SalesTable]) -> Pending:
-    """Log recorded sales of registered listings; a file imported twice counts once."""
+    """Log recorded sales of registered listings; a file imported twice counts once.
+
+    A listing that was deleted and registered anew is another one, with sales of its own.
+    """
     listing_ids = [name for table in tables for name in table.listing_id]
     at_us, price, units, impressions = (
         np.concatenate([getattr(table, name) for table in tables])
@@ -22,14 +25,16 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
     )
     rows = bandit.catalogue.rows(listing_ids)
     minor = np.rint(price * bandit.catalogue.per_major[rows]).astype(np.int64)
-    keys = _sale_ids(listing_ids, at_us, minor, units, impressions)
-    s = log.sales.c
-    seen = {row.sale_id for row in log.select_in(conn, sa.select(s.sale_id), s.sale_id, keys)}
-    new = np.array([key not in seen for key in keys], np.bool_)
+    repeat = np.concatenate(
+        [np.zeros(len(t.listing_id), np.int64) if t.repeat is None else t.repeat for t in tables]
+    )
+    said = _contents(listing_ids, (at_us, minor, units, impressions), repeat)
+    keys = [_hash(f"{content} of {row}") for content, row in zip(said, rows.tolist(), strict=True)]
+    new = _new(conn, keys, said, rows)
     rows, minor, at_us, units = rows[new], minor[new], at_us[new], units[new]
     impressions = impressions[new]
     money = minor / bandit.catalogue.per_major[rows]
-    missing = np.isnan(bandit.catalogue.anchor[rows]) & (impressions > 0)
+    missing = np.isnan(bandit.anchors(rows)) & (impressions > 0)
     anchor = bandit.set_anchors(conn, rows[missing], np.log(money[missing]), at_us[missing])
     last = 0
     if len(rows):
@@ -50,7 +55,7 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
                 )
             ],
         )  # fmt: skip
-        last = conn.scalar(sa.select(sa.func.max(s.seq))) or 0
+        last = conn.scalar(sa.select(sa.func.max(log.sales.c.seq))) or 0
 
     def apply() -> None:
         anchor()
@@ -64,12 +69,34 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
     return Pending([answer], apply)
 
 
-def _sale_ids(listing_ids: Sequence[str], *columns: NDArray[Any]) -> list[str]:
-    """An id for each sale from what it says; equal sales of one import are told apart by count."""
-    seen: dict[str, int] = {}
-    keys = []
-    for row in zip(listing_ids, *(column.tolist() for column in columns), strict=True):
-        key = hashlib.sha256(repr(row).encode()).hexdigest()
-        count = seen[key] = seen.get(key, 0) + 1
-        keys.append(key if count == 1 else hashlib.sha256(f"{key} {count}".encode()).hexdigest())
-    return keys
+def _contents(
+    listing_ids: Sequence[str], columns: Sequence[NDArray[Any]], repeat: NDArray[np.int64]
+) -> list[str]:
+    """A hash of what each sale says, equal sales of one file told apart by count."""
+    said = zip(listing_ids, *(column.tolist() for column in columns), strict=True)
+    hashes = [_hash(repr(row)) for row in said]
+    return [
+        _hash(f"{content} {count + 1}") if count else content
+        for content, count in zip(hashes, repeat.tolist(), strict=True)
+    ]
+
+
+def _new(
+    conn: sa.Connection, keys: Sequence[str], contents: Sequence[str], rows: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which sales are neither in the log nor before in this import, bool (m,).
+
+    Before the listing's row was part of the id, it was the content alone.
+    """
+    s = log.sales.c
+    query = sa.select(s.sale_id, s.listing)
+    seen = {tuple(row) for row in log.select_in(conn, query, s.sale_id, [*keys, *contents])}
+    new = []
+    for key, content, row in zip(keys, contents, rows.tolist(), strict=True):
+        new.append(not seen & {(key, row), (content, row)})
+        seen.add((key, row))
+    return np.array(new, np.bool_)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

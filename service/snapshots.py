@@ -25,7 +25,7 @@ from service.family_prices import FamilyPrices
 from service.learning import Fold, Position, Read, logged_version
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 7\n"
+_MAGIC = b"pricebandit snapshot 8\n"
 _READ = 1 << 20  # bytes at a time
 _PROCESS = uuid4().hex  # not its number, which is another's once it is gone
 
@@ -67,6 +67,7 @@ def write_snapshot(
     """
     header = {
         "log": source.id,
+        "listings": len(catalogue),
         "features_of": fold.features_of,
         "rules": _rules(fold.policy),
         "families": _families(catalogue),
@@ -76,7 +77,7 @@ def write_snapshot(
         "versions": _versions(fold),
         "all_rules": asdict(fold.policy.rules),
         "population": _spelled(fold.policy.population),
-        "doubt": fold.policy.alignment.doubt.tolist(),
+        "doubt": _doubts(catalogue, fold.policy.alignment),
         **asdict(fold.position),
     }
     arrays = {name: array.copy() for name, array in _arrays(fold, catalogue).items()}
@@ -138,16 +139,18 @@ class Learned:
     """What the catalogue as a whole had taught when a snapshot was written.
 
     Attributes:
-        population, alignment: see `Policy`. price: `Catalogue.learned_price`, (n,).
+        population: see `Policy`. doubt: factor of `Alignment` by category.
+        price: `Catalogue.learned_price`, (n,).
     """
 
     population: Population
-    alignment: Alignment
+    doubt: dict[str, float]
     price: NDArray[np.float64]
 
     def hand_over(self, policy: Policy, catalogue: Catalogue) -> None:
         """Let the model know it, in the place of learning it anew."""
-        policy.population, policy.alignment = self.population, self.alignment
+        policy.population = self.population
+        policy.alignment = _alignment(catalogue, self.doubt)
         catalogue.learned_price[: len(self.price)] = self.price
 
 
@@ -179,8 +182,7 @@ def read_snapshot(
         catalogue.family_prices = _family_prices(catalogue, header["families"])
         if header["unlearned"]:
             return None
-        alignment = Alignment(np.array(header["doubt"]))
-        return Learned(_population(header["population"]), alignment, price)
+        return Learned(_population(header["population"]), header["doubt"], price)
     return None
 
 
@@ -245,17 +247,21 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _history(source: log.Log, header: dict[str, Any]) -> dict[str, list[Any] | None]:
-    """The events that a log has at a snapshot's position, as JSON has them; None where it has none.
+    """The events and the last listing that a log has at a snapshot's position, as JSON has them;
+    None where it has none.
 
-    A log that was put back gets other events under the numbers of those that it lost.
+    A log that was put back gets others under the numbers of those that it lost.
     """
-    o, s, d = log.outcomes.c, log.sales.c, log.decisions.c
+    o, s, d, li = log.outcomes.c, log.sales.c, log.decisions.c, log.listings.c
     outcome = sa.select(o.decision_id, o.outcome_id, o.received_at)
     sale = sa.select(s.sale_id, s.listing, s.at, s.price, s.units)
     queries = {
         "outcome": outcome.where(o.seq == header["outcomes"]),
         "sale": sale.where(s.seq == header["sales"]),
         "decision": sa.select(d.id).where(d.id == header["decided_until"]),
+        "listing": sa.select(li.listing_id, li.registered_at).where(
+            li.row == header["listings"] - 1
+        ),
     }
     with source.engine.connect() as conn:
         rows = {name: conn.execute(query).first() for name, query in queries.items()}
@@ -327,6 +333,21 @@ def _rules(policy: Policy) -> dict[str, Any]:
     }
 
 
+def _doubts(catalogue: Catalogue, alignment: Alignment) -> dict[str, float]:
+    # by name: a start gives codes in another order than categories came in
+    return dict(zip(catalogue.category_code, alignment.doubt.tolist(), strict=False))
+
+
+def _alignment(catalogue: Catalogue, doubts: dict[str, float]) -> Alignment:
+    """What `_doubts` told; the catalogue gets to know categories that all listings have left."""
+    code = catalogue.category_code
+    for name in doubts:
+        code.setdefault(name, len(code))
+    doubt = np.ones(len(code))
+    doubt[[code[name] for name in doubts]] = list(doubts.values())
+    return Alignment(doubt)
+
+
 def _families(catalogue: Catalogue) -> dict[str, Any]:
     names, prices = list(catalogue.family_code), catalogue.family_prices
     return {
@@ -336,15 +357,16 @@ def _families(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _family_prices(catalogue: Catalogue, families: dict[str, Any]) -> FamilyPrices:
-    """What `_families` told, of families that are in the catalogue."""
+    """What `_families` told; the catalogue gets to know families that all members have left."""
     code = catalogue.family_code
+    for name in [*families["units"], *families["days"]]:
+        code.setdefault(name, len(code))
     return FamilyPrices(
         {
             code[name]: {unit: (price, currency) for unit, (price, currency) in units.items()}
             for name, units in families["units"].items()
-            if name in code
         },
-        {code[name]: (*day,) for name, day in families["days"].items() if name in code},
+        {code[name]: (*day,) for name, day in families["days"].items()},
     )
 
 

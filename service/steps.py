@@ -7,16 +7,18 @@ from service.bounds import Key
 from service.subjects import Subjects
 
 _NOBODY = np.empty(0, np.int64)
+_SAYS, _OPENS, _FOLLOWS, _ASKS = range(4)  # rank of a row among those of its listing
 
 
 class Steps:
     """In what order requests are priced: a step counts from the price that was decided before.
 
     Only recorded decisions count. A listing's requests that say a `current_price` come first; then
-    the first of the others, which may use the whole step; then the rest of them together, however
-    many. Those that are priced together start from one price p and step by at most
-    1 - 1 / √(1 + max_step) each: between p / √(1 + max_step) and p √(1 + max_step), no price is
-    more than max_step off another.
+    one of the others, which may use the whole step; then the rest. Those start from its price p, or
+    from that of a request that says a `current_price` in between, and step by at most
+    1 - 1 / √(1 + max_step) each where they are several: between p / √(1 + max_step) and
+    p √(1 + max_step), no price is more than max_step off another. Requests that share the price of
+    a family count as one.
 
     Args:
         subjects: n requests in their order; their `last_price` and `max_step` are changed.
@@ -31,7 +33,8 @@ class Steps:
         self, subjects: Subjects, recorded: NDArray[np.bool_], keys: dict[int, Key]
     ) -> None:
         self._subjects, self._recorded = subjects, recorded
-        self.turn = np.zeros(len(subjects), np.int64)
+        n = len(subjects)
+        self.turn = np.zeros(n, np.int64)
         step = subjects.number["max_step"]
         limited = ~np.isnan(step) & (subjects.listing >= 0)
         rows = np.flatnonzero(limited)
@@ -39,25 +42,30 @@ class Steps:
         self._rows = self._first = _NOBODY
         if len(listing) == len(rows):
             return
-        # by listing, what-ifs last; where each listing begins
-        order = np.lexsort((~recorded[rows], again))
-        self._rows, number = rows[order], again[order]
-        self._first = np.searchsorted(number, number)
-        self._decided = np.full(len(subjects), np.nan)
-        said = ~np.isnan(subjects.current_price)
+        number = np.full(n, -1)
+        number[rows] = again
+        said = limited & recorded & ~np.isnan(subjects.current_price)
         waits = limited & recorded & ~said
-        here = waits[self._rows]
-        earlier: NDArray[np.int64] = np.cumsum(here) - here
-        later: NDArray[np.bool_] = earlier > earlier[self._first]
-        after_said = np.bincount(number, (said & recorded)[self._rows]) > 0
-        self.turn[self._rows[here]] = (after_said[number].astype(np.int64) + later)[here]
-        _together(self.turn, waits, recorded & ~limited, keys)
-        # those of a listing that share a turn
-        mine = self._rows[here]
-        pair = np.stack([subjects.listing[mine], self.turn[mine]])
-        of, count = np.unique(pair, axis=1, return_inverse=True, return_counts=True)[1:]
-        crowded = mine[count[of.reshape(-1)] > 1]
+        says = np.bincount(number[said], minlength=len(listing)) > 0
+        opens = np.zeros(n, np.bool_)
+        opens[np.flatnonzero(waits)[np.unique(number[waits], return_index=True)[1]]] = True
+        self.turn[waits] = says[number[waits]].astype(np.int64) + ~opens[waits]
+        # whom no request of its own listing waits for may wait for its family
+        free = recorded & ~waits & ~np.isin(number, number[waits])
+        shares = _wait_for_families(self.turn, opens, number, waits, free, says, keys)
+        rest = np.flatnonzero(waits & ~opens)
+        once = rest[np.unique(number[rest] * n + shares[rest], return_index=True)[1]]
+        several = np.bincount(number[once], minlength=len(listing)) > 1
+        crowded = rest[several[number[rest]]]
         step[crowded] = 1.0 - 1.0 / np.sqrt(1.0 + step[crowded])
+        rank = np.select([said, opens, recorded], [_SAYS, _OPENS, _FOLLOWS], _ASKS)
+        # by listing, what-ifs last; the one that opens before those since a current_price was said
+        mine = rows[np.lexsort((~recorded[rows], again))]
+        begins = np.diff(number[mine], prepend=-1) > 0
+        self._rows = mine[np.lexsort((rank[mine], np.cumsum(begins | said[mine])))]
+        self._first = np.searchsorted(number[self._rows], number[self._rows])
+        self._rank = rank[self._rows]
+        self._decided = np.full(n, np.nan)
 
     def note(self, rows: NDArray[np.int64], price: NDArray[np.int64]) -> None:
         """Note recorded decisions: what is priced in later turns, and what-ifs, start from them.
@@ -69,27 +77,71 @@ class Steps:
             return
         subjects, mine = self._subjects, self._rows
         self._decided[rows] = price / subjects.per_major[rows]
-        place = np.arange(len(mine))
-        before = np.maximum.accumulate(np.where(np.isnan(self._decided[mine]), -1, place))
+        decided = ~np.isnan(self._decided[mine])
+        later = self.turn[mine] > self.turn[rows].max(initial=-1)
+        self._start(decided & (self._rank <= _OPENS), later & (self._rank != _ASKS))
+        self._start(decided, self._rank == _ASKS)
+
+    def _start(self, of: NDArray[np.bool_], rows: NDArray[np.bool_]) -> None:
+        """Let `rows` start from the price of the last before them among `of`, by `_rows`."""
+        mine = self._rows
+        before: NDArray[np.int64] = np.maximum.accumulate(np.where(of, np.arange(len(mine)), -1))
         before = np.concatenate([[-1], before[:-1]])
-        open_yet = (self.turn[mine] > self.turn[rows].max(initial=-1)) | ~self._recorded[mine]
-        later = (before >= self._first) & open_yet
-        subjects.last_price[mine[later]] = self._decided[mine[before[later]]]
+        found = rows & (before >= self._first)
+        self._subjects.last_price[mine[found]] = self._decided[mine[before[found]]]
 
 
-def _together(
+def _wait_for_families(
     turn: NDArray[np.int64],
+    opens: NDArray[np.bool_],
+    number: NDArray[np.int64],
     waits: NDArray[np.bool_],
     free: NDArray[np.bool_],
+    says: NDArray[np.bool_],
     keys: dict[int, Key],
-) -> None:
-    """Let members of a family wait for the one that has to wait longest, (n,) each: they agree on
-    one price.
+) -> NDArray[np.int64]:
+    """Let members of a family share a turn, as they agree on one price; `turn` and `opens` change.
+
+    Args:
+        number: of each row's listing, (n,). says: listings that say a `current_price`, too.
+
+    Returns:
+        Of each row the first that shares its price, int64 (n,).
     """
-    last: dict[Key, int] = {}
+    shares = np.arange(len(turn))
+    asked: dict[Key, set[int]] = {}
+    lead: dict[Key, int] = {}
+    for row, key in keys.items():
+        shares[row] = lead.setdefault(key, row)
+        if waits[row]:
+            asked.setdefault(key, set()).add(int(number[row]))
+    when, first = _turns(asked, set(np.flatnonzero(says).tolist()))
     for row, key in keys.items():
         if waits[row]:
-            last[key] = max(last.get(key, 0), int(turn[row]))
-    for row, key in keys.items():
-        if waits[row] or free[row]:
-            turn[row] = last.get(key, 0)
+            turn[row], opens[row] = when[key], first[int(number[row])] == key
+        elif free[row]:
+            turn[row] = when.get(key, 0)
+    return shares
+
+
+def _turns(asked: dict[Key, set[int]], says: set[int]) -> tuple[dict[Key, int], dict[int, Key]]:
+    """In which turn families decide, and which of its prices each listing begins with.
+
+    No listing goes on in the turn in which it begins: nothing would limit the prices of one that
+    has had none yet. It begins with that of its prices which is asked for first, by whomever, so
+    that no two wait for each other; there are no more turns than listings, and one.
+
+    Args:
+        asked: listings asked about. says: those that cannot begin before the second turn.
+    """
+    when: dict[Key, int] = {}
+    first: dict[int, Key] = {}
+    for key, listings in asked.items():
+        turn = 0
+        for listing in listings:
+            if first.setdefault(listing, key) == key:
+                turn = max(turn, int(listing in says))
+            else:
+                turn = max(turn, when[first[listing]] + 1)
+        when[key] = turn
+    return when, first

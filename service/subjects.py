@@ -41,6 +41,7 @@ class Subjects:
         neighbours, similarity: int64 and float64 (n, 10).
         charged: log of what it was sold for, (n,). anchor, first_at, last_price: (n,).
         family, category: int64 (n,). objective: weights, (n, 3), NaN where not said.
+        single: an impression sells one unit at most, bool (n,).
         inventory: units left, the request's before the listing's, (n,), NaN without an end.
         sell_by: microseconds since 1970 UTC, (n,), NaN where not said. periods_left: days left to
             sell in as the request has it, (n,), NaN where it does not.
@@ -68,6 +69,7 @@ class Subjects:
     family: NDArray[np.int64]
     category: NDArray[np.int64]
     objective: NDArray[np.float64]
+    single: NDArray[np.bool_]
     inventory: NDArray[np.float64]
     sell_by: NDArray[np.float64]
     periods_left: NDArray[np.float64]
@@ -176,6 +178,7 @@ def gather(
         family=catalogue.family[rows],
         category=catalogue.category[rows],
         objective=catalogue.objective[rows],
+        single=catalogue.single[rows],
         sell_by=catalogue.sell_by[rows],
         **{**asked, "inventory": np.where(np.isnan(said), catalogue.inventory[rows], said)},
     )
@@ -282,7 +285,7 @@ def listings_of(
     anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
     return Listings(
         subjects.listing, anchor, subjects.per_major, bounds, leader, context,
-        _objective_of(subjects.objective), stock, impressions,
+        _objective_of(subjects.objective), stock, impressions, subjects.single,
     )  # fmt: skip
 
 

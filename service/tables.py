@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from markets.checks import to_times
 from markets.tables import TableError, read_table
 from service.catalogue import NUMBERS
+from service.outcomes import AHEAD_US
+from service.pricebandit import now_us
 from service.problems import ItemError
 
 __all__ = ["SalesTable", "TableError", "listing_items", "read_table", "sales"]
 
 _SALES = ("listing_id", "at", "price", "units")
+_KEPT = (*_SALES, "impressions")
 _OTHER_NAMES = {"listing": "listing_id", "time": "at", "date": "at"}
 
 
@@ -67,7 +70,8 @@ class SalesTable:
 
     Attributes:
         listing_id: text. at_us: microseconds since 1970 UTC, int64. price: currency units.
-        units: int64. impressions: NaN where unknown.
+        units: int64. impressions: whole numbers, NaN where unknown.
+        repeat: how many equal sales the file has before each, int64; None: no two are equal.
     """
 
     listing_id: list[str]
@@ -76,6 +80,7 @@ class SalesTable:
     units: NDArray[np.int64]
     impressions: NDArray[np.float64]
     errors: list[ItemError]
+    repeat: NDArray[np.int64] | None = None
 
     def part(self, start: int, end: int) -> "SalesTable":
         """Rows from `start` to before `end`, without errors."""
@@ -87,6 +92,7 @@ class SalesTable:
             self.units[rows],
             self.impressions[rows],
             [],
+            None if self.repeat is None else self.repeat[rows],
         )
 
 
@@ -109,7 +115,7 @@ def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
         )
     if "impressions" not in table.columns:
         table = table.with_columns(impressions=pl.lit(None, pl.Float64))
-    raw = table.select(*_SALES, "impressions")
+    raw = table.select(_KEPT)
     read = raw.select(
         pl.col("listing_id").cast(pl.String),
         to_times(raw["at"]),
@@ -121,8 +127,6 @@ def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
     given = raw["impressions"].is_not_null()
     if raw.schema["impressions"] == pl.String:
         given &= raw["impressions"].str.strip_chars() != ""
-    whole = pl.col("units").is_finite() & (pl.col("units") >= 0) & (pl.col("units") % 1 == 0)
-    shown = pl.col("impressions").is_finite() & (pl.col("impressions") >= 1)
     per_major = pl.col("listing_id").replace_strict(
         list(known), list(known.values()), default=None, return_dtype=pl.Int64
     )
@@ -136,6 +140,13 @@ def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
             "not a time: give 2026-01-31 or 2026-01-31T12:00:00Z",
         ),
         (
+            "at",
+            # as of outcomes: forgetting counts from the latest time seen, and one far off makes
+            # impressions a day next to none
+            pl.col("at").is_null() | pl.col("at").dt.epoch("us").is_between(0, now_us() + AHEAD_US),
+            "give a time from 1970 to now, or leave the row out",
+        ),
+        (
             "price",
             pl.col("price").is_finite() & pl.col("price").is_between(0, 1e12, closed="right"),
             "not a price: give a number above 0",
@@ -145,11 +156,11 @@ def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
             ~nothing.fill_null(False),
             "rounds to 0 in its currency: check the unit, or leave the row out",
         ),
-        ("units", whole & (pl.col("units") <= 1e12), "give a whole number of at least 0"),
+        ("units", _whole("units", 0), "give a whole number of at least 0"),
         (
             "impressions",
-            pl.when(given).then(shown & (pl.col("impressions") <= 1e12)).otherwise(True),
-            "give a number of at least 1, or nothing where it is unknown",
+            pl.when(given).then(_whole("impressions", 1)).otherwise(True),
+            "give a whole number of at least 1, or nothing where it is unknown",
         ),
     )
     sound = read.select(
@@ -168,4 +179,21 @@ def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
         good["units"].cast(pl.Int64).to_numpy(),
         good["impressions"].fill_null(float("nan")).to_numpy(),
         sorted(errors, key=lambda error: error.index),
+        _repeats(good, known),
     )
+
+
+def _repeats(good: pl.DataFrame, known: Mapping[str, int]) -> NDArray[np.int64]:
+    """How many equal sales come before each, int64 (m,): equal as the log has them, which keeps
+    prices in minor units.
+    """
+    per_major = np.array([known[name] for name in good["listing_id"]], np.int64)
+    minor = np.rint(good["price"].to_numpy() * per_major)
+    counted = good.with_columns(price=pl.Series(minor))
+    return counted.select(pl.int_range(pl.len()).over(_KEPT)).to_series().to_numpy()
+
+
+def _whole(name: str, least: int) -> pl.Expr:
+    """Whether a column has a whole number from `least` to 10¹², bool (m,)."""
+    number = pl.col(name)
+    return number.is_between(least, 1e12) & (number % 1 == 0)

@@ -191,6 +191,20 @@ def test_without_exploration_thompson_takes_the_best_estimate(make):
     assert set(made.propensities.ravel().tolist()) == {0.0, 1.0}
 
 
+def test_an_impression_of_a_single_unit_sells_no_more_than_one(make):
+    listings = make.listings([10.0, 10.0, 5.0], guess_sd=1.5, max_price=[0.5, 0.5, np.nan])
+    free = Policy().decide(listings, make.random_ids(0, 3), explore=False)
+    single = np.array([True, False, True])
+    assert (free.estimates.mean[:2].max(1) > 1.0).all()
+    bounded = dataclasses.replace(listings, single=single)
+    made = Policy().decide(bounded, make.random_ids(0, 3), explore=False)
+    wanted = np.minimum(free.estimates.mean, np.where(single, 1.0, np.inf)[:, None])
+    np.testing.assert_array_equal(made.estimates.mean, wanted)
+    assert made.high[0] <= 1.0
+    assert made.low[0] <= made.high[0]
+    assert made.high[1] == free.high[1]
+
+
 def test_nobody_to_price(make):
     for rule in ("softmax", "inverse_gap", "thompson"):
         made = Policy(Rules(rule=rule)).decide(catalogue(make, 0), make.random_ids(0, 0))

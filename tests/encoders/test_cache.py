@@ -217,6 +217,27 @@ def test_a_full_disk(tmp_path, monkeypatch, caplog):
     assert assert_embeds(EmbeddingCache(tmp_path, fake), fake, list("abcd")).encoded == 0
 
 
+def test_what_could_not_be_saved_outlives_a_merge_by_another_process(tmp_path, monkeypatch):
+    fake = HashingEncoder()
+    one, other = EmbeddingCache(tmp_path, fake), EmbeddingCache(tmp_path, fake)
+    one.embed(["first"])
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        held = one.embed(["held"])
+    for i in range(5 * MERGE_AT):
+        other.embed([str(i)])
+    assert len(segments(tmp_path)) < 5 * MERGE_AT  # merged, without what was held
+    one.embed(["another"])
+    assert one.unsaved == 0
+    assert one.embed(["held"]).ids.tolist() == held.ids.tolist()
+    assert one.neighbours(held.vectors, 1, held.ids)[1].tolist() == [held.ids.tolist()]
+    assert assert_embeds(EmbeddingCache(tmp_path, fake), fake, ["held"]).encoded == 0
+
+
 def test_two_processes_share_a_directory(tmp_path):
     one, two = HashingEncoder(), HashingEncoder()
     a, b = EmbeddingCache(tmp_path, one), EmbeddingCache(tmp_path, two)

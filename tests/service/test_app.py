@@ -326,6 +326,7 @@ def test_without_the_encoder_prices_are_degraded_and_say_so(mute, record):
     assert "reason" not in known
     assert inline["degraded"] is True
     assert inline["reason"].startswith("text not embedded")
+    assert "its words" in inline["reason"]
     assert inline["evidence"] == []
     assert spoken["degraded"] is True
     assert spoken["reason"].startswith("market text not embedded")

@@ -268,6 +268,36 @@ def test_a_commit_that_nobody_can_tell_of_stops_the_engine(shop_at):
     assert not (shop.settings.home / "snapshots").exists()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("stopped_by", ["commit", "memory"])
+def test_whoever_was_in_the_batch_of_one_that_stops_the_engine_is_answered(running, stopped_by):
+    def forget():
+        raise MemoryError
+
+    def find_fault(bandit, conn, payloads):
+        if "bad" in payloads:
+            raise Problem(404, "unknown")
+        if stopped_by == "commit":
+            raise log.Unsure("the database went away")
+        return Pending([{} for _ in payloads], forget)
+
+    running._wait = 1.0
+    let_go = _hold(running)
+    bad, told, left = (running.submit(Work(find_fault, p, 1)) for p in ("bad", "good", "good"))
+    let_go()
+    with pytest.raises(Problem, match="unknown"):
+        bad.result(30)
+    if stopped_by == "commit":
+        with pytest.raises(Problem, match="the database went away"):
+            told.result(30)
+    else:
+        assert told.result(30) == b"{}"
+    with pytest.raises(Problem, match="restart"):
+        left.result(5)
+    running._thread.join(30)
+    assert not running.alive
+
+
 def test_a_snapshot_that_cannot_be_written_fails_no_outcome(shop_at, monkeypatch):
     def refuse(*_):
         raise OSError("disk full")

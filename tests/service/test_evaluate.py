@@ -155,6 +155,21 @@ def test_a_family_is_one_draw_and_what_tells_nothing_is_left_out(traded):
     assert after.left_out[NO_CHOICE] - before.left_out[NO_CHOICE] == 1
 
 
+def test_greedy_charges_what_is_charged_without_exploring_if_prices_are_not_to_teach(
+    open_bandit, drive
+):
+    busy = [{"listing_id": name, "market": {"traffic": 500}} for name in REFERENCES]
+    bandit = open_bandit(foresight_days=0.0, temperature=0.1, budget=1.0)
+    drive.listings(bandit, *LISTINGS)
+    best = []
+    for _ in range(8):
+        best += [d["price"] for d in drive.prices(bandit, *busy, explore=False, record=False)]
+        drive.outcomes(bandit, *(outcome(d) for d in drive.prices(bandit, *busy)))
+    menus = read_draws(bandit.settings.url).menus
+    greedy = TARGETS["greedy"](menus, 2.0)
+    assert np.nansum(greedy * menus.price, 1) == pytest.approx(best)
+
+
 def test_the_command_prints_every_estimator_while_the_service_runs(traded):
     result = run("--policy", "uniform", "--home", str(traded.settings.home))
     assert result.exit_code == 0, result.output

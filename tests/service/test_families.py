@@ -212,3 +212,45 @@ def test_families_of_what_ifs_are_told_apart(shop):
     assert one["price"] == two["price"]
     assert held not in (one["price"], other["price"])
     assert shop.decide({"listing": {**MUG, "family": "mugs"}}, record=False)[0]["price"] == held
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_family_that_left_its_currency_is_held_to_no_price_in_it(bandit_on, drive, restart):
+    bandit = bandit_on()
+    members = [{**MUG, "listing_id": f"m{i}", "family": "mugs"} for i in range(2)]
+    drive.listings(bandit, *members)
+    asked = [{"listing_id": "m0", "unit": "store 1"}, {"listing_id": "m0"}]
+    drive.prices(bandit, *asked)
+    euro = [{**member, "currency": "EUR"} for member in members]
+    drive.delete(bandit, "m0")
+    drive.listings(bandit, euro[0])
+    # m1 is still in pounds, and the family with it
+    refused = bandit.carry_out(pricing.price, [drive.batch(bandit, *asked)])[0]["errors"]
+    assert [(e["index"], e["field"]) for e in refused] == [(0, "family"), (1, "family")]
+    drive.delete(bandit, "m1")
+    if restart:
+        bandit.close()
+        bandit = bandit_on()
+    first = drive.prices(bandit, *asked)
+    assert {d["currency"] for d in first} == {"EUR"}
+    drive.listings(bandit, euro[1])
+    then = drive.prices(bandit, *({**request, "listing_id": "m1"} for request in asked))
+    assert [d["price"] for d in then] == [d["price"] for d in first]
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_a_restart_keeps_the_prices_of_a_family_that_all_members_have_left(
+    bandit_on, drive, snapshot
+):
+    bandit = bandit_on(temperature=10.0, budget=1.0)
+    drive.listings(bandit, {**MUG, "family": "mugs"})
+    asked = [{"unit": f"store {i}"} for i in range(10)] + [{}]
+    first = [d["price"] for d in drive.prices(bandit, *({"listing_id": "mug", **u} for u in asked))]
+    drive.listings(bandit, {**MUG, "family": "cups"})
+    if snapshot:
+        bandit.snapshot()
+    bandit.close()
+    again = bandit_on(temperature=10.0, budget=1.0)
+    drive.listings(again, {**MUG, "listing_id": "joins", "family": "mugs"})
+    then = drive.prices(again, *({"listing_id": "joins", **unit} for unit in asked))
+    assert [d["price"] for d in then] == first

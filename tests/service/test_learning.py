@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from bandits import Alignment
 from service import learning, snapshots
 from service.learning import Fold
 from service.sales import import_sales
@@ -356,6 +357,53 @@ def test_a_snapshot_of_lost_decisions_is_passed_over(open_bandit, drive, tmp_pat
     catalogue = open_bandit().catalogue
     assert catalogue.decided_until == ""
     assert np.isnan(catalogue.last_price[0])
+
+
+def test_a_snapshot_of_lost_listings_is_passed_over(open_bandit, drive, tmp_path, titles):
+    bandit = open_bandit()
+    listing = {"listing_id": "l0", "title": titles[0], "currency": "GBP"}
+    drive.listings(bandit, listing)
+    _killed(bandit)
+    _back_up(tmp_path)
+    bandit = open_bandit()
+    # more than an array that has been made for one listing has room for
+    drive.listings(bandit, *({**listing, "listing_id": f"lost {i}"} for i in range(1_100)))
+    bandit.snapshot()
+    assert bandit.log.ends().decision == ""  # only listings tell that the log was put back
+    _killed(bandit)
+    _put_back(tmp_path)
+    again = open_bandit()
+    assert again.catalogue.listing_id == ["l0"]
+    assert len(drive.prices(again, {"listing_id": "l0"})) == 1
+
+
+@pytest.mark.parametrize("moved_to", ["mugs", None])
+def test_a_restart_doubts_the_same_categories(bandit_on, drive, titles, moved_to):
+    bandit = bandit_on()
+    listings = [
+        {"listing_id": f"l{i}", "title": titles[i], "currency": "GBP", "category": category}
+        for i, category in enumerate(["left", "mugs", "lamps", "mugs"])
+    ]
+    drive.listings(bandit, *listings)
+    drive.days(bandit, ["l1", "l2"], 1, seed=1)
+    first = {k: v for k, v in listings[0].items() if k != "category"}
+    drive.listings(bandit, {**first, "category": moved_to} if moved_to else first)
+    bandit.snapshot()
+    doubts = {"left": 4.0, "mugs": 3.0, "lamps": 2.0}
+    bandit.policy.alignment = Alignment(np.array(list(doubts.values())))
+    bandit.snapshot()
+    _killed(bandit)
+    again = bandit_on()
+    assert list(again.catalogue.category_code) == ["mugs", "lamps", "left"]
+    assert _doubts(again) == doubts
+    drive.listings(again, {**first, "category": "vases"})
+    assert _doubts(again) == {**doubts, "vases": 1.0}
+
+
+def _doubts(bandit):
+    code = bandit.catalogue.category_code
+    doubts = bandit.policy.alignment.of(np.array(list(code.values())))
+    return dict(zip(code, doubts.tolist(), strict=True))
 
 
 def test_snapshots_written_after_the_log_was_put_back_are_kept_and_used(

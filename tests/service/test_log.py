@@ -102,6 +102,36 @@ def test_a_home_is_opened_once(open_bandit):
     open_bandit()
 
 
+def test_a_sqlite_log_is_open_in_one_home(open_bandit, tmp_path):
+    shared = tmp_path / "shared.sqlite3"
+    first = open_bandit(database_url=f"sqlite:///{shared}")
+    linked = tmp_path / "linked.sqlite3"
+    linked.symlink_to(shared)
+    for path in (shared, linked):
+        with pytest.raises(LogInUse, match="open in another process"):
+            open_bandit(home=tmp_path / "other", database_url=f"sqlite:///{path}")
+    first.close()
+    other = open_bandit(home=tmp_path / "other", database_url=f"sqlite:///{linked}")
+    assert other.log.id == first.log.id
+
+
+def test_a_sqlite_log_that_cannot_be_brought_up_to_date_is_let_go(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'log.sqlite3'}"
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "_migrate", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError) as failed:
+            Log(url)
+    assert failed.tb is not None  # whatever still refers to the one that failed
+    Log(url).close()
+
+
+def test_a_sqlite_log_in_memory_needs_no_lock():
+    first, second = Log("sqlite://"), Log("sqlite://")
+    assert first.id != second.id
+    first.close()
+    second.close()
+
+
 def test_a_home_held_by_another_process_is_refused(open_bandit, tmp_path):
     home = tmp_path / "home"
     home.mkdir()

@@ -131,6 +131,15 @@ def test_limits_that_leave_no_price_are_item_errors(shop):
     )
     assert field == "price_ending"
     assert "no price between 5.1 and 5.3" in message
+    for fields, unit in (
+        ({"currency": "JPY", "max_price": 0.99}, "1 JPY"),
+        ({"currency": "JPY", "max_price": 0.99, "min_price": 0.5}, "1 JPY"),
+        ({"max_price": 0.004}, "0.01 GBP"),
+        ({"max_price": 0.004, "price_ending": 0.99}, "0.01 GBP"),
+    ):
+        field, message = _refusal(shop, {**MUG, "listing_id": unit, **fields})
+        words = f"max_price asks for less than {unit}, the smallest price there is: raise it"
+        assert (field, message) == ("max_price", f"no allowed price: {words}")
     field, _ = _refusal(shop, {**MUG, "max_step": 0.01}, {"current_price": 0.005})
     assert field == "max_step"
     demand = shop.client.get("/v1/listings/mug/demand")

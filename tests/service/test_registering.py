@@ -204,9 +204,9 @@ def test_a_listing_that_was_not_embedded_has_neighbours_after_a_restart(bandit_o
     assert [_similar_to(bandit, name) for name in ("l2", "new")] == [[], []]
     bandit.close()
     again = bandit_on()
-    assert _similar_to(again, "l2")[0] == "l1"  # it is a mug now
+    assert _similar_to(again, "l2")[:2] == ["l0", "l1"]  # it is a mug now
     assert _similar_to(again, "new")[0] == "l3"  # and this the oak table
-    assert len(_similar_to(again, "new")) == len(titles) - 1
+    assert len(_similar_to(again, "new")) == len(titles)
 
 
 def test_neighbours_outlive_a_restart(open_bandit, drive, titles):

@@ -1,7 +1,10 @@
 """Another model beside the one in use, switched to and back, and what must hold of the log."""
 
+import json
 import shutil
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +13,11 @@ from spaces import spaces_of
 from transformers import AutoModel
 
 from encoders import Encoder, listing_texts, model_folder, trained_texts
-from service import learning, log, neighbourhoods, rollout
+from service import learning, log, neighbourhoods, pricebandit, reading, registering, rollout
 from service.pricebandit import Pricebandit
+from service.pricing import price
+from service.problems import Moved
+from service.registering import embed_listings, register
 
 LISTINGS = [
     {"listing_id": f"L{i}", "title": f"{look} {thing}", "currency": "GBP", "reference_price": 4 + i}
@@ -182,6 +188,46 @@ def test_a_listing_changed_while_neighbours_are_found_gets_those_of_its_new_text
     anew = Pricebandit.beside(active, encoder).catalogue.neighbours[0].tolist()
     assert anew != of_the_old_text
     assert [state.catalogue.neighbours[0].tolist() for state in kept] == [anew, anew]
+
+
+def test_what_changes_while_the_clock_is_put_back_is_taken_in(bandit_on, drive, monkeypatch):
+    active = bandit_on()
+    drive.listings(active, *LISTINGS[:2])
+    now, ticks = [pricebandit.now_us()], [time.monotonic()]
+
+    def go_on(seconds, clock_put_back=0):
+        now[0] += (seconds - clock_put_back) * 1_000_000
+        ticks[0] += seconds
+
+    clocks = SimpleNamespace(monotonic=lambda: ticks[0], time_ns=lambda: now[0] * 1000)
+    monkeypatch.setattr(pricebandit, "time", clocks)
+    assert registering.now_us() == now[0]
+    prepared = Pricebandit.beside(active, active.encoder)
+    go_on(60, clock_put_back=600)
+    drive.listings(active, {**LISTINGS[0], "max_price": 4.0})
+    drive.delete(active, "L1")
+    go_on(300)
+    prepared.catch_up()
+    assert prepared.catalogue.document[0]["max_price"] == 4.0
+    assert list(prepared.catalogue.row_of) == ["L0"]
+
+
+def test_what_was_embedded_for_a_state_is_of_no_use_to_another_in_its_space(bandit_on, drive):
+    active = bandit_on()
+    drive.listings(active, *LISTINGS[:6])
+    back = Pricebandit.beside(active, active.encoder)  # as if gone to another space and back
+    late = reading.listings(json.dumps({"listings": [LISTINGS[7]]}).encode())
+    embedded = embed_listings(active, late)
+    asked = drive.batch(back, {"listing_id": "L0"})
+    for work, batch in (
+        (register, embedded),
+        (price, drive.batch(active, {"listing_id": "L0"})),
+        (price, replace(asked, inline=embedded)),
+    ):
+        with pytest.raises(Moved, match="send this again"):
+            back.carry_out(work, [batch])
+    back.carry_out(register, [embed_listings(back, late)])
+    drive.prices(back, {"listing_id": "L7"}, {"listing_id": "L0"})
 
 
 def test_prices_are_those_of_a_start_in_that_space(shop_at, adapter):

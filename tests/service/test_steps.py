@@ -1,6 +1,7 @@
 """A step counts from the price decided before, also where requests come together."""
 
 import itertools
+import random
 
 import pytest
 
@@ -84,6 +85,12 @@ def test_only_requests_that_step_from_others_are_priced_apart(stepping, drive, p
     assert passes[3:] == [["step", "leap", "leap"], ["step"]]
 
 
+def test_those_that_say_a_current_price_come_first_then_one_then_the_rest(stepping, drive, passes):
+    said = {"listing_id": "step", "current_price": 99}
+    drive.prices(stepping, {"listing_id": "step"}, said, *[{"listing_id": "step"}] * 3, said)
+    assert [len(priced) for priced in passes] == [2, 1, 3]
+
+
 def test_many_requests_for_a_listing_that_steps_are_priced_together(stepping, drive, passes):
     batches = [
         drive.batch(stepping, *[{"listing_id": "step"}] * 200, explore=i > 0) for i in range(3)
@@ -137,3 +144,75 @@ def test_members_of_a_family_wait_for_the_one_that_steps(open_bandit, drive):
     prices = [d["price"] for d in drive.prices(bandit, *asked)]
     assert prices[::2] == prices[1::2]
     assert _largest_step(prices) < 0.0205
+
+
+def test_a_listing_that_never_had_a_price_steps_from_its_first_also_in_a_family(open_bandit, drive):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    priced = {**MUG, "max_step": 0.1}
+    unpriced = {name: value for name, value in priced.items() if name != "reference_price"}
+    for i in range(5):
+        a, b, family = f"a{i}", f"b{i}", {"family": f"mugs {i}"}
+        drive.listings(
+            bandit,
+            {**unpriced, "listing_id": a, **family},
+            {**priced, "listing_id": b, **family},
+        )
+        asked = [(b, "1"), (b, "2"), (a, "2"), (a, "3"), (a, "4")]
+        prices = [
+            d["price"]
+            for d in drive.prices(bandit, *({"listing_id": name, "unit": u} for name, u in asked))
+        ]
+        assert prices[1] == prices[2]
+        assert _largest_step([5.0, *prices[:2]]) < 0.101
+        assert max(abs(price / prices[2] - 1) for price in prices[3:]) < 0.101
+        assert max(prices[2:]) / min(prices[2:]) < 1.101
+
+
+def test_members_that_never_had_a_price_keep_to_their_steps_in_whatever_order_they_are_asked_about(
+    open_bandit, drive
+):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    draw = random.Random(1)
+    for i in range(12):
+        names = [f"{i} {letter}" for letter in "abcd"]
+        member = {"title": MUG["title"], "currency": "GBP", "family": f"mugs {i}", "max_step": 0.2}
+        drive.listings(bandit, *({**member, "listing_id": name} for name in names))
+        asked = [{"listing_id": draw.choice(names), "unit": draw.choice("12345")} for _ in range(9)]
+        answer = bandit.carry_out(pricing.price, [drive.batch(bandit, *asked)])[0]
+        refused = {error["index"] for error in answer["errors"]}
+        sound = [request for j, request in enumerate(asked) if j not in refused]
+        held, charged = {}, {}
+        for request, decision in zip(sound, answer["decisions"], strict=True):
+            price = decision["price"]
+            assert held.setdefault(request["unit"], price) == price
+            charged.setdefault(request["listing_id"], []).append(price)
+        for prices in charged.values():
+            # of two the one decided first may be the higher: 1 / (1 - 0.2)
+            assert max(prices) / min(prices) < 1.251
+
+
+def test_a_member_asked_about_twice_in_one_unit_may_use_its_whole_step(open_bandit, drive):
+    bandit = open_bandit()
+    listing = {**MUG, "family": "mugs", "max_step": 0.1, "reference_price": 100}
+    drive.listings(bandit, {**listing, "unit_cost": 108})
+    twice = drive.prices(bandit, *[{"listing_id": "mug", "unit": "u"}] * 3)
+    assert len({decision["price"] for decision in twice}) == 1
+    assert 108 <= twice[0]["price"] <= 110
+
+
+def test_members_that_say_a_price_wait_for_those_that_step(open_bandit, drive):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    for i in range(5):
+        p, q, family = f"p{i}", f"q{i}", {"family": f"mugs {i}"}
+        drive.listings(
+            bandit,
+            {**MUG, "listing_id": p, **family, "max_step": 0.02, "reference_price": 10},
+            {**MUG, "listing_id": q, **family, "max_step": 0.9, "reference_price": 20},
+        )
+        asked = [
+            {"listing_id": p, "unit": "1"},
+            {"listing_id": p, "unit": "2"},
+            {"listing_id": q, "unit": "2", "current_price": 20},
+        ]
+        _, one, other = (decision["price"] for decision in drive.prices(bandit, *asked))
+        assert one == other

@@ -1,5 +1,6 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -67,6 +68,38 @@ def test_days_are_midnight_and_the_rest_is_named() -> None:
     assert [(e.index, e.field) for e in found.errors] == [(1, "listing_id")]
     with pytest.raises(TableError, match="no column units among listing_id, at, price"):
         sales(table.drop("units"), {"a": 100})
+
+
+def test_times_before_1970_and_to_come_are_refused() -> None:
+    now = datetime.now(UTC)
+    at = [
+        "1970-01-01", f"{now + timedelta(hours=23):%Y-%m-%dT%H:%M:%SZ}", "2206-01-15",
+        "1969-12-31T23:59:59Z", "1906-01-15", f"{now + timedelta(hours=25):%Y-%m-%dT%H:%M:%SZ}",
+        "soon",
+    ]  # fmt: skip
+    table = pl.DataFrame({"listing_id": "a", "at": at, "price": 5.0, "units": 1})
+    found = sales(table, {"a": 100})
+    assert len(found.at_us) == 2
+    assert [(e.index, e.field) for e in found.errors] == [(i, "at") for i in range(2, 7)]
+    assert found.errors[0].message == (
+        "at is '2206-01-15': give a time from 1970 to now, or leave the row out"
+    )
+    assert "not a time" in found.errors[-1].message
+
+
+def test_impressions_are_whole_numbers_or_unknown() -> None:
+    given = [10, 10.7, 0.0, 1e13, float("nan"), float("inf"), None]
+    table = pl.DataFrame(
+        {"listing_id": "a", "at": "2026-01-31", "price": 5.0, "units": 1, "impressions": given},
+        strict=False,
+    )
+    found = sales(table, {"a": 100})
+    assert found.impressions[0] == 10
+    assert np.isnan(found.impressions[1:]).tolist() == [True]
+    assert [(e.index, e.field) for e in found.errors] == [(i, "impressions") for i in range(1, 6)]
+    assert found.errors[0].message == (
+        "impressions is 10.7: give a whole number of at least 1, or nothing where it is unknown"
+    )
 
 
 def test_extra_columns_of_a_history_are_passed_over() -> None:

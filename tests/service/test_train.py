@@ -230,6 +230,17 @@ def test_imported_sales_alone_are_told_from_an_empty_log(tmp_path, embeddings, m
     assert "--data" in told(done)
 
 
+def test_what_a_table_has_that_is_not_read_is_told(tmp_path):
+    rows = [f"l{i},Mug {i},2026-03-02,4.5,1" for i in range(200)] + ["x,Cup,2026-03-02,cheap,1"]
+    names = "listing_id,title,at,price,units"
+    (tmp_path / "sales.csv").write_text("\n".join([names, *rows]) + "\n")
+    done = run(tmp_path / "home", "--data", str(tmp_path / "sales.csv"), "--currency", "GBP")
+    assert done.exit_code == 1
+    said = "sales.csv: price cannot be read: 1 row, first in column 'price', row 201 ('cheap')"
+    assert said in done.stderr
+    assert "fill in the column impressions" in done.stderr
+
+
 @pytest.mark.slow
 def test_training_on_a_table(tmp_path, embeddings, monkeypatch, titles):
     monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(embeddings))

@@ -1,0 +1,48 @@
+"""What `pricebandit finetune` says of its table before it trains."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.cli import app
+
+LIST = ["listing_id,title,price,rrp", *(f"{i},Mug {i},5,GBP 5.00" for i in range(200)), "x,Cup,?,"]
+SALES = [
+    "listing_id,title,at,price,units,currency",
+    *(f"{i},Mug {i},2026-03-02,5,1,GBP" for i in range(200)),
+    "x,Cup,2026-03-02,?,1,GBP",
+]
+RETAIL = [
+    "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID",
+    *(f"{i},22423,MUG,1,2010-12-01 08:26,5,13000" for i in range(200)),
+    "300,22423,MUG,1,2010-12-01 08:26,?,13000",
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (LIST, "not read as attributes: rrp; most cells are money"),
+        (SALES, "column 'price', row 201 ('?')"),
+        (RETAIL, "column 'UnitPrice', row 201 ('?')"),
+    ],
+)
+def test_what_the_loader_notes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: list[str], said: str
+) -> None:
+    (tmp_path / "table.csv").write_text("\n".join(table) + "\n")
+    words = ("finetune", "--data", tmp_path / "table.csv", "--output", tmp_path / "out", "--cpu")
+
+    def told() -> str:
+        done = CliRunner().invoke(app, [*map(str, words), "--tasks", "log weight"])
+        assert done.exit_code == 1
+        assert "the data say nothing of log weight" in done.stderr
+        assert not done.stdout
+        return done.stderr
+
+    text = told()
+    assert "table.csv: price cannot be read: 1 row, first" in text
+    assert said in text
+    monkeypatch.setenv("RANK", "1")
+    assert said not in told()
