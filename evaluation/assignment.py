@@ -22,7 +22,8 @@ def assign(experiment: str, unit: str, period: Period, shares: Mapping[str, floa
         experiment: its name; another name throws an independent coin.
         unit: listing id or family id. Variants of one product should share a family.
         period: the time for which a price is held constant: a day (`date` or "2026-03-01"), a week
-            ("2026-W09") or a running number. A constant ("all") keeps one arm throughout.
+            ("2026-W09") or a running number. A constant ("all") keeps one arm throughout;
+            `compare` then takes one row a unit, not one a day.
         shares: arm -> share of the units, above 0, summing to 1. The order of the names is
             irrelevant. Changed shares move units between arms: start a new experiment instead.
 

@@ -20,7 +20,7 @@ COLUMNS = ("unit", "period", "arm", "profit", "impressions")
 """What `compare` needs to know of every listing or family in every period."""
 
 MISMATCH_ALPHA = 0.001
-"""Rate of false alarms of the sample-ratio test."""
+"""Rate of false alarms of the sample-ratio test, and of the test that units change arms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Comparison:
             can be said.
         low, high: confidence sequence of the difference now, ±inf while nothing is excluded.
         decided_at: units of both arms after which zero was first excluded, or None.
+        decided_difference: the difference as estimated after those units, or None.
         p_value: anytime-valid, of "no effect": 1 / largest evidence so far.
         alpha: accepted rate of false alarms over all looks together.
         once: the fixed-horizon answer, for comparison.
@@ -66,6 +67,7 @@ class Comparison:
     low: float
     high: float
     decided_at: int | None
+    decided_difference: float | None
     p_value: float
     alpha: float
     once: Once
@@ -82,16 +84,20 @@ class Comparison:
             )
         if not math.isfinite(self.high - self.low):
             return "Too early to say anything: let the test run on."
-        sure = (
-            f"{self.low:.4g} to {self.high:.4g} per impression at {1 - self.alpha:.0%} confidence"
-        )
-        if self.decided_at is None:
+        confidence = f"{100 * (1 - self.alpha):.10g}% confidence"
+        sure = f"{self.low:.4g} to {self.high:.4g} per impression at {confidence}"
+        if self.decided_at is None or self.decided_difference is None:
             return (
                 f"No difference shown yet between {self.treatment} and {self.control}: "
                 f"{sure}. Stop if that is close enough to zero, or let the test run on."
             )
-        sign = "more" if self.difference > 0 else "less"
-        now = "" if self.low > 0 or self.high < 0 else " Zero has come back into it since."
+        more = self.decided_difference > 0
+        sign = "more" if more else "less"
+        now = ""
+        if self.low <= 0 <= self.high:
+            now = " Zero has come back into it since."
+        elif (self.low > 0) != more:
+            now = " The difference has turned since."
         return (
             f"{self.treatment} earns {sign} per impression than {self.control}, decided after "
             f"{self.decided_at} units: {sure}.{now}"
@@ -113,7 +119,8 @@ def compare(
     Args:
         table: one row per unit (as it was assigned: listing or family) and period that is over,
             columns `COLUMNS`: `unit`, `period` (sorts by time), `arm`, `profit` (currency units),
-            `impressions`. Rows in any order; those of one period are ordered by unit.
+            `impressions`. Rows in any order; those of one period are ordered by unit. A unit
+            recurs only where the coin was thrown again: sum what one throw decided.
         control, treatment: the two arms; rows of others count for the sample ratio only.
         shares: as given to `assign`.
         covariate: column with the unit's profit per impression before the experiment, or None.
@@ -122,8 +129,8 @@ def compare(
 
     Raises:
         ValueError: bad shares or arms, a missing column, a value that is no number, negative
-            impressions, an unknown arm, a unit twice in one period, an arm without units or
-            impressions.
+            impressions, an unknown arm, a period of digits as text, a unit twice in one period, an
+            arm without units or impressions, units that recur and hardly change sides.
     """
     check_shares(shares)
     for field, arm in (("control", control), ("treatment", treatment)):
@@ -145,17 +152,24 @@ def compare(
                 f"column 'arm': {arm!r} has {side.sum()} units and no impressions: wait for some, "
                 "or correct the name"
             )
+    _check_throws(table, shares)
     before = None if covariate is None else _numbers(pair, covariate)
     share = shares[treatment] / (shares[control] + shares[treatment])
     evidence = log_evidence(
         profit, impressions, treated, share,
         covariate=before, alpha=alpha, tightest_at=tightest_at,
     )  # fmt: skip
-    difference, low, high = interval(
-        profit, impressions, treated, share,
-        covariate=before, alpha=alpha, tightest_at=tightest_at,
-    )  # fmt: skip
+
+    def until(end: int) -> tuple[float, float, float]:
+        return interval(
+            profit[:end], impressions[:end], treated[:end], share,
+            covariate=None if before is None else before[:end],
+            alpha=alpha, tightest_at=tightest_at,
+        )  # fmt: skip
+
+    difference, low, high = until(len(profit))
     crossed = evidence >= math.log(1 / alpha)
+    decided_at = int(crossed.argmax()) + 1 if crossed.any() else None
     single = once(profit, impressions, treated, covariate=before, alpha=alpha)
     plain = single if before is None else once(profit, impressions, treated, alpha=alpha)
     return Comparison(
@@ -168,7 +182,8 @@ def compare(
         difference=difference,
         low=low,
         high=high,
-        decided_at=int(crossed.argmax()) + 1 if crossed.any() else None,
+        decided_at=decided_at,
+        decided_difference=None if decided_at is None else until(decided_at)[0],
         p_value=float(np.exp(-max(float(evidence.max()), 0.0))),
         alpha=alpha,
         once=single,
@@ -234,6 +249,10 @@ def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | No
         raise ValueError("table has no rows: give one for each unit and period that is over")
     for column in ("unit", "period", "arm"):
         _refuse(table, column, table[column].is_null(), "give every row one")
+    if table["period"].dtype == pl.String:
+        digits = table["period"].str.contains(r"^\d+$")
+        fix = "give numbers or dates: as text, '10' goes before '9'"
+        _refuse(table, "period", digits, fix)
     for column in wanted[3:]:
         values = table[column]
         if not values.dtype.is_numeric():
@@ -249,6 +268,21 @@ def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | No
     again = ~pl.struct("unit", "period").is_first_distinct()
     twice = table.select(again.alias("twice"))["twice"]
     _refuse(table, "unit", twice, "sum profit and impressions over each unit and period")
+
+
+def _check_throws(table: pl.DataFrame, shares: Mapping[str, float]) -> None:
+    """Refuse units that recur without a new throw of the coin; the table in the order of time."""
+    arm = pl.col("arm").cast(pl.String)
+    again = table.select(arm, before=arm.shift().over("unit")).drop_nulls()
+    stayed = (again["arm"] == again["before"]).to_numpy()
+    share = again["arm"].replace_strict(dict(shares), return_dtype=pl.Float64).to_numpy()
+    if sample_ratio.recurring_log_evidence(stayed, share) >= -math.log(MISMATCH_ALPHA):
+        expected = len(stayed) * (1 - sum(p * p for p in shares.values()))
+        raise ValueError(
+            f"column 'arm': {len(stayed)} rows repeat a unit and {(~stayed).sum()} of them change "
+            f"its arm, where draws by the shares would change about {expected:.0f}: sum profit "
+            "and impressions of each unit over all periods of one draw, to one row"
+        )
 
 
 def _refuse(table: pl.DataFrame, column: str, bad: pl.Series, fix: str) -> None:

@@ -1,4 +1,4 @@
-"""Sample-ratio mismatch: do the units that arrived have the shares that were drawn?"""
+"""Sample-ratio mismatch: do the units that arrived have the shares that were drawn, each time?"""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from evaluation.assignment import check_shares
 
 CONCENTRATION = 100.0
 """Imagined units of the Dirichlet prior around the drawn shares: it looks for small shifts."""
+
+STICKINESS = 0.5
+"""Chance of staying that is looked for in units that recur: 18 repeats that all stay are found."""
 
 
 def chi_square(counts: Mapping[str, int], shares: Mapping[str, float]) -> float:
@@ -44,6 +47,18 @@ def log_evidence(counts: NDArray[np.int64], shares: NDArray[np.float64]) -> NDAr
     total = counts.sum(-1)
     arms = gammaln(prior + counts) - gammaln(prior) - counts * np.log(shares)
     return np.asarray(gammaln(CONCENTRATION) - gammaln(CONCENTRATION + total) + arms.sum(-1))
+
+
+def recurring_log_evidence(stays: NDArray[np.bool_], share: NDArray[np.float64]) -> float:
+    """Log of a likelihood ratio: units keep the arm of their row before, or are drawn each time.
+
+    Formula: Σ log((1 − κ) + κ [stays] / p), κ = `STICKINESS`: with chance κ a unit stays where it
+    is, and is drawn anew otherwise. A martingale under draws, whatever the shares: above 1/α ever
+    with probability α at most.
+
+    Args: stays: of each row whose unit has an earlier one, (n,). share: of the row's arm, (n,).
+    """
+    return float(np.log1p(STICKINESS * (stays / share - 1)).sum())
 
 
 def anytime_p_value(counts: Mapping[str, int], shares: Mapping[str, float]) -> float:

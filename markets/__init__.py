@@ -22,7 +22,7 @@ from markets.price_experiment import PriceExperiment, read_price_experiment
 from markets.price_list import PRICE_COLUMNS, PriceList, price_list, read_price_list
 from markets.sales_table import is_sales_table, read_sales_table, sales_lines
 from markets.season import Day, Season
-from markets.tables import TableError, read_table
+from markets.tables import SHEET, TableError, read_table
 from markets.world import World
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "REGIMES",
     "SALES_COLUMNS",
     "SALES_EXTRAS",
+    "SHEET",
     "Buyers",
     "Calendar",
     "Conditions",

@@ -73,11 +73,20 @@ def _with_format(text: pl.Series, date_format: str) -> pl.Series:
     return times.set(times.dt.year() < 1900, None).dt.replace_time_zone("UTC")
 
 
+def given_but(raw: pl.DataFrame, name: str, wrong: pl.Expr) -> pl.Expr:
+    """`wrong` of a column that may be empty: null reads as wrong where the cell says something."""
+    said = to_text(raw[name]).is_not_null() if name in raw.columns else False
+    return pl.lit(said) & wrong.fill_null(True)
+
+
 def number_fix(value: object) -> str:
     """What to do with a cell that is no number."""
     text = str(value or "").strip()
     if re.search(r"[^\w\s.,+-]", text):
         return "remove the currency sign, and name the currency in a column of its own"
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text):
+        thousands, decimal = text.replace(",", ""), text.replace(",", ".")
+        return f"write {thousands} where the comma separates thousands, else {decimal}"
     if re.fullmatch(r"[+-]?\d+,\d+", text):
         return f"write {text.replace(',', '.')}, with a decimal point"
     if re.fullmatch(r"[+-]?[\d.,]+", text):

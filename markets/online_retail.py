@@ -11,7 +11,7 @@ import polars as pl
 
 from markets.checks import Rule, Sifted, number_fix, sift, to_numbers, to_text
 from markets.history import LINE_COLUMNS, LISTING_COLUMNS, SALES_COLUMNS, History
-from markets.tables import find_columns, has_columns, read_table
+from markets.tables import SHEET, find_columns, has_columns, read_table
 
 # Our name -> names it has in Online Retail and Online Retail II.
 _NAMES = {
@@ -74,6 +74,13 @@ _RULES = (
         "nothing to do: goods were given away or found",
         junk=False,
     ),
+    Rule(
+        "invoice is on an earlier sheet, too",
+        "invoice",
+        pl.col("sheet") > pl.col("sheet").min().over("invoice"),
+        "nothing to do: the sheets of Online Retail II share 1 to 9 December 2010",
+        junk=False,
+    ),
 )
 # A product keeps only the lines of the best tier it has.
 _TIERS = {
@@ -108,7 +115,7 @@ def read_online_retail(path: str | Path, *, tolerance: float = 0.02) -> History:
         TableError: the file cannot be read, lacks a column, has more junk than tolerated or no
             valid sales line; the message names column, row (from 1 below the header) and fix.
     """
-    return retail_lines(read_table(path), Path(path).name, tolerance=tolerance)[0]
+    return retail_lines(read_table(path, sheets=True), Path(path).name, tolerance=tolerance)[0]
 
 
 def retail_lines(
@@ -117,7 +124,8 @@ def retail_lines(
     """The history that `read_online_retail` gives, and the valid sales lines of both price lists.
 
     Args:
-        table: as `read_table` gives it; its columns as `read_online_retail` takes them.
+        table: as `read_table` gives it; its columns as `read_online_retail` takes them. Invoices
+            that an earlier sheet has are dropped where it is read with `sheets`.
         source: what messages call the table: the file's name.
         tolerance: as `read_online_retail`.
 
@@ -127,7 +135,10 @@ def retail_lines(
         what the product is worth and what is bought with it.
     """
     called = find_columns(table, _NAMES, source)
-    raw = table.select(pl.col(theirs).alias(ours) for ours, theirs in called.items())
+    raw = table.select(
+        *(pl.col(theirs).alias(ours) for ours, theirs in called.items()),
+        (pl.col(SHEET) if SHEET in table.columns else pl.lit(1)).alias("sheet"),
+    )
     read = _typed(raw)
     sifted = sift(raw, read, _RULES, source, tolerance, called)
     kept, dropped = _best_tiers(sifted, _taken_back(read, sifted.rows))
@@ -156,12 +167,17 @@ def _typed(raw: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(
         pl.col("invoice", "stock_code").fill_null(""),
         pl.when(pl.col("quantity") % 1 == 0).then(pl.col("quantity").cast(pl.Int64, strict=False)),
+        raw["sheet"],
     )
 
 
 def _dates(column: pl.Series) -> pl.Series:
-    if column.dtype != pl.String:
+    if isinstance(column.dtype, pl.Datetime):  # the shop's clock says which day it is
+        return column.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+    if column.dtype == pl.Date:
         return column.cast(pl.Datetime("us"))
+    if column.dtype != pl.String:
+        return pl.Series(column.name, [None] * len(column), pl.Datetime("us"))
     column = column.str.strip_chars().str.replace("T", " ")
     readings = (column.str.to_datetime(f, time_unit="us", strict=False) for f in _DATE_FORMATS)
     # %Y reads "10" as the year 10; such a reading is the wrong format, not an old sale.

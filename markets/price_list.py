@@ -10,7 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from markets.checks import Rule, number_fix, sift, to_numbers, to_text
+from bandits.currencies import MINOR_DIGITS
+from markets.checks import Rule, given_but, number_fix, sift, to_numbers, to_text
 from markets.tables import TableError, find_columns, read_table
 
 PRICE_COLUMNS = pl.Schema(
@@ -46,6 +47,13 @@ _TEXTS = ("listing_id", "title", "description", "category", "brand", "family_gro
 _NUMBERS = ("price", "lines", "units")
 # Text, not codes or dates: most cells of the column have two letters in a row.
 _WORDS = r"\p{L}{2}"
+# An amount with its currency, the whole cell where that is a code or a word: "GEL 50 ML" is none.
+_CURRENCY = rf"(?:{'|'.join(MINOR_DIGITS)}|(?i:euros?|dollars?|pence|kr|zł|kč|rs|fr)\.?)"
+_AMOUNT = r"\d[\d.,' ]*-?"
+_MONEY = (
+    rf"\p{{Sc}}\s*\d|\d\s*\p{{Sc}}"
+    rf"|^(?:\w+:?\s)?(?:{_CURRENCY}\s*{_AMOUNT}|{_AMOUNT}\s*{_CURRENCY})\s*(?:(?:/|per\b).*)?$"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +68,7 @@ class PriceList:
         attributes: of each product, name -> value, n of them.
         dropped: reason in plain words -> rows of the file.
         notes: for each reason that occurred, a sentence with row, cell and fix; which columns were
-            read as attributes.
+            read as attributes, and which were not because they are money.
     """
 
     products: pl.DataFrame
@@ -83,7 +91,7 @@ def read_price_list(
     |---|---|
     | `listing_id`, `price` | unique; currency units per unit, above 0 |
     | `title`, `description`, `category`, `brand` | texts; one of them, or of other columns |
-    | `attributes` | a JSON object; every other column of words is an attribute of its name |
+    | `attributes` | a JSON object; every other column of words, not money, is one of its name |
     | `family_group` | the key to split by, optional |
     | `lines`, `units` | times sold and units sold, at least 0, optional |
     | `currency` | ISO 4217, optional, the same in every row unless `currency` says which to keep |
@@ -106,7 +114,10 @@ def price_list(
 ) -> PriceList:
     """The price list in a table as `read_table` gives it; `source` is what messages call it."""
     called = find_columns(table, _NAMES, source, _NAMES.keys() - set(_REQUIRED))
-    others = _columns_of_words(table, called)
+    words = _columns_of_words(table, called)
+    # A price in the text would be predicted from itself.
+    money = [name for name in words if _mostly(table[name], _MONEY)]
+    others = [name for name in words if name not in money]
     if not others and not {"title", "description", "category", "brand"} & called.keys():
         raise TableError(
             f"{source}: no column of text. Found: {', '.join(table.columns)}. Add title, or other "
@@ -119,9 +130,11 @@ def price_list(
     )
     read = _typed(raw)
     wanted = _one_currency(read["currency"], currency, source)
-    rules = [rule for rule in _rules(wanted) if rule.column in raw.columns]
+    rules = [rule for rule in _rules(raw, wanted) if rule.column in raw.columns]
     sifted = sift(raw, read, rules, source, tolerance, called)
     notes = sifted.notes
+    if money:
+        notes += (f"not read as attributes: {', '.join(money)}; most cells are money",)
     if others:
         notes += (f"read as attributes: {', '.join(others)}; leave a column out that says nothing",)
     return PriceList(
@@ -148,8 +161,11 @@ def _is_type(name: str) -> bool:
 def _says_words(column: pl.Series) -> bool:
     if column.dtype.is_numeric() or column.dtype.is_temporal() or column.dtype.is_nested():
         return False
-    cells = to_text(column).drop_nulls()
-    share = cells.str.contains(_WORDS).mean()
+    return _mostly(column, _WORDS)
+
+
+def _mostly(column: pl.Series, pattern: str) -> bool:
+    share = to_text(column).drop_nulls().str.contains(pattern).mean()
     return isinstance(share, float) and share > 0.5
 
 
@@ -218,13 +234,22 @@ def _one_currency(codes: pl.Series, wanted: str | None, source: str) -> str | No
     return str(found[0]) if found else None
 
 
-def _rules(currency: str | None) -> list[Rule]:
+def _rules(raw: pl.DataFrame, currency: str | None) -> list[Rule]:
     price = pl.col("price")
     empty = "or leave the cell empty"
     rules = [
         Rule("the product is not named", "listing_id", pl.col("listing_id").is_null(), "name it"),
         Rule("price cannot be read", "price", price.is_null(), number_fix),
         Rule("price is not above zero", "price", price <= 0, "write a price above 0"),
+        *(
+            Rule(
+                f"{name} cannot be read",
+                name,
+                given_but(raw, name, pl.col(name).is_null()),
+                lambda cell: f"{number_fix(cell)}, {empty}",
+            )
+            for name in ("lines", "units")
+        ),
         *(
             Rule(
                 f"{name} are below zero",

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import polars as pl
 
-from markets.checks import Rule, number_fix, say_rows, sift, time_fix, to_numbers, to_text, to_times
+from markets.checks import (
+    Rule,
+    given_but,
+    number_fix,
+    say_rows,
+    sift,
+    time_fix,
+    to_numbers,
+    to_text,
+    to_times,
+)
 from markets.history import (
     LINE_COLUMNS,
     LISTING_COLUMNS,
@@ -205,20 +215,16 @@ def _one_currency(codes: pl.Series, stated: bool, source: str) -> str:
 def _unreadable(raw: pl.DataFrame) -> list[Rule]:
     """Rows that are wrong in themselves, in the order in which they are counted."""
 
-    def given_but(name: str, wrong: pl.Expr) -> pl.Expr:
-        """Null reads as wrong only where the cell says something."""
-        said = to_text(raw[name]).is_not_null() if name in raw.columns else False
-        return pl.lit(said) & wrong.fill_null(True)
-
     def no_count(name: str) -> pl.Expr:
         return (pl.col(name) % 1 != 0) | (pl.col(name).abs() > _MOST)
 
     identity = "listing_id" if "listing_id" in raw.columns else "title"
     above = "write a price above 0, or leave the row out"
     empty = "or leave the cell empty"
-    no_impressions = given_but("impressions", no_count("impressions") | (pl.col("impressions") < 0))
-    no_cost = given_but("unit_cost", pl.col("unit_cost") < 0)
-    no_answer = given_but("promotion", pl.col("promotion").is_null())
+    no_impressions = no_count("impressions") | (pl.col("impressions") < 0)
+    no_impressions = given_but(raw, "impressions", no_impressions)
+    no_cost = given_but(raw, "unit_cost", pl.col("unit_cost") < 0)
+    no_answer = given_but(raw, "promotion", pl.col("promotion").is_null())
     no_code = ~pl.col("currency").str.contains("^[A-Z]{3}$")
     a_count, a_cost = f"give a whole number, {empty}", f"give a number of at least 0, {empty}"
     a_code = "write an ISO 4217 code such as GBP"

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
+SHEET = "number of the sheet"
+"""Column that `read_table` adds where it is asked for."""
+
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -20,13 +23,14 @@ class TableError(ValueError):
     """A file that cannot be read as the table it should be; the message says what to do."""
 
 
-def read_table(path: str | Path) -> pl.DataFrame:
+def read_table(path: str | Path, *, sheets: bool = False) -> pl.DataFrame:
     """Read `.csv`, `.parquet`, `.xlsx` (every sheet, one below the other), `.jsonl` or `.ndjson`.
 
     Args:
         path: CSV files have commas and a header row, in UTF-8 (with or without a byte-order mark)
-            or Latin-1. Columns of CSV and Excel files come as text: a type guessed from the first
-            rows would turn the rest into nulls.
+            or Windows-1252, of which Latin-1 is a part. Columns of CSV and Excel files come as
+            text: a type guessed from the first rows would turn the rest into nulls.
+        sheets: add a column `SHEET` that numbers the sheets of an Excel file from 1.
 
     Raises:
         TableError: no such file, another kind of file, not what its ending says, other separators
@@ -36,7 +40,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
     readers: dict[str, Callable[[Path], pl.DataFrame]] = {
         ".csv": _read_csv,
         ".parquet": pl.read_parquet,
-        ".xlsx": _read_xlsx,
+        ".xlsx": lambda path: _read_xlsx(path, sheets),
         ".jsonl": _read_json_lines,
         ".ndjson": _read_json_lines,
     }
@@ -73,8 +77,17 @@ def _read_csv(path: Path) -> pl.DataFrame:
                 f"{path.name}: row {ragged} has more cells than the header: put cells that hold "
                 'a comma in double quotes ("2,50"), numbers with a decimal point (2.50)'
             ) from None
-        # Older spreadsheets save Latin-1: a pound sign is one byte.
-        return pl.read_csv(path, infer_schema=False, encoding="iso-8859-1")
+        # Older spreadsheets save Windows-1252, or Latin-1: a pound sign is one byte.
+        return pl.read_csv(path, infer_schema=False, encoding=_one_byte_encoding(path))
+
+
+def _one_byte_encoding(path: Path) -> str:
+    """Windows-1252, which has quotes and dashes at Latin-1's control codes, unless it cannot be."""
+    try:
+        path.read_text("cp1252")
+    except UnicodeDecodeError:
+        return "iso-8859-1"
+    return "cp1252"
 
 
 def _first_longer_row(path: Path) -> int | None:
@@ -90,7 +103,7 @@ def _read_json_lines(path: Path) -> pl.DataFrame:
     return pl.read_ndjson(path, infer_schema_length=None)
 
 
-def _read_xlsx(path: Path) -> pl.DataFrame:
+def _read_xlsx(path: Path, numbered: bool) -> pl.DataFrame:
     try:
         import fastexcel
     except ModuleNotFoundError as error:
@@ -100,14 +113,16 @@ def _read_xlsx(path: Path) -> pl.DataFrame:
     try:
         book = fastexcel.read_excel(path)
         sheets: list[pl.DataFrame] = [
-            book.load_sheet(name, dtypes="string").to_polars() for name in book.sheet_names
+            book.load_sheet(name, dtypes="string").to_polars().with_columns(pl.lit(i).alias(SHEET))
+            for i, name in enumerate(book.sheet_names, start=1)
         ]
     except fastexcel.FastExcelError as error:
         raise TableError(f"{path.name} cannot be read as .xlsx: {error}") from error
-    sheets = [sheet for sheet in sheets if sheet.width]
+    sheets = [sheet for sheet in sheets if sheet.width > 1]
     if not sheets:
         raise TableError(f"{path.name} cannot be read as .xlsx: no sheet has a header row")
-    return pl.concat(sheets, how="diagonal")
+    table = pl.concat(sheets, how="diagonal")
+    return table if numbered else table.drop(SHEET)
 
 
 def choose_columns(

@@ -108,6 +108,62 @@ def test_no_profit_at_all_is_too_early():
     assert result.p_value == 1.0
 
 
+def daily(held: int) -> pl.DataFrame:
+    """40 listings on 28 days, each in the arm that is drawn for `held` days."""
+    units = [f"listing-{i:02}" for i in range(40)] * 28
+    days = np.repeat(np.arange(28), 40)
+    arm = assign_many("held", units, (days // held).tolist(), HALVES)
+    columns = {"unit": units, "period": days, "arm": arm, "profit": 1.0, "impressions": 1}
+    return pl.DataFrame(columns)
+
+
+@pytest.mark.parametrize(("held", "changed"), [(7, "56 of them"), (28, "0 of them")])
+def test_units_that_keep_an_arm_for_many_rows_are_refused(held, changed):
+    said = rf"'arm': 1080 rows repeat a unit and {changed} change .* about 540: sum profit"
+    with pytest.raises(ValueError, match=said):
+        compare(daily(held), "control", "treatment", HALVES)
+
+
+def test_a_sum_over_each_draw_and_a_switchback_are_taken():
+    table = daily(7).with_columns(pl.col("period") // 7)
+    summed = table.group_by("unit", "period", "arm").agg(pl.col("profit", "impressions").sum())
+    assert sum(compare(summed, "control", "treatment", HALVES).units.values()) == 160
+    compare(daily(1), "control", "treatment", HALVES)
+    uneven = {"control": 0.9, "treatment": 0.07, "other": 0.03}
+    assert compare(make(shares=uneven), "control", "treatment", uneven).mismatch_p_value > 0.01
+
+
+def reversing() -> pl.DataFrame:
+    """An effect of a half for 600 units, and the opposite and as much after them."""
+    rng = np.random.default_rng(0)
+    treated = rng.random(4000) < 0.5
+    effect = np.where(np.arange(4000) < 600, 0.5, -0.5)
+    return pl.DataFrame(
+        {"unit": np.arange(4000), "period": np.arange(4000),
+         "arm": np.where(treated, "treatment", "control"),
+         "profit": rng.normal(1, 1, 4000) + effect * treated, "impressions": 1}
+    )  # fmt: skip
+
+
+def test_a_verdict_says_what_was_decided_and_what_came_after():
+    def after(units: int):
+        return compare(reversing()[:units], "control", "treatment", HALVES, tightest_at=600)
+
+    early, between, late = after(600), after(1300), after(4000)
+    assert early.decided_at == between.decided_at == late.decided_at < 600
+    assert early.decided_difference == late.decided_difference > 0 > late.high
+    for result in (early, between, late):
+        assert "treatment earns more per impression than control" in result.verdict
+    assert early.verdict.endswith("at 95% confidence.")
+    assert between.verdict.endswith("Zero has come back into it since.")
+    assert late.verdict.endswith("The difference has turned since.")
+
+
+def test_the_confidence_is_not_rounded_to_certainty():
+    sure = compare(make(lift=0.4), "control", "treatment", HALVES, alpha=0.001)
+    assert "at 99.9% confidence" in sure.verdict
+
+
 def spoiled(**values):
     """The good table with other values in row 7."""
     table = make(periods=2)
@@ -134,6 +190,10 @@ def spoiled(**values):
         (spoiled(before=math.nan), r"column 'before', row 7 .*known before the test"),
         (make().with_columns(pl.col("profit").cast(pl.String)), r"column 'profit' is String"),
         (make().drop("period"), r"column 'period' is missing"),
+        (
+            make(periods=2).with_columns(pl.col("period").cast(pl.String)),
+            r"column 'period', row 0 is '0' \(120 such rows\): give numbers or dates",
+        ),
         (make().clear(), r"table has no rows"),
         (make().filter(pl.col("arm") == "control"), r"'treatment' has 0 units and no impressions"),
         (make().with_columns(impressions=pl.lit(0)), r"no impressions: wait for some"),

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from evaluation.sample_ratio import CONCENTRATION, anytime_p_value, chi_square, log_evidence
+from evaluation.sample_ratio import (
+    CONCENTRATION,
+    anytime_p_value,
+    chi_square,
+    log_evidence,
+    recurring_log_evidence,
+)
 
 HALVES = {"a": 0.5, "b": 0.5}
 
@@ -61,3 +67,14 @@ def test_bad_counts_are_refused(counts, message):
     for test in (chi_square, anytime_p_value):
         with pytest.raises(ValueError, match=message):
             test(counts, HALVES)
+
+
+@given(st.floats(0.01, 0.99))
+def test_evidence_of_staying_is_a_martingale_and_grows_where_units_stay(share):
+    """The next draw is the unit's own arm with its share, else one of the others."""
+    arm = np.array([share])
+    stay, change = (math.exp(recurring_log_evidence(np.array([s]), arm)) for s in (True, False))
+    assert share * stay + (1 - share) * change == pytest.approx(1)
+    always = np.ones(18, bool)
+    assert recurring_log_evidence(always[:17], np.full(17, 0.5)) < math.log(1000)
+    assert recurring_log_evidence(always, np.full(18, 0.5)) > math.log(1000)

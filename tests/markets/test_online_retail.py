@@ -51,6 +51,7 @@ DROPPED = {
     "date cannot be read": 0,
     "quantity is not above zero": 1,
     "price is not above zero": 1,
+    "invoice is on an earlier sheet, too": 0,
     "consumer price list (no customer id) where trade prices are known": 1,
     "sale taken back in full by a later cancellation": 1,
 }
@@ -200,6 +201,40 @@ def test_codes_with_letters_survive_a_sheet_that_begins_with_numbers(tmp_path: P
     assert next(iter(history.dropped.values())) == 1
 
 
+def test_invoices_that_are_on_two_sheets_count_once(tmp_path: Path) -> None:
+    shared = [("536365", "85123A", "HEART", 6, DAY, 2.55, "17850")] * 2  # scanned twice
+    sheets = {
+        "Year 2009-2010": [("536300", *ROWS[0][1:7]), *shared],
+        "Year 2010-2011": [*shared, ("540000", *ROWS[0][1:7])],
+    }
+    path = write_xlsx(tmp_path / "ii.xlsx", sheets, II)
+    history = read_online_retail(path)
+    assert history.sales["units"].sum() == 4 * 6
+    assert history.dropped["invoice is on an earlier sheet, too"] == 2
+    assert "2 rows, first in column 'Invoice', row 4 ('536365')" in history.notes[0]
+
+
+def days_of(folder: Path, dates: pl.Series) -> list[datetime]:
+    line = pl.DataFrame([ROWS[0]] * len(dates), schema=SNAKE.split(), orient="row")
+    line.with_columns(dates.alias("invoice_date")).write_parquet(folder / "days.parquet")
+    return read_online_retail(folder / "days.parquet").sales["at"].to_list()
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_days_are_those_of_the_shops_clock(tmp_path: Path, unit: str) -> None:
+    night = pl.Series([datetime(2011, 6, 15, 0, 30)], dtype=pl.Datetime(unit))
+    day = [datetime(2011, 6, 15, tzinfo=UTC)]
+    assert days_of(tmp_path, night) == day
+    assert days_of(tmp_path, night.dt.replace_time_zone("Europe/London")) == day
+    assert days_of(tmp_path, night.dt.date()) == day
+
+
+@pytest.mark.parametrize("number", [1291191960, 1291191960000, 40513.35])
+def test_numbers_are_no_dates(tmp_path: Path, number: float) -> None:
+    with pytest.raises(TableError, match=r"date cannot be read: 1 row, .*write all dates as 2010"):
+        days_of(tmp_path, pl.Series([number]))
+
+
 def test_what_cannot_be_read_is_counted_and_shown(tmp_path: Path) -> None:
     rows = [
         *[ROWS[0]] * 97,
@@ -275,7 +310,7 @@ def test_the_real_file(online_retail_path: Path) -> None:
     assert history.listings["title"].str.len_chars().min() >= 3
     assert not history.listings["title"].str.contains(r"^\d+[A-Za-z]*$").any()
     assert list(history.dropped.values()) == [
-        7441, 0, 2408, 0, 0, 0, 1033, 909, 101033, 2121,
+        7441, 0, 2408, 0, 0, 0, 1033, 909, 0, 101033, 2121,
     ]  # fmt: skip
     assert history.sales.height == 186_980
     # lines with a discount for quantity: 4.2 % of lines, 33 % of units

@@ -54,6 +54,41 @@ def test_junk_is_dropped_and_named(tmp_path: Path) -> None:
     assert any("row 202 ('-1')" in note for note in found.notes)
 
 
+def test_counts_that_cannot_be_read_are_dropped_and_empty_ones_are_unknown(tmp_path: Path) -> None:
+    rows = [f"{i},Mug {i},1.5,," for i in range(200)]
+    rows += ['x,Cup,2,"1,200",3', "y,Cup,2,7,lots", "z,Cup,2,7,9"]
+    path = write(tmp_path / "a.csv", "listing_id,title,price,lines,units", rows)
+    found = read_price_list(path)
+    assert found.products.select("listing_id", "lines", "units").rows()[199:] == [
+        ("199", None, None),
+        ("z", 7.0, 9.0),
+    ]
+    assert found.dropped["lines cannot be read"] == found.dropped["units cannot be read"] == 1
+    assert "row 201 ('1,200'); write 1200 where" in found.notes[0]
+    assert "row 202 ('lots'); give a number" in found.notes[1]
+    with pytest.raises(TableError, match="2 rows of 203 cannot be used"):
+        read_price_list(path, tolerance=0.001)
+
+
+def test_columns_of_money_are_no_attributes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    cells = {
+        "rrp": ["GBP 5.00", "RRP: GBP 6", None],
+        "was": ["5,50 euros", "6 EUR / kg", "7 Euro per piece"],
+        "from": ["from £5", "6 € each", "soon"],
+        "size": ["GEL 50 ML", "CUP 3 oz", "5 kg"],
+        "gift": ["below £10", "boxed", "boxed"],
+    }
+    frame = {"sku": ["a", "b", "c"], "title": ["Mug", "Cup", "Tin"], "price": ["5", "6", "7"]}
+    pl.DataFrame({**frame, **cells}).write_csv(path)
+    found = read_price_list(path)
+    assert [list(one) for one in found.attributes] == [["size", "gift"]] * 3
+    assert "not read as attributes: rrp, was, from; most cells are money" in found.notes
+    pl.DataFrame({**frame, **cells}).select("sku", "price", "rrp").write_csv(path)
+    with pytest.raises(TableError, match="no column of text"):
+        read_price_list(path)
+
+
 def test_several_currencies_need_a_choice(tmp_path: Path) -> None:
     rows = ["a,Mug,1,EUR", "b,Cup,2,USD"]
     path = write(tmp_path / "a.csv", "listing_id,title,price,currency", rows)

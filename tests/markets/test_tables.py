@@ -39,6 +39,14 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path: Path) -> None:
         assert read_table(str(path)).equals(TABLE), path.name
 
 
+def test_windows_1252_is_read_and_what_is_none_is_latin_1(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id,title\n1,Women\x92s cup \xa35\n")
+    assert read_table(path)["title"].to_list() == ["Women’s cup £5"]
+    path.write_bytes(b"id,title\n1,cup\x81 \xa35\n")  # no character of Windows-1252
+    assert read_table(path)["title"].to_list() == ["cup\x81 £5"]
+
+
 def test_json_lines_keep_types_and_late_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1}\n' * 200 + '{"a": 1.5, "b": {"c": "x"}}\n')
@@ -115,6 +123,8 @@ def test_text_numbers_and_times_are_read_or_null() -> None:
         ("2,50", "write 2.50, with a decimal point"),
         ("£3", "remove the currency sign"),
         ("1,234.50", "without separators of thousands"),
+        ("1,200", "write 1200 where the comma separates thousands, else 1.200"),
+        ("0,125", "write 0.125, with a decimal point"),
         ("six", "give a number"),
         ("", "fill the cell"),
         (None, "fill the cell"),
