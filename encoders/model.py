@@ -79,7 +79,8 @@ class Encoder:
         )
         self._signature = signature_of(*self._files)
         self.fingerprint: str = fingerprint_of(*self._files)
-        self._trained = trained_texts.read(self._adapter or self.folder)
+        fitted = [self.folder, *([self._adapter] if self._adapter else [])]
+        self._trained = np.unique(np.concatenate([trained_texts.read(part) for part in fitted]))
         self._lock = threading.Lock()
         self._loaded: SentenceTransformer | None = None
         dim = model_dimension(self.folder)

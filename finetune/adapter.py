@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from encoders import AdapterError, model_folder
+from encoders import model_folder
+from encoders.adapter import load_adapter
 from finetune.layers import adapted_modules
 from finetune.recipe import Recipe
 
@@ -32,7 +33,7 @@ def prepared(
         encoders.AdapterError: `init` is none, or does not fit the base.
         finetune.layers.NotATransformer, ValueError: no layers to adapt, or not those asked for.
     """
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import LoraConfig, get_peft_model
     from sentence_transformers import SentenceTransformer
 
     encoder = SentenceTransformer(str(model_folder(base)), device="cpu", local_files_only=True)
@@ -41,13 +42,7 @@ def prepared(
         parameter.requires_grad = False
     torch.manual_seed(recipe.seed)  # LoRA's A is drawn
     if init is not None:
-        try:
-            adapted = PeftModel.from_pretrained(transformer, str(init), is_trainable=True)
-        except Exception as error:  # peft raises whatever its parsers and torch do
-            raise AdapterError(
-                f"init adapter {str(init)!r} does not fit {base!r}: {type(error).__name__}: "
-                f"{error}. Give the folder of an adapter that was trained on this model"
-            ) from error
+        adapted = load_adapter(transformer, init, trainable=True)
         shrink(adapted, recipe.init_share)
     else:
         config = LoraConfig(

@@ -43,6 +43,7 @@ def written(found: Tuned, products: Products, source: str) -> str:
         f"{targets}; {len(products.together):,} pairs bought together.",
         f"- {found.learned:,} products learned from, {found.held_out:,} held out; variants of one "
         "product are on one side.",
+        *_begun(found),
         "",
         "## Held-out products, R²",
         *_table(found),
@@ -74,6 +75,16 @@ def _table(found: Tuned) -> list[str]:
             f"| {target} | " + " | ".join(f"{by[method]:.3f}" for method in METHODS) + " |"
             for target, by in r2.items()
         ),
+    ]
+
+
+def _begun(found: Tuned) -> list[str]:
+    if found.init is None:
+        return []
+    name, known = found.init
+    return [
+        f"- Begun with the adapter `{name}`, which had learned {known:,} of those held out: the "
+        "figures are of the others."
     ]
 
 

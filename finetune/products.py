@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from encoders import listing_texts
 from finetune.response import price_responses
 from markets import (
+    SHEET,
     History,
     PriceList,
     bought_together,
@@ -54,6 +55,7 @@ class Products:
         together: int64 (p, 2): rows bought together more often than chance.
         median_log_price: (n,): log of the median price over sales lines, for probes.
         lines: (n,): sales lines, NaN where nobody counted.
+        notes: what a reader of their source should know, as `markets.History` has them.
     """
 
     listing_id: list[str]
@@ -65,9 +67,24 @@ class Products:
     together: NDArray[np.int64]
     median_log_price: NDArray[np.float64]
     lines: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.text)
+
+    def variants(self) -> NDArray[np.int64]:
+        """Products that share a group or a text, capitals aside, share a number, int64 (n,): what
+        is learned of one must not be asked of another.
+        """
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        groups = np.unique(self.group.astype(str), return_inverse=True)[1]
+        texts = np.unique([t.casefold() for t in self.text], return_inverse=True)[1]
+        size = int(groups.max(initial=-1)) + 1, int(texts.max(initial=-1)) + 1
+        # groups and texts are the nodes, and each product joins one of both
+        joined = coo_array((np.ones(len(self)), (groups, size[0] + texts)), (sum(size),) * 2)
+        return np.asarray(connected_components(joined, directed=False)[1][groups], np.int64)
 
     def take(self, rows: ArrayLike) -> Products:
         """The products of some rows, in that order.
@@ -95,6 +112,7 @@ class Products:
             pairs[(pairs >= 0).all(axis=1)],
             self.median_log_price[chosen],
             self.lines[chosen],
+            self.notes,
         )
 
     def distinct(self) -> Products:
@@ -144,9 +162,10 @@ def read_products(path: str | Path, currency: str | None = None) -> Products:
     Raises:
         TableError: what the loaders raise; the message names column, row and fix.
     """
-    table, source = read_table(path), Path(path).name
+    table, source = read_table(path, sheets=True), Path(path).name
     if is_online_retail(table):
         return products_of(*retail_lines(table, source))
+    table = table.drop(SHEET, strict=False)
     if is_sales_table(table):
         return products_of(*sales_lines(table, source, currency=currency))
     return products_listed(price_list(table, source, currency=currency))
@@ -174,7 +193,8 @@ def products_of(history: History, lines: pl.DataFrame | None = None) -> Products
         on="listing_id",
         maintain_order="left",
     ).join(price_responses(history.sales), on="listing_id", how="left", maintain_order="left")
-    return _products(sold, [{}] * sold.height, sold["lines"], bought_together(lines))
+    found = _products(sold, [{}] * sold.height, sold["lines"], bought_together(lines))
+    return replace(found, notes=history.notes)
 
 
 def products_listed(listed: PriceList) -> Products:
@@ -191,7 +211,8 @@ def products_listed(listed: PriceList) -> Products:
         pl.lit(None, pl.Float64).alias("response_variance"),
     )
     counts = stated.select(pl.coalesce("lines", "units"))[:, 0]
-    return _products(stated, listed.attributes, counts, bought_together(_NO_LINES))
+    found = _products(stated, listed.attributes, counts, bought_together(_NO_LINES))
+    return replace(found, notes=listed.notes)
 
 
 _NO_LINES = pl.DataFrame(schema={"order": pl.String, "listing_id": pl.String})

@@ -62,21 +62,25 @@ class Progress:
     done: bool = False
 
 
-def split(group: NDArray[np.object_], share: float, seed: int) -> NDArray[np.bool_]:
-    """Which products are held out, bool (n,): whole groups, at least one where share is above 0.
+def split(products: Products, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which products are held out, bool (n,): whole groups, and all that have a text in common
+    with them; at least one group where share is above 0.
 
     Raises:
         ValueError: a single group, which cannot be on both sides.
     """
-    names, of = np.unique(group.astype(str), return_inverse=True)
     if not share:
-        return np.zeros(len(group), np.bool_)
+        return np.zeros(len(products), np.bool_)
+    names, first, of = np.unique(products.variants(), return_index=True, return_inverse=True)
     if len(names) < 2:
         raise ValueError(
-            f"all products are of one group ({names[0]!r}): none can be held out, set held_out to 0"
+            f"all products are of one group ({products.group[0]!r}) or share its texts: none can "
+            "be held out, set held_out to 0"
         )
+    # by name, so that which are held out does not depend on the order of products
+    order = np.argsort(products.group[first].astype(str), kind="stable")
     count = min(max(round(share * len(names)), 1), len(names) - 1)
-    held = np.random.default_rng((seed, 1)).permutation(len(names))[:count]
+    held = order[np.random.default_rng((seed, 1)).permutation(len(names))[:count]]
     return np.asarray(np.isin(of, held))
 
 

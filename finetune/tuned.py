@@ -35,7 +35,8 @@ class Tuned:
 
     Attributes:
         folder: of the adapter. judgement: its figures. epochs: as they went. best: number of the
-            one that was kept. learned, held_out: products. trainable: share of parameters.
+            one that was kept. learned, held_out: products. init: name of the earlier adapter, and
+            how many of those held out it had learned. trainable: share of parameters.
         seconds: training took, this time. memory: peak of the process, bytes.
         base: name and fingerprint of the base model. recipe, augmentation: as given.
         main: whether this process is the one of several that wrote the adapter.
@@ -47,6 +48,7 @@ class Tuned:
     best: int
     learned: int
     held_out: int
+    init: tuple[str, int] | None
     trainable: float
     seconds: float
     memory: int

@@ -70,13 +70,16 @@ def tune(
     products = _chosen(products.distinct(), recipe.tasks)
     _check(output, merged)
     accelerator = _accelerator(hardware)
-    held = split(products.group, recipe.held_out, recipe.seed)
+    held = split(products, recipe.held_out, recipe.seed)
+    known = trained_texts.read(init) if init else np.empty(0, np.uint64)
+    new = held & ~np.isin(trained_texts.marks(products.text), known)
     encoder = adapter.prepared(base, recipe, init, checkpointing=hardware.checkpointing)
     trainable = adapter.trainable_share(encoder)
     folder = model_folder(base)
     fingerprint = fingerprint_of(model_files(folder), adapter_files(init) if init else {})
     training = Training(encoder, products, held, recipe, augmentation, accelerator)
-    identity = _identity(products, recipe, augmentation, fingerprint, accelerator.num_processes)
+    by = accelerator.num_processes, accelerator.mixed_precision
+    identity = _identity(products, recipe, augmentation, fingerprint, by)
     output.mkdir(parents=True, exist_ok=True)
     if restart:
         checkpoint.forget(output)
@@ -87,7 +90,7 @@ def tune(
     progress = training.progress
     found = Tuned(
         folder=output,
-        judgement=judge(encoder, products, held, recipe.seed),
+        judgement=judge(encoder, products, new, recipe.seed),
         epochs=[
             Epoch(i + 1, recipe.epochs, loss, error, progress.best)
             for i, (loss, error) in enumerate(progress.epochs)
@@ -95,6 +98,7 @@ def tune(
         best=progress.best,
         learned=int((~held).sum()),
         held_out=int(held.sum()),
+        init=None if init is None else (init.name, int((held & ~new).sum())),
         trainable=trainable,
         seconds=seconds,
         memory=_peak_memory(),
@@ -108,7 +112,7 @@ def tune(
         learned = [
             trained_texts.marks([t for t, h in zip(products.text, held, strict=True) if not h])
         ]
-        learned += [trained_texts.read(init)] if init else []
+        learned += [known, trained_texts.read(folder)]
         _deliver(encoder, found, products, source, merged, learned)
         checkpoint.forget(output)
     return found
@@ -232,12 +236,16 @@ def _identity(
     recipe: Recipe,
     augmentation: Augmentation,
     fingerprint: str,
-    processes: int,
+    by: tuple[int, str],
 ) -> str:
-    """What a run is a run of, as a hash: another of it must not be mixed with this."""
+    """What a run is a run of, as a hash: another of it must not be mixed with this.
+
+    Args:
+        by: number of processes, and the precision that they multiply in.
+    """
     digest = hashlib.sha256(
         json.dumps(
-            [asdict(recipe), asdict(augmentation), fingerprint, processes, products.names,
+            [asdict(recipe), asdict(augmentation), fingerprint, by, products.names,
              products.text, products.group.tolist()]
         ).encode("utf-8", "surrogatepass")
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -181,7 +182,7 @@ def _tuned(
     words: dict[str, float],
     hardware: dict[str, Any],
 ) -> Tuned:
-    """Read the products and train under a progress bar."""
+    """Read the products, say what was dropped, and train under a progress bar."""
     from finetune import Augmentation, Hardware, Listener, Recipe, read_products, tune
     from finetune.training import Epoch
     from service.settings import Settings
@@ -189,6 +190,9 @@ def _tuned(
     output, base, init, merged = places
     recipe, augmentation = Recipe(**choices), Augmentation(**words)
     products = read_products(data, currency)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one tells
+        for note in products.notes:
+            typer.echo(f"{data.name}: {note}", err=True)
     with ProgressBar("training") as bar:
 
         def epoch(so_far: Epoch) -> None:

@@ -61,7 +61,8 @@ def rehearse(
         bandit = Pricebandit(Settings(**{**settings.model_dump(), **there}))
         try:
             _register(bandit, history, progress)
-            return _lived(bandit, history.sales.filter(shown), progress), bandit
+            families = _families(history, bandit)
+            return _lived(bandit, history.sales.filter(shown), families, progress), bandit
         finally:
             bandit.spoil()  # no snapshot is written of what will not be there
             bandit.close()
@@ -82,7 +83,16 @@ def _register(bandit: Pricebandit, history: History, progress: Progress) -> None
         raise NothingToTrainOn(f"a listing of the table is refused: {items.errors[0].message}")
 
 
-def _lived(bandit: Pricebandit, table: pl.DataFrame, progress: Progress) -> Rows:
+def _families(history: History, bandit: Pricebandit) -> NDArray[np.object_]:
+    """What the variants of each listing share, or its own id, by catalogue row, object (n,)."""
+    ids, family = (history.listings[name].to_list() for name in ("listing_id", "family_group"))
+    of = dict(zip(ids, family, strict=True))
+    return np.array([of[name] or name for name in bandit.catalogue.listing_id], object)
+
+
+def _lived(
+    bandit: Pricebandit, table: pl.DataFrame, families: NDArray[np.object_], progress: Progress
+) -> Rows:
     """Note what is believed before each block of days, then learn from the block."""
     table = table.sort("at", maintain_order=True)
     for name in ("promotion", "unit_cost"):
@@ -102,7 +112,8 @@ def _lived(bandit: Pricebandit, table: pl.DataFrame, progress: Progress) -> Rows
         done += block.height
         progress("living through the sales", done, table.height)
     outcomes = concatenated(parts)
-    return Rows.of(outcomes, np.array(bandit.catalogue.listing_id, object)[outcomes.listing])
+    names = np.array(bandit.catalogue.listing_id, object)
+    return Rows.of(outcomes, names[outcomes.listing], families[outcomes.listing])
 
 
 def _blocks(table: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -40,15 +40,20 @@ class Rows:
     Attributes:
         outcomes: m of them, all with impressions and with features of this version.
         name: id of each one's listing, object (m,).
+        family: what its variants share, or the id of a listing without any, object (m,). What is
+            learned of one variant says too much of the next, as a new listing is not one.
         left_out: reason → outcomes left out.
     """
 
     outcomes: Outcomes
     name: NDArray[np.object_]
+    family: NDArray[np.object_]
     left_out: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, outcomes: Outcomes, name: NDArray[np.object_]) -> "Rows":
+    def of(
+        cls, outcomes: Outcomes, name: NDArray[np.object_], family: NDArray[np.object_]
+    ) -> "Rows":
         """Those of all outcomes that tell how often was bought of how often shown."""
         shown, known = outcomes.impressions > 0, outcomes.features[:, 0] > 0
         left_out = {
@@ -56,13 +61,14 @@ class Rows:
             "with features of another version": int((shown & ~known).sum()),
         }
         kept = shown & known
-        return cls(_take(outcomes, kept), name[kept], {k: n for k, n in left_out.items() if n})
+        left_out = {reason: n for reason, n in left_out.items() if n}
+        return cls(_take(outcomes, kept), name[kept], family[kept], left_out)
 
     def held_out(self) -> dict[str, NDArray[np.bool_]]:
-        """What each comparison holds out, bool (m,): listings by their ids; the last days, or of a
-        log of one day what was reported last.
+        """What each comparison holds out, bool (m,): listings by their families' names; the last
+        days, or of a log of one day what was reported last.
         """
-        names, of = np.unique(self.name, return_inverse=True)
+        names, of = np.unique(self.family, return_inverse=True)
         held = np.array([_number(name) % HELD_OUT == 0 for name in names], np.bool_)
         day = self.outcomes.at // _DAY_US
         when = day if len(np.unique(day)) > 1 else self.outcomes.at
@@ -79,7 +85,7 @@ class Comparison:
         learned, held_out: outcomes. listings: held out. impressions: held out.
         deviance: model → mean Poisson deviance of units per impression, weighted by impressions.
         head_gain, trunk_gain: by how much the raw head's is lower than the curve's, and that of the
-            head on a trunk lower than the raw head's; paired, bootstrapped over listings.
+            head on a trunk lower than the raw head's; paired, bootstrapped over families.
     """
 
     learned: int
@@ -103,7 +109,9 @@ def rows_of_log(source: log.Log, catalogue: Catalogue, features_of: str) -> Rows
         )
     outcomes = concatenated(parts)
     names = np.array(catalogue.listing_id, object)
-    return Rows.of(outcomes, names[outcomes.listing])
+    families = np.array([*catalogue.family_code, None], object)[catalogue.family[: len(names)]]
+    families = np.where(families == None, names, families)  # noqa: E711  elementwise
+    return Rows.of(outcomes, names[outcomes.listing], families[outcomes.listing])
 
 
 def concatenated(parts: list[Outcomes]) -> Outcomes:
@@ -122,11 +130,12 @@ def check(rows: Rows) -> None:
         f"{left_out}: report outcomes of more listings and days"
     )
     for name, held in rows.held_out().items():
-        sides = {"to learn from": rows.name[~held], "held out": rows.name[held]}
-        for side, names in sides.items():
-            if (count := len(set(names))) < 2:
+        sides = {"to learn from": rows.family[~held], "held out": rows.family[held]}
+        for side, families in sides.items():
+            if (count := len(set(families))) < 2:
                 raise NothingToTrainOn(
-                    f"{name}: {count} listings {side}, at least 2 needed. {total}"
+                    f"{name}: {count} listings {side} that are no variants of each other, "
+                    f"at least 2 needed. {total}"
                 )
 
 
@@ -162,7 +171,7 @@ def trained_on(
     units = np.minimum(outcomes.units, CORRECTED * own * outcomes.impressions + 5.0)
     y = units / outcomes.impressions / own
     weight = own**2 / (own / outcomes.impressions + outcomes.curve_sd**2)
-    family = np.unique(rows.name, return_inverse=True)[1]
+    family = np.unique(rows.family, return_inverse=True)[1]
 
     def told(epoch: int, learned: float, held_out: float) -> None:
         if watch:
@@ -189,7 +198,7 @@ def _compared(
     name: str,
     watch: Watch | None,
 ) -> Comparison:
-    learn = Rows(_take(rows.outcomes, ~held), rows.name[~held])
+    learn = Rows(_take(rows.outcomes, ~held), rows.name[~held], rows.family[~held])
     test = _take(rows.outcomes, held)
     trunk = trained_on(learn, device, seed, name, watch)
     found = [test.features[:, 0].astype(np.float64)]
@@ -199,7 +208,7 @@ def _compared(
         mean, _ = policy.corrected(torch.as_tensor(test.features))
         found.append(mean.double().cpu().numpy())
     deviances = [_deviance(test, rate) for rate in found]
-    n, group = test.impressions, np.unique(rows.name[held], return_inverse=True)[1]
+    n, group = test.impressions, np.unique(rows.family[held], return_inverse=True)[1]
 
     def gain(before: Floats, after: Floats) -> Interval:
         return bca([Ratio(before - after, n)], group, LEVEL, seed)
@@ -207,7 +216,7 @@ def _compared(
     return Comparison(
         len(learn.name),
         len(n),
-        int(group.max()) + 1,
+        len(set(rows.name[held])),
         float(n.sum()),
         {k: float(d.sum() / n.sum()) for k, d in zip(MODELS, deviances, strict=True)},
         gain(deviances[0], deviances[1]),

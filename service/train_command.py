@@ -108,11 +108,15 @@ def _found(
     import numpy as np
     import torch
 
+    from markets import read_sales_table
     from service import snapshots, train, trunks
     from service.learning import logged_version
     from service.rehearsal import rehearse
 
     curves: list[Curve] = []
+    if data is not None:
+        for note in read_sales_table(data, currency=currency).notes:
+            typer.echo(f"{data.name}: {note}", err=True)
     with ProgressBar("opening") as bar:
         if data is None:
             rows, bandit = _lived(settings, bar)

@@ -116,6 +116,15 @@ def test_an_adapter_of_another_model_is_refused(adapter, tmp_path):
         missing_weights.encode(["a"])
 
 
+def test_an_adapter_of_a_deeper_model_is_refused(adapter, tmp_path):
+    shallow = tmp_path / "shallow"
+    shutil.copytree(model_folder(), shallow)
+    config = json.loads((shallow / "config.json").read_text())
+    (shallow / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    with pytest.raises(AdapterError, match=r"no place for \d+ of its weights, .*layer\.3"):
+        Encoder(str(shallow), adapter=str(adapter)).encode(["a"])
+
+
 def test_files_that_change_before_loading_are_refused(adapter, tmp_path):
     moving = tmp_path / "moving"
     shutil.copytree(adapter, moving)

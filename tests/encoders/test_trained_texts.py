@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from encoders import AdapterError, Encoder, trained_texts
+from encoders import AdapterError, Encoder, model_folder, trained_texts
 
 
 def test_titles_are_marked_whatever_else_is_said():
@@ -38,3 +38,14 @@ def test_a_file_that_cannot_be_read_is_named(adapter, tmp_path, content):
         np.save(folder / trained_texts.FILE, content)
     with pytest.raises(AdapterError, match=r"trained_texts\.npy .*restore it, or delete it"):
         Encoder(adapter=str(folder))
+
+
+def test_an_adapter_on_a_tuned_model_leaves_known_what_that_was_trained_on(adapter, tmp_path):
+    tuned, more = tmp_path / "tuned", tmp_path / "more"
+    shutil.copytree(model_folder(), tuned)
+    shutil.copytree(adapter, more)
+    trained_texts.write(tuned, [trained_texts.marks(["red mug"])])
+    trained_texts.write(more, [trained_texts.marks(["oak bowl"])])
+    texts = ["red mug", "oak bowl", "vase"]
+    assert Encoder(str(tuned)).trained_on(texts).tolist() == [True, False, False]
+    assert Encoder(str(tuned), adapter=str(more)).trained_on(texts).tolist() == [True, True, False]

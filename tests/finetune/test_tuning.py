@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerate.state import AcceleratorState
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
@@ -12,6 +13,7 @@ from encoders import DEFAULT_MODEL, Encoder, model_folder, trained_texts
 from finetune import Augmentation, Hardware, Listener, Recipe, tune
 from finetune.adapter import prepared
 from finetune.checkpoint import NAME, AnotherRun
+from finetune.training import split
 from finetune.tuning import WEIGHTS, OutputTaken
 
 SHORT = Recipe(rank=4, layers=2, epochs=3, batch=16, held_out=0.2, seed=3)
@@ -142,6 +144,12 @@ def test_another_run_may_not_go_on_with_it(tmp_path, monkeypatch):
             tune(small_products(), tmp_path, other, hardware=CPU)
     with pytest.raises(AnotherRun):
         tune(small_products(seed=1), tmp_path, SHORT, hardware=CPU)
+    AcceleratorState._reset_state(reset_partial_state=True)  # a process has one precision
+    try:
+        with pytest.raises(AnotherRun):
+            tune(small_products(), tmp_path, SHORT, hardware=Hardware(cpu=True, precision="bf16"))
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
     (tmp_path / NAME).write_bytes(b"torn")
     with pytest.raises(AnotherRun, match="cannot be read"):
         tune(small_products(), tmp_path, SHORT, hardware=CPU)
@@ -178,6 +186,40 @@ def test_an_adapter_of_another_catalogue_is_gone_on_from(tuned, tmp_path):
     moved = max(np.abs(before[name] - after[name]).max() for name in before)
     fresh = max(np.abs(before[name]).max() for name in before if "lora_B" in name)
     assert 0 < moved < fresh
+
+
+def test_what_an_earlier_adapter_had_learned_judges_nothing(tuned, tmp_path):
+    products = small_products()
+    recipe = replace(SHORT, epochs=1, held_out=0.5, seed=9)
+    found = tune(products, tmp_path, recipe, init=tuned[0].folder, hardware=CPU)
+    seen = Encoder(adapter=str(tuned[0].folder)).trained_on(products.text)
+    ours = Encoder(adapter=str(tmp_path)).trained_on(products.text)
+    held = found.held_out
+    assert ours.sum() == found.learned + found.init[1]  # it knows what both were trained on
+    assert found.init[0] == tuned[0].folder.name
+    assert 0 < found.init[1] == int(seen.sum()) - int((seen & ~split_off(products, recipe)).sum())
+    card = (tmp_path / "README.md").read_text()
+    assert f"which had learned {found.init[1]} of those held out" in card
+    assert found.judgement.r2 == {}  # fewer than ten are left to judge by
+    assert "Begun with" not in (tuned[0].folder / "README.md").read_text()
+    assert held == split_off(products, recipe).sum()
+
+
+def split_off(products, recipe):
+    return split(products, recipe.held_out, recipe.seed)
+
+
+def test_a_text_sold_in_two_groups_is_on_one_side():
+    products = small_products()
+    text = [f"the same {i % 32}".upper() if i < 32 else f"the same {i % 32}" for i in range(64)]
+    twice = replace(products, text=text, group=np.array([str(i) for i in range(64)], object))
+    for seed in range(5):
+        held = split(twice, 0.2, seed)
+        assert (held[:32] == held[32:]).all()
+        assert held.sum() == 12  # a fifth of 32 pairs, rounded
+    chain = replace(products, text=[f"t{(i + 1) // 2}" for i in range(64)])
+    with pytest.raises(ValueError, match="all products are of one group"):
+        split(chain, 0.2, 0)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])

@@ -52,7 +52,8 @@ def made_up(seed, strength, listings=200, days=30):
     x = (raw * curve[:, None]).astype(np.float32)
     shown = np.full(m, 200.0)
     outcomes = Outcomes(listing, guess, np.exp(price), shown, units, units, 0.1 * curve, x, at)
-    return train.Rows.of(outcomes, np.array([f"l{i}" for i in listing], object))
+    names = np.array([f"l{i}" for i in listing], object)
+    return train.Rows.of(outcomes, names, names)
 
 
 def compared(rows):
@@ -168,15 +169,31 @@ def test_whole_listings_and_the_last_days_are_held_out():
     day = rows.outcomes.at // 86_400_000_000
     assert set(day[held["last days"]]) == {20_008, 20_009}
     # who is held out is a matter of the id alone
-    few = train.Rows(rows.outcomes, rows.name[::-1]).held_out()["new listings"]
+    turned = rows.name[::-1]
+    few = train.Rows(rows.outcomes, turned, turned).held_out()["new listings"]
     assert set(rows.name[::-1][few]) == set(rows.name[new])
+
+
+def test_variants_of_one_product_are_on_one_side():
+    rows = made_up(1, strength=0.0, listings=100, days=3)
+    family = np.array([f"f{int(name[1:]) // 10}" for name in rows.name], object)
+    rows = train.Rows(rows.outcomes, rows.name, family)
+    new = rows.held_out()["new listings"]
+    assert not set(family[new]) & set(family[~new])
+    assert len(set(rows.name[new])) == 10 * len(set(family[new]))
+    found = compared(rows)["new listings"]
+    assert found.listings == len(set(rows.name[new]))
+    alike = train.Rows(rows.outcomes, rows.name, np.full(len(family), "one", object))
+    with pytest.raises(train.NothingToTrainOn, match="no variants of each other, at least 2"):
+        compared(alike)
 
 
 def test_what_tells_nothing_is_left_out_and_counted():
     outcomes = made_up(1, strength=0.0, listings=4, days=3).outcomes
     outcomes.impressions[0] = 0
     outcomes.features[1] = 0
-    rows = train.Rows.of(outcomes, np.full(12, "one", object))
+    one = np.full(12, "one", object)
+    rows = train.Rows.of(outcomes, one, one)
     assert len(rows.name) == 10
     assert rows.left_out == {"without impressions": 1, "with features of another version": 1}
     with pytest.raises(train.NothingToTrainOn, match=r"10 outcomes of 1 listings on 3 days; 1"):
