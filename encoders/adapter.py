@@ -28,7 +28,9 @@ def load_adapter(transformer: Any, folder: Path, *, trainable: bool = False) -> 
             adapted = PeftModel.from_pretrained(transformer, str(folder), is_trainable=trainable)
         with safe_open(folder / "adapter_model.safetensors", "pt") as file:
             # and passes over what belongs to layers that the model does not have
-            left = sorted(set(file.keys()) - get_peft_model_state_dict(adapted).keys())
+            # (with embeddings, which PEFT may have written; asked to find out, it asks the hub)
+            taken = get_peft_model_state_dict(adapted, save_embedding_layers=True)
+            left = sorted(set(file.keys()) - taken.keys())
         if left:
             raise ValueError(
                 f"the model has no place for {len(left)} of its weights, {left[0]} ..."

@@ -43,7 +43,7 @@ def prepared(
     torch.manual_seed(recipe.seed)  # LoRA's A is drawn
     if init is not None:
         adapted = load_adapter(transformer, init, trainable=True)
-        shrink(adapted, recipe.init_share)
+        _shrink(adapted, recipe.init_share)
     else:
         config = LoraConfig(
             r=recipe.rank,
@@ -60,8 +60,8 @@ def prepared(
     return encoder
 
 
-def shrink(adapted: torch.nn.Module, share: float) -> None:
-    """Leave so much of what an adapter changes of the weights, in place."""
+def _shrink(adapted: torch.nn.Module, share: float) -> None:
+    """Leave so much of what an adapter changes of the weights."""
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name or "lora_embedding_B" in name:  # the change is B A

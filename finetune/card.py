@@ -55,8 +55,8 @@ def written(found: Tuned, products: Products, source: str) -> str:
         "",
         "## Training",
         f"- {len(found.epochs)} epochs, the {_ordinal(found.best)} kept; {found.seconds:.0f} s on "
-        f"{found.device}, at most {found.memory / 1e9:.2f} GB; {found.trainable:.2%} of the "
-        "parameters trained.",
+        f"{found.device}, precision {found.precision}, at most {found.memory / 1e9:.2f} GB; "
+        f"{found.trainable:.2%} of the parameters trained.",
         *(f"- {key}: {value}" for key, value in chosen.items() if usual[key] != value),
         f"- otherwise the defaults of {_versions()}, {datetime.now(UTC).date()}.",
         "",
@@ -82,9 +82,11 @@ def _begun(found: Tuned) -> list[str]:
     if found.init is None:
         return []
     name, known = found.init
+    if known is None:
+        return [f"- Begun with `{name}`, which does not say what it had learned."]
     return [
-        f"- Begun with the adapter `{name}`, which had learned {known:,} of those held out: the "
-        "figures are of the others."
+        f"- Begun with `{name}`, which had learned {known:,} of those held out: the figures are of "
+        "the others, less variants of what it knew."
     ]
 
 

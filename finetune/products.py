@@ -74,7 +74,7 @@ class Products:
 
     def variants(self) -> NDArray[np.int64]:
         """Products that share a group or a text, capitals aside, share a number, int64 (n,): what
-        is learned of one must not be asked of another.
+        is learned of one must not be asked of another. Numbers are in the order of groups' names.
         """
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components

@@ -20,9 +20,6 @@ class Recipe:
         init_share: how much of an earlier adapter's change of the weights a run that goes on from
             it begins with, above 0 and at most 1 (shrinking: Ash and Adams 2020, section 4, without
             its noise). An adapter begun with in full learns another catalogue less well.
-        final_share: how much of the change of the weights is left in the adapter once it is
-            trained, above 0 and at most 1. Between the base model and the trained one lies what
-            does best on products that are unlike those trained on (Wortsman et al. 2022, eq. 1).
         epochs: passes over the products at most. patience: epochs without a better held-out error
             after which training stops, and the best epoch is kept; 0: it goes to the end, and the
             last is kept, for vectors go on getting better while the learning rate falls.
@@ -48,7 +45,6 @@ class Recipe:
     layers: int = -1
     modules: tuple[str, ...] = ()
     init_share: float = 0.5
-    final_share: float = 0.85
     epochs: int = 16
     patience: int = 0
     batch: int = 128
@@ -76,15 +72,11 @@ class Recipe:
         for name in ("alpha", "learning_rate", "head_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0")
-        for name, instead in (
-            ("init_share", "to begin with nothing leave the earlier adapter away"),
-            ("final_share", "an adapter of which nothing is left is the base model"),
-        ):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}: "
-                    f"give a share above 0 and at most 1; {instead}"
-                )
+        if not 0 < self.init_share <= 1:
+            raise ValueError(
+                f"init_share is {self.init_share}: give a share above 0 and at most 1; "
+                "to begin with nothing leave the earlier adapter away"
+            )
         losses = ("head", "neighbours", "together", "meaning")
         for name in (*losses, "weight_decay", "adversarial"):
             if not getattr(self, name) >= 0:

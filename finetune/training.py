@@ -71,16 +71,15 @@ def split(products: Products, share: float, seed: int) -> NDArray[np.bool_]:
     """
     if not share:
         return np.zeros(len(products), np.bool_)
-    names, first, of = np.unique(products.variants(), return_index=True, return_inverse=True)
-    if len(names) < 2:
+    of = products.variants()
+    count = int(of.max(initial=-1)) + 1
+    if count < 2:
         raise ValueError(
             f"all products are of one group ({products.group[0]!r}) or share its texts: none can "
             "be held out, set held_out to 0"
         )
-    # by name, so that which are held out does not depend on the order of products
-    order = np.argsort(products.group[first].astype(str), kind="stable")
-    count = min(max(round(share * len(names)), 1), len(names) - 1)
-    held = order[np.random.default_rng((seed, 1)).permutation(len(names))[:count]]
+    some = min(max(round(share * count), 1), count - 1)
+    held = np.random.default_rng((seed, 1)).permutation(count)[:some]
     return np.asarray(np.isin(of, held))
 
 

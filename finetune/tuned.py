@@ -35,10 +35,12 @@ class Tuned:
 
     Attributes:
         folder: of the adapter. judgement: its figures. epochs: as they went. best: number of the
-            one that was kept. learned, held_out: products. init: name of the earlier adapter, and
-            how many of those held out it had learned. trainable: share of parameters.
-        seconds: training took, this time. memory: peak of the process, bytes.
+            one that was kept. learned, held_out: products. init: name of the earlier adapter or
+            tuned base model, and how many of those held out it had learned, None where it does
+            not say. trainable: share of parameters.
+        seconds: training took, before a kill too. memory: peak of the process, bytes.
         base: name and fingerprint of the base model. recipe, augmentation: as given.
+        device, precision: that it was trained on and in, "no" being float32.
         main: whether this process is the one of several that wrote the adapter.
     """
 
@@ -48,7 +50,7 @@ class Tuned:
     best: int
     learned: int
     held_out: int
-    init: tuple[str, int] | None
+    init: tuple[str, int | None] | None
     trainable: float
     seconds: float
     memory: int
@@ -56,6 +58,7 @@ class Tuned:
     recipe: Recipe
     augmentation: Augmentation
     device: str
+    precision: str
     main: bool
 
 

@@ -71,11 +71,15 @@ def tune(
     _check(output, merged)
     accelerator = _accelerator(hardware)
     held = split(products, recipe.held_out, recipe.seed)
-    known = trained_texts.read(init) if init else np.empty(0, np.uint64)
-    new = held & ~np.isin(trained_texts.marks(products.text), known)
+    folder = model_folder(base)
+    known = np.concatenate([trained_texts.read(part) for part in (folder, init) if part])
+    seen = np.isin(trained_texts.marks(products.text), known)
+    variant = products.variants()
+    new = held & ~np.isin(variant, variant[seen])
+    begun = init or (folder if len(known) else None)
+    again = int((held & seen).sum()) if len(known) else None
     encoder = adapter.prepared(base, recipe, init, checkpointing=hardware.checkpointing)
     trainable = adapter.trainable_share(encoder)
-    folder = model_folder(base)
     fingerprint = fingerprint_of(model_files(folder), adapter_files(init) if init else {})
     training = Training(encoder, products, held, recipe, augmentation, accelerator)
     by = accelerator.num_processes, accelerator.mixed_precision
@@ -86,7 +90,6 @@ def tune(
     if hardware.trackers:
         accelerator.init_trackers("pricebandit-finetune", config=_flat(recipe))
     seconds = _train(training, output, identity, accelerator, listener)
-    adapter.shrink(encoder, recipe.final_share)
     progress = training.progress
     found = Tuned(
         folder=output,
@@ -98,7 +101,7 @@ def tune(
         best=progress.best,
         learned=int((~held).sum()),
         held_out=int(held.sum()),
-        init=None if init is None else (init.name, int((held & ~new).sum())),
+        init=(begun.name, again) if begun else None,
         trainable=trainable,
         seconds=seconds,
         memory=_peak_memory(),
@@ -106,13 +109,14 @@ def tune(
         recipe=recipe,
         augmentation=augmentation,
         device=str(accelerator.device),
+        precision=accelerator.mixed_precision,
         main=accelerator.is_main_process,
     )
     if found.main:
         learned = [
             trained_texts.marks([t for t, h in zip(products.text, held, strict=True) if not h])
         ]
-        learned += [known, trained_texts.read(folder)]
+        learned.append(known)
         _deliver(encoder, found, products, source, merged, learned)
         checkpoint.forget(output)
     return found
@@ -125,22 +129,27 @@ def _train(
     accelerator: Accelerator,
     listener: Listener,
 ) -> float:
-    """Train to the end, from where a killed run of the same identity was; seconds it took."""
+    """Train to the end, from where a killed run of the same identity was; seconds it took,
+    the killed run's until its last checkpoint included.
+    """
+    before = 0.0
     if (state := checkpoint.load(output, identity)) is not None:
         training.resume(state)
+        before = state.get("seconds", 0.0)
+    start = time.monotonic()
 
     def save(state: dict[str, Any]) -> None:
         if accelerator.is_main_process:
-            checkpoint.save(output, {"identity": identity, **state})
+            so_far = before + time.monotonic() - start
+            checkpoint.save(output, {"identity": identity, "seconds": so_far, **state})
 
     def watch(epoch: Epoch) -> None:
         figures = {"loss": epoch.loss, "held-out error": epoch.held_out}
         accelerator.log(figures, step=epoch.number)
         listener.epoch(epoch)
 
-    start = time.monotonic()
     training.run(save, watch, lambda step: listener.step(step, training.total_steps))
-    seconds = time.monotonic() - start
+    seconds = before + time.monotonic() - start
     accelerator.end_training()
     return seconds
 

@@ -27,10 +27,6 @@ Init = Annotated[
 InitShare = Annotated[
     float | None, Option("--init-share", help="How much of it is begun with, above 0 to 1.")
 ]
-FinalShare = Annotated[
-    float | None,
-    Option("--final-share", help="How much of what was learned is kept, above 0 to 1."),
-]
 Currency = Annotated[str | None, Option(help="Of a table that does not say: ISO 4217.")]
 Merged = Annotated[
     Path | None, Option(help="Write the whole model with the adapter merged in here, too.")
@@ -87,7 +83,6 @@ def finetune(
     base: Base = None,
     init_adapter: Init = None,
     init_share: InitShare = None,
-    final_share: FinalShare = None,
     currency: Currency = None,
     merged: Merged = None,
     restart: Restart = False,
@@ -126,7 +121,7 @@ def finetune(
         "tasks": () if tasks == "all" else _names(tasks),
         "modules": _names(target_modules), "rank": rank, "alpha": alpha,
         "dora": dora, "rslora": rslora, "layers": layers, "init_share": init_share,
-        "final_share": final_share, "epochs": epochs, "patience": patience,
+        "epochs": epochs, "patience": patience,
         "batch": batch, "accumulate": accumulate, "learning_rate": learning_rate,
         "weight_decay": weight_decay, "held_out": held_out, "head": head,
         "neighbours": neighbours, "together": together, "meaning": meaning,

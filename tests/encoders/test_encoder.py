@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from encoders import AdapterError, EmbeddingCache, Encoder, WeightsMismatchError, model_folder
 
@@ -123,6 +124,28 @@ def test_an_adapter_of_a_deeper_model_is_refused(adapter, tmp_path):
     (shallow / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(AdapterError, match=r"no place for \d+ of its weights, .*layer\.3"):
         Encoder(str(shallow), adapter=str(adapter)).encode(["a"])
+
+
+def test_an_adapter_with_its_embeddings_is_read_without_the_hub(adapter, tmp_path, monkeypatch):
+    dressed = tmp_path / "dressed"
+    shutil.copytree(adapter, dressed)
+    config = json.loads((dressed / "adapter_config.json").read_text())
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    (dressed / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": name})
+    )
+    weights = load_file(dressed / "adapter_model.safetensors")
+    base = load_file(model_folder() / "model.safetensors")
+    table = base["embeddings.word_embeddings.weight"]  # PEFT writes it where a vocabulary grew
+    weights["base_model.model.embeddings.word_embeddings.weight"] = table
+    save_file(weights, dressed / "adapter_model.safetensors", {"format": "pt"})
+
+    def asked(*_, **__):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
+    expected = Encoder(adapter=str(adapter)).encode(["red mug"])
+    assert np.abs(Encoder(adapter=str(dressed)).encode(["red mug"]) - expected).max() < 1e-6
 
 
 def test_files_that_change_before_loading_are_refused(adapter, tmp_path):

@@ -11,8 +11,6 @@ from finetune import Recipe
         ({"alpha": 0.0}, "alpha is 0.0: give a number above 0"),
         ({"init_share": 0.0}, "init_share is 0.0: give a share above 0"),
         ({"init_share": 1.5}, "init_share is 1.5: .* at most 1"),
-        ({"final_share": 0.0}, "final_share is 0.0: give a share above 0"),
-        ({"final_share": 1.01}, "final_share is 1.01: .* at most 1"),
         ({"learning_rate": float("nan")}, "learning_rate is nan: give a number above 0"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1: give 0 or more"),
         ({"held_out": 1.0}, "held_out is 1.0: give a share of at least 0, below 1"),
