@@ -74,10 +74,6 @@ def tune(
     folder = model_folder(base)
     known = np.concatenate([trained_texts.read(part) for part in (folder, init) if part])
     seen = np.isin(trained_texts.marks(products.text), known)
-    variant = products.variants()
-    new = held & ~np.isin(variant, variant[seen])
-    begun = init or (folder if len(known) else None)
-    again = int((held & seen).sum()) if len(known) else None
     encoder = adapter.prepared(base, recipe, init, checkpointing=hardware.checkpointing)
     trainable = adapter.trainable_share(encoder)
     fingerprint = fingerprint_of(model_files(folder), adapter_files(init) if init else {})
@@ -93,7 +89,7 @@ def tune(
     progress = training.progress
     found = Tuned(
         folder=output,
-        judgement=judge(encoder, products, new, recipe.seed),
+        judgement=judge(encoder, products, held & ~_with_variants(products, seen), recipe.seed),
         epochs=[
             Epoch(i + 1, recipe.epochs, loss, error, progress.best)
             for i, (loss, error) in enumerate(progress.epochs)
@@ -101,7 +97,7 @@ def tune(
         best=progress.best,
         learned=int((~held).sum()),
         held_out=int(held.sum()),
-        init=(begun.name, again) if begun else None,
+        init=_begun(init or folder, known, held & seen) if init or len(known) else None,
         trainable=trainable,
         seconds=seconds,
         memory=_peak_memory(),
@@ -120,6 +116,21 @@ def tune(
         _deliver(encoder, found, products, source, merged, learned)
         checkpoint.forget(output)
     return found
+
+
+def _with_variants(products: Products, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Products, and all that are variants of them, bool (n,)."""
+    variant = products.variants()
+    return np.asarray(np.isin(variant, variant[rows]))
+
+
+def _begun(
+    folder: Path, known: NDArray[np.uint64], again: NDArray[np.bool_]
+) -> tuple[str, int | None]:
+    """`Tuned.init` of a run that goes on from what lies in `folder`: its name, and how many of
+    those held out it had learned, `again`; None where no text is `known` of it.
+    """
+    return folder.name, int(again.sum()) if len(known) else None
 
 
 def _train(

@@ -1,6 +1,5 @@
 """Price requests as subjects: columns from the catalogue and from what-ifs that are not in it."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ def subjects_of(
         "unit": np.array(items.column("unit"), object),
     }
     if inline is None or not inline.items.rows:
-        return _anchored(bandit, gather(catalogue, rows, rows, *bandit.vectors(rows), asked))
+        return bandit.anchored(gather(catalogue, rows, rows, *bandit.vectors(rows), asked))
     hypothetical = np.isin(items.index, inline.items.index)
     by_id, what_if = np.flatnonzero(~hypothetical), np.flatnonzero(hypothetical)
     columns = _taken(asked, what_if)
@@ -51,11 +50,7 @@ def subjects_of(
         known = rows[by_id]
         parts.append(gather(catalogue, known, known, *bandit.vectors(known), _taken(asked, by_id)))
     there = Subjects.concatenate(parts).take(np.argsort(np.concatenate([what_if, by_id])))
-    return _anchored(bandit, there)
-
-
-def _anchored(bandit: Pricebandit, subjects: Subjects) -> Subjects:
-    return replace(subjects, anchor=bandit.anchors(subjects.listing))
+    return bandit.anchored(there)
 
 
 def _what_ifs(

@@ -357,6 +357,10 @@ class Pricebandit:
         anchors[own] = self.catalogue.anchor[rows[own]]
         return anchors
 
+    def anchored(self, subjects: Subjects) -> Subjects:
+        """Subjects with the anchors of their own evidence alone."""
+        return replace(subjects, anchor=self.anchors(subjects.listing))
+
     def learned(self, rows: NDArray[np.int64]) -> None:
         """Note that listings have new evidence."""
         self._touched.append(rows)
@@ -484,8 +488,7 @@ class Pricebandit:
     def _standing(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], Context]:
         """Anchors of listings, (n,), and their contexts as strangers."""
         subjects, guess, sd = self.strangers(rows)
-        anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
-        return anchor, context_of(subjects, guess, sd, 0)
+        return subjects.anchor_or(guess), context_of(subjects, guess, sd, 0)
 
     def strangers(
         self, rows: NDArray[np.int64]
@@ -493,7 +496,7 @@ class Pricebandit:
         """Listings as they would be guessed without own sales: (subjects, guess, its error)."""
         vectors = self.vectors(rows)
         subjects = gather(self.catalogue, rows, rows, *vectors, nothing_asked(*vectors[0].shape))
-        subjects = replace(subjects, anchor=self.anchors(rows))
+        subjects = self.anchored(subjects)
         guess, sd = self.guesses.of(self.catalogue, subjects)
         return subjects, guess, sd
 

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bandits import Listings, Outcomes, limits
-from markets import History, read_sales_table
+from markets import History
 from service import registering
 from service.items import read_items
 from service.pricebandit import Pricebandit
@@ -31,28 +31,26 @@ _FIELDS = ("listing_id", "title", "description", "category", "brand", "currency"
 
 
 def rehearse(
-    path: Path, currency: str | None, settings: Settings, progress: Progress
+    history: History, source: str, settings: Settings, progress: Progress
 ) -> tuple[Rows, Pricebandit]:
     """Live through a table of sales in a home of its own, which is gone when this returns.
 
     Args:
-        path, currency: as for `markets.read_sales_table`. settings: rules, encoder and embeddings
-            are theirs; their home is only read for embeddings.
+        history: as `markets.read_sales_table` gives it. source: what messages call the table.
+        settings: rules, encoder and embeddings are theirs; their home is only read for embeddings.
 
     Returns:
         Its sales with what was believed at the start of their block of days, and the closed state
         after the last one.
 
     Raises:
-        markets.tables.TableError: the table cannot be read.
         NothingToTrainOn: it does not say how often listings were shown, or what it says of a
             listing or a sale is refused.
     """
-    history = read_sales_table(path, currency=currency)
     shown = history.sales["impressions"].fill_null(0) > 0
     if not shown.any():
         raise NothingToTrainOn(
-            f"{path.name}: none of {history.sales.height} sales says how often the listing was "
+            f"{source}: none of {history.sales.height} sales says how often the listing was "
             "shown: fill in the column impressions, without which there is no rate to learn from"
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -138,8 +136,7 @@ def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) ->
     subjects = replace(subjects, number=number)
     guess, sd = bandit.guesses.of(catalogue, subjects)
     context = replace(context_of(subjects, guess, sd, 0), at=recorded.at_us)
-    anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
-    n = len(rows)
+    anchor, n = subjects.anchor_or(guess), len(rows)
     listings = Listings(
         rows, anchor, subjects.per_major, limits(subjects.per_major), np.arange(n), context
     )

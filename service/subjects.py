@@ -93,6 +93,10 @@ class Subjects:
             number={name: column[rows] for name, column in numbers.items()},
         )
 
+    def anchor_or(self, guess: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log price that each one's curves are relative to, (n,): its anchor, or else its guess."""
+        return np.where(np.isnan(self.anchor), guess, self.anchor)
+
     @staticmethod
     def concatenate(parts: Sequence["Subjects"]) -> "Subjects":
         """All rows of the parts, in order."""
@@ -282,9 +286,8 @@ def listings_of(
 ) -> Listings:
     """Subjects as the policy takes them."""
     context = context_of(subjects, guess, guess_sd, at_us)
-    anchor = np.where(np.isnan(subjects.anchor), guess, subjects.anchor)
     return Listings(
-        subjects.listing, anchor, subjects.per_major, bounds, leader, context,
+        subjects.listing, subjects.anchor_or(guess), subjects.per_major, bounds, leader, context,
         _objective_of(subjects.objective), stock, impressions, subjects.single,
     )  # fmt: skip
 

@@ -114,14 +114,15 @@ def _found(
     from service.rehearsal import rehearse
 
     curves: list[Curve] = []
-    if data is not None:
-        for note in read_sales_table(data, currency=currency).notes:
-            typer.echo(f"{data.name}: {note}", err=True)
+    source = "the log" if data is None else data.name
+    history = None if data is None else read_sales_table(data, currency=currency)
+    for note in history.notes if history else ():
+        typer.echo(f"{source}: {note}", err=True)
     with ProgressBar("opening") as bar:
-        if data is None:
+        if history is None:
             rows, bandit = _lived(settings, bar)
         else:
-            rows, bandit = rehearse(data, currency, settings, bar.told)
+            rows, bandit = rehearse(history, source, settings, bar.told)
 
         def watch(name: str, epoch: int, learned: float, held_out: float) -> None:
             curves.append((name, epoch, learned, held_out))
@@ -138,7 +139,7 @@ def _found(
     at = rows.outcomes.at
     version = trunk.version if trunk is not None else None
     found = {
-        "source": "the log" if data is None else data.name,
+        "source": source,
         "seed": seed,
         "outcomes": len(at),
         "listings": len(set(rows.name)),
