@@ -125,6 +125,7 @@ class Policy(Demand):
         return Decisions(
             Ladders(ladders.prices, ladders.allowed, guardrails),
             estimates,
+            expected,
             scores,
             propensities,
             arm,

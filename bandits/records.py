@@ -144,7 +144,9 @@ class Decisions:
     Attributes:
         ladders: arms, those allowed, and the guardrails that changed them.
         estimates: demand at every arm.
-        scores: optimistic gain per impression at every arm, currency units, (n, k).
+        expected: gain per impression at every arm, currency units, (n, k): today's, and with a
+            stock that may run out what is taken in to the last day over keeping the units.
+        scores: by which an arm is drawn: with optimism, and with what it would teach, (n, k).
         propensities: probability of every arm, (n, k); rows sum to 1.
         arm: the arm drawn, int64 (n,).
         low, high: ends of the 90 % interval of demand at the drawn arm, units per impression, (n,).
@@ -153,6 +155,7 @@ class Decisions:
 
     ladders: Ladders
     estimates: Estimates
+    expected: NDArray[np.float64]
     scores: NDArray[np.float64]
     propensities: NDArray[np.float64]
     arm: NDArray[np.int64]

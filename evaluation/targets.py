@@ -21,14 +21,13 @@ class Menus:
     Attributes:
         price: currency units, float64 (n, k), rising; NaN beyond the ladder.
         propensity: probability of each arm under the policy that drew, float64 (n, k).
-        score: that policy's of each arm, float64 (n, k); NaN beyond the ladder. The service's is
-            the expected gain and what the price would teach.
+        expected: gain that was expected of each arm, float64 (n, k); NaN beyond the ladder.
         unit_cost: currency units, float64 (n,); NaN where unknown.
     """
 
     price: NDArray[np.float64]
     propensity: NDArray[np.float64]
-    score: NDArray[np.float64]
+    expected: NDArray[np.float64]
     unit_cost: NDArray[np.float64]
 
     @property
@@ -52,8 +51,8 @@ def uniform(menus: Menus, markup: float) -> NDArray[np.float64]:
 
 
 def greedy(menus: Menus, markup: float) -> NDArray[np.float64]:
-    """The price with the highest score: the best estimate, where scores hold nothing else."""
-    return _only(np.where(menus.there, menus.score, -np.inf).argmax(1), menus)
+    """The price of which most was expected: the best estimate, as without exploring."""
+    return _only(np.where(menus.there, menus.expected, -np.inf).argmax(1), menus)
 
 
 def cheapest(menus: Menus, markup: float) -> NDArray[np.float64]:

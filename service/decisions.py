@@ -136,6 +136,7 @@ def _rows(
     families = np.array([*catalogue.family_code, None], object)[subjects.family].tolist()
     blobs = (
         _slices(decisions.ladders.prices[allowed], spans),
+        _slices(decisions.expected[allowed], spans),
         _slices(decisions.scores[allowed], spans),
         _slices(decisions.propensities[allowed], spans),
         _slices(decisions.features.ravel(), _even(n, decisions.features.shape[1])),
@@ -166,6 +167,7 @@ def _rows(
             "arm": answer["arm"],
             "propensity": answer["propensity"],
             "ladder": ladder_bytes,
+            "expected_gains": expected_bytes,
             "scores": score_bytes,
             "propensities": propensity_bytes,
             **answer["expected"],
@@ -175,7 +177,7 @@ def _rows(
             "degraded": answer.get("reason"),
         }
         for text, other, listing, request, family, answer, minor, cost, ladder_bytes,
-            score_bytes, propensity_bytes, features, curve in columns
+            expected_bytes, score_bytes, propensity_bytes, features, curve in columns
     ]  # fmt: skip
     return rows
 

@@ -20,6 +20,7 @@ from service import log
 
 NO_OUTCOME = "without outcomes so far"
 NO_CHOICE = "drawn without chance (explore was false, or one price was allowed)"
+NO_EXPECTED = "of a version that did not keep expected gains"
 
 _d, _o = log.decisions.c, log.outcomes.c
 
@@ -131,7 +132,10 @@ def read_draws(url: str, currency: str | None = None) -> Draws:
 def _draws(rows: list[Any], currency: str) -> Draws:
     """Rows of one currency as arrays; those that tell nothing are counted and left out."""
     price, there = _padded([row.ladder for row in rows], np.int64)
-    expected, _ = _padded([row.scores for row in rows], np.float64)
+    silent = np.array([row.expected_gains is None for row in rows])
+    # zeros hold the place of what was not kept, and are left out below
+    gains = [row.expected_gains or bytes(len(row.ladder)) for row in rows]
+    expected, _ = _padded(gains, np.float64)
     chance, _ = _padded([row.propensities for row in rows], np.float64)
     group = np.unique([row.drawn_with or row.id for row in rows], return_inverse=True)[1]
     shared = np.zeros((group.max() + 1, price.shape[1]))
@@ -139,8 +143,12 @@ def _draws(rows: list[Any], currency: str) -> Draws:
     impressions = np.array([row.impressions or 0 for row in rows], np.float64)
     seen = impressions > 0
     alone = (chance > 0).sum(1) == 1
-    kept = seen & ~alone
-    left_out = {NO_OUTCOME: int((~seen).sum()), NO_CHOICE: int((seen & alone).sum())}
+    kept = seen & ~alone & ~silent
+    left_out = {
+        NO_OUTCOME: int((~seen).sum()),
+        NO_CHOICE: int((seen & alone).sum()),
+        NO_EXPECTED: int((seen & ~alone & silent).sum()),
+    }
     if not kept.any():
         counts = ", ".join(f"{n} {reason}" for reason, n in left_out.items() if n)
         raise Unanswerable([f"no decision in {currency} can be learned from: {counts}."])
@@ -191,7 +199,8 @@ def _rows(url: str) -> list[Any]:
     )
     query = sa.select(
         _d.id, _d.drawn_with, _d.currency, _d.unit_cost, _d.arm, _d.propensity, _d.ladder,
-        _d.scores, _d.propensities, outcomes.c.impressions, outcomes.c.units, outcomes.c.returned,
+        _d.expected_gains, _d.propensities, outcomes.c.impressions, outcomes.c.units,
+        outcomes.c.returned,
     ).select_from(log.decisions.outerjoin(outcomes, outcomes.c.decision_id == _d.id))  # fmt: skip
     engine = _reader(url)
     try:

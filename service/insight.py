@@ -198,6 +198,10 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
         "currency": row.currency,
         "arm": row.arm,
         "ladder": ladder.tolist(),
+        **_present(
+            expected_gains=row.expected_gains
+            and np.frombuffer(row.expected_gains, np.float64).tolist()
+        ),
         "scores": np.frombuffer(row.scores, np.float64).tolist(),
         "propensities": np.frombuffer(row.propensities, np.float64).tolist(),
         "propensity": row.propensity,

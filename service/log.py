@@ -69,6 +69,7 @@ decisions = sa.Table(
     sa.Column("arm", sa.SmallInteger, nullable=False),
     sa.Column("propensity", sa.Double, nullable=False),
     sa.Column("ladder", sa.LargeBinary, nullable=False),  # int64 minor units
+    sa.Column("expected_gains", sa.LargeBinary),  # float64; NULL in rows of earlier versions
     sa.Column("scores", sa.LargeBinary, nullable=False),  # float64
     sa.Column("propensities", sa.LargeBinary, nullable=False),  # float64
     sa.Column("units_per_impression", sa.Double, nullable=False),

@@ -11,7 +11,7 @@ NAN = float("nan")
 MENUS = Menus(
     price=np.array([[2.0, 4.0, 8.0, 16.0], [1.0, 3.0, 9.0, NAN]]),
     propensity=np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.25, 0.25, 0.0]]),
-    score=np.array([[0.0, 5.0, 1.0, -2.0], [-3.0, -2.0, -1.0, NAN]]),
+    expected=np.array([[0.0, 5.0, 1.0, -2.0], [-3.0, -2.0, -1.0, NAN]]),
     unit_cost=np.array([2.0, 4.0]),
 )
 
@@ -40,7 +40,7 @@ def test_cost_plus_is_the_nearest_price_in_ratio():
 
 
 def test_cost_plus_without_costs_is_refused_with_their_number():
-    costless = Menus(MENUS.price, MENUS.propensity, MENUS.score, np.array([2.0, NAN]))
+    costless = Menus(MENUS.price, MENUS.propensity, MENUS.expected, np.array([2.0, NAN]))
     with pytest.raises(Unanswerable, match="1 of 2 decisions have no unit cost"):
         TARGETS["cost-plus"](costless, 2.0)
 

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from evaluation.estimators import ESTIMATORS
 from evaluation.logged import Unanswerable
 from evaluation.targets import TARGETS
+from service import log
 from service.app import create_app
 from service.cli import app
-from service.evaluate import NO_CHOICE, NO_OUTCOME, LogUnreadable, read_draws, report
+from service.evaluate import NO_CHOICE, NO_EXPECTED, NO_OUTCOME, LogUnreadable, read_draws, report
 from service.log import Log
 from service.settings import Settings
 
@@ -150,16 +151,15 @@ def test_a_family_is_one_draw_and_what_tells_nothing_is_left_out(traded):
     after = read_draws(traded.settings.url)
     assert len(after.logged) - len(before.logged) == 3
     assert after.logged.groups.max() - before.logged.groups.max() == 1
-    # one score for all members: a family's price is chosen by what all of them expect
-    assert (np.diff(after.menus.score[-3:], axis=0) == 0).all()
+    # one gain for all members: a family's price is chosen by what all of them expect
+    assert (np.diff(after.menus.expected[-3:], axis=0) == 0).all()
     assert after.left_out[NO_CHOICE] - before.left_out[NO_CHOICE] == 1
 
 
-def test_greedy_charges_what_is_charged_without_exploring_if_prices_are_not_to_teach(
-    open_bandit, drive
-):
-    busy = [{"listing_id": name, "market": {"traffic": 500}} for name in REFERENCES]
-    bandit = open_bandit(foresight_days=0.0, temperature=0.1, budget=1.0)
+@pytest.mark.parametrize("how", [{}, {"optimism": 1.0}, {"rule": "thompson"}])
+def test_greedy_charges_what_is_charged_without_exploring(open_bandit, drive, how):
+    busy = [{"listing_id": name, "market": {"traffic": 5000}} for name in REFERENCES]
+    bandit = open_bandit(temperature=0.1, budget=1.0, **how)
     drive.listings(bandit, *LISTINGS)
     best = []
     for _ in range(8):
@@ -168,6 +168,21 @@ def test_greedy_charges_what_is_charged_without_exploring_if_prices_are_not_to_t
     menus = read_draws(bandit.settings.url).menus
     greedy = TARGETS["greedy"](menus, 2.0)
     assert np.nansum(greedy * menus.price, 1) == pytest.approx(best)
+
+
+def test_what_was_expected_is_not_guessed_where_an_earlier_version_did_not_keep_it(shop):
+    shop.register(*LISTINGS)
+    decided = shop.decide(*({"listing_id": name} for name in list(REFERENCES) * 2))
+    shop.report(*(outcome(d) for d in decided))
+    with shop.bandit.log.engine.begin() as conn:
+        first = log.decisions.c.id == decided[0]["decision_id"]
+        conn.execute(log.decisions.update().where(first).values(expected_gains=None))
+    draws = read_draws(shop.settings.url)
+    assert draws.left_out[NO_EXPECTED] == 1
+    assert len(draws.logged) == 5
+    detail = shop.client.get(f"/v1/decisions/{decided[0]['decision_id']}").json()
+    assert "expected_gains" not in detail
+    assert len(detail["scores"]) == len(decided[0]["ladder"])
 
 
 def test_the_command_prints_every_estimator_while_the_service_runs(traded):

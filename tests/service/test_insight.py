@@ -30,6 +30,10 @@ def test_a_decision_says_all_that_decided_it(shop_on):
     assert detail["outcomes"] == []
     k = len(decision["ladder"])
     assert len(detail["scores"]) == len(detail["propensities"]) == k
+    assert len(detail["expected_gains"]) == k
+    assert detail["expected_gains"][detail["arm"]] == pytest.approx(
+        detail["expected"]["profit_per_impression"]
+    )
     assert detail["propensities"][detail["arm"]] == detail["propensity"]
     assert sum(detail["propensities"]) == pytest.approx(1, abs=1e-12)
     assert min(detail["propensities"]) > 0
@@ -46,7 +50,7 @@ def test_prices_are_scored_by_what_they_teach_where_impressions_are_known(shop):
 
     def taught(decision):
         detail = _detail(shop, decision)
-        return detail["scores"][detail["arm"]] - detail["expected"]["profit_per_impression"]
+        return detail["scores"][detail["arm"]] - detail["expected_gains"][detail["arm"]]
 
     first = shop.decide({"listing_id": "mug"})[0]
     assert taught(first) == pytest.approx(0, abs=1e-9)  # how many will look is not known
