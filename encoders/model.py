@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import trained_texts
+from encoders import base_weights, trained_texts
 from encoders.adapter import merge_adapter
 from encoders.errors import EncoderError, WeightsMismatchError
 from encoders.fingerprint import (
@@ -55,7 +55,8 @@ class Encoder:
     Raises:
         ModelNotFoundError: the model is nowhere; the message says what to do.
         WeightsMismatchError: the packaged weights are not the pinned ones.
-        AdapterError: the adapter's folder is incomplete, or a file in it cannot be read.
+        AdapterError: the adapter's folder is incomplete, a file in it cannot be read, or it was
+            trained on another model.
         ValueError: ``batch_size`` below 1.
     """
 
@@ -77,6 +78,8 @@ class Encoder:
             model_files(self.folder),
             {} if self._adapter is None else adapter_files(self._adapter),
         )
+        if self._adapter is not None:
+            base_weights.check(self._adapter, self.folder)
         self._signature = signature_of(*self._files)
         self.fingerprint: str = fingerprint_of(*self._files)
         fitted = [self.folder, *([self._adapter] if self._adapter else [])]

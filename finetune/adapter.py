@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from encoders import model_folder
+from encoders import base_weights, model_folder
 from encoders.adapter import load_adapter
 from finetune.layers import adapted_modules
 from finetune.recipe import Recipe
@@ -36,7 +36,10 @@ def prepared(
     from peft import LoraConfig, get_peft_model
     from sentence_transformers import SentenceTransformer
 
-    encoder = SentenceTransformer(str(model_folder(base)), device="cpu", local_files_only=True)
+    folder = model_folder(base)
+    if init is not None:
+        base_weights.check(init, folder)
+    encoder = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     transformer: Any = encoder[0].auto_model
     for parameter in encoder.parameters():
         parameter.requires_grad = False

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import trained_texts
+from encoders import base_weights, trained_texts
 from encoders.fingerprint import adapter_files, fingerprint_of, model_files
 from encoders.source import DEFAULT_MODEL, model_folder
 from finetune import adapter, card, checkpoint
@@ -113,7 +113,7 @@ def tune(
             trained_texts.marks([t for t, h in zip(products.text, held, strict=True) if not h])
         ]
         learned.append(known)
-        _deliver(encoder, found, products, source, merged, learned)
+        _deliver(encoder, found, products, source, folder, merged, learned)
         checkpoint.forget(output)
     return found
 
@@ -170,16 +170,18 @@ def _deliver(
     found: Tuned,
     products: Products,
     source: str,
+    base: Path,
     merged: Path | None,
     learned: list[NDArray[np.uint64]],
 ) -> None:
-    """Write the adapter, its card and the marks of what it learned from; the weights come last,
-    whole or not at all.
+    """Write the adapter, its card, its base and the marks of what it learned from; the weights
+    come last, whole or not at all.
     """
     aside = found.folder / "part"
     shutil.rmtree(aside, ignore_errors=True)
     adapter.save(encoder, aside)
     (aside / "README.md").write_text(card.written(found, products, source), encoding="utf-8")
+    base_weights.write(aside, base)
     trained_texts.write(aside, learned)
     names = sorted(path.name for path in aside.iterdir())
     for name in sorted(names, key=lambda name: name == WEIGHTS):
@@ -225,7 +227,7 @@ def _check(output: Path, merged: Path | None) -> None:
         path.name
         for path in (output.iterdir() if output.is_dir() else ())
         if path.name not in (checkpoint.NAME, f"{checkpoint.NAME}.part", "part", "README.md",
-                             "adapter_config.json", trained_texts.FILE)
+                             "adapter_config.json", base_weights.FILE, trained_texts.FILE)
     ]  # fmt: skip
     if strangers:
         raise OutputTaken(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from encoders import Encoder, trained_texts
+from encoders import Encoder, base_weights, trained_texts
 from encoders.fingerprint import adapter_files
 from service import log
 
@@ -98,8 +98,9 @@ def keep(home: Path, adapter: str | None, version: str) -> None:
     aside.mkdir(parents=True)
     source = Path(adapter).expanduser()
     files = adapter_files(source)
-    if (marks := source / trained_texts.FILE).is_file():
-        files[marks.name] = marks
+    for name in (trained_texts.FILE, base_weights.FILE):
+        if (source / name).is_file():
+            files[name] = source / name
     for name, path in files.items():
         shutil.copyfile(path, aside / name)
         with (aside / name).open("rb") as file:

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from encoders import AdapterError, EmbeddingCache, Encoder, WeightsMismatchError, model_folder
+from encoders import (
+    AdapterError,
+    EmbeddingCache,
+    Encoder,
+    WeightsMismatchError,
+    base_weights,
+    model_folder,
+)
+from encoders.source import PACKAGED_SHA256
 
 TEXTS = [
     "Red cotton T-shirt, size M",
@@ -124,6 +132,24 @@ def test_an_adapter_of_a_deeper_model_is_refused(adapter, tmp_path):
     (shallow / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(AdapterError, match=r"no place for \d+ of its weights, .*layer\.3"):
         Encoder(str(shallow), adapter=str(adapter)).encode(["a"])
+
+
+def test_an_adapter_trained_on_other_weights_of_the_same_shape_is_refused(adapter, tmp_path):
+    told, other = tmp_path / "told", tmp_path / "other"
+    shutil.copytree(adapter, told)
+    shutil.copytree(model_folder(), other)
+    base_weights.write(told, model_folder())
+    assert (told / base_weights.FILE).read_text().strip() == PACKAGED_SHA256
+    Encoder(adapter=str(told))
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    with pytest.raises(AdapterError, match="was trained on weights with SHA-256 '53aa5117"):
+        Encoder(str(other), adapter=str(told))
+    Encoder(str(other), adapter=str(adapter))  # which does not say
+    (told / base_weights.FILE).write_bytes(b"\xff")
+    with pytest.raises(AdapterError, match="was trained on weights"):
+        Encoder(adapter=str(told))
 
 
 def test_an_adapter_with_its_embeddings_is_read_without_the_hub(adapter, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from processes import Command
 from safetensors.numpy import load_file
 from small_products import LOOKS, THINGS
 
-from encoders import Encoder, trained_texts
+from encoders import Encoder, base_weights, trained_texts
 from finetune.tuning import WEIGHTS
 
 pytestmark = pytest.mark.slow
@@ -67,7 +67,7 @@ def test_a_killed_run_gives_what_it_would_have_given(
     assert one.keys() == other.keys()
     assert max(np.abs(one[name] - other[name]).max() for name in one) <= 1e-6
     assert {path.name for path in killed.iterdir()} == {
-        WEIGHTS, "adapter_config.json", "README.md", trained_texts.FILE
+        WEIGHTS, "adapter_config.json", "README.md", base_weights.FILE, trained_texts.FILE
     }  # fmt: skip
     taken = finetune(killed)
     assert taken.status() == 1

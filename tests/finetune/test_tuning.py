@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 from small_products import small_products
 
-from encoders import DEFAULT_MODEL, Encoder, model_folder, trained_texts
+from encoders import DEFAULT_MODEL, AdapterError, Encoder, base_weights, model_folder, trained_texts
 from finetune import Augmentation, Hardware, Listener, Recipe, tune
 from finetune.adapter import prepared
 from finetune.checkpoint import NAME, AnotherRun
@@ -45,7 +46,9 @@ def tuned(tmp_path_factory):
 def test_the_folder_is_a_plain_peft_adapter_and_the_service_reads_it(tuned):
     found, folder = tuned
     names = {path.name for path in found.folder.iterdir()}
-    assert names == {WEIGHTS, "adapter_config.json", "README.md", trained_texts.FILE}
+    assert names == {
+        WEIGHTS, "adapter_config.json", "README.md", base_weights.FILE, trained_texts.FILE
+    }  # fmt: skip
     texts = small_products().text[:8]
     base = SentenceTransformer(str(model_folder(DEFAULT_MODEL)), device="cpu")
     before = base.encode(texts, normalize_embeddings=True)
@@ -183,6 +186,15 @@ def test_an_adapter_of_another_catalogue_is_gone_on_from(tuned, tmp_path):
     moved = max(np.abs(before[name] - after[name]).max() for name in before)
     fresh = max(np.abs(before[name]).max() for name in before if "lora_B" in name)
     assert 0 < moved < fresh
+
+
+def test_an_adapter_of_another_base_is_not_gone_on_from(tuned, tmp_path):
+    told = tmp_path / "told"
+    shutil.copytree(tuned[0].folder, told)
+    (told / base_weights.FILE).write_text("0" * 64)
+    with pytest.raises(AdapterError, match="was trained on weights with SHA-256 '0000"):
+        tune(small_products(seed=5), tmp_path / "new", SHORT, init=told, hardware=CPU)
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_an_earlier_adapter_had_learned_judges_nothing(tuned, tmp_path):

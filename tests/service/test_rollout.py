@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from spaces import spaces_of
 from transformers import AutoModel
 
-from encoders import Encoder, listing_texts, model_folder, trained_texts
+from encoders import Encoder, base_weights, listing_texts, model_folder, trained_texts
 from service import learning, log, neighbourhoods, pricebandit, reading, registering, rollout
 from service.pricebandit import Pricebandit
 from service.pricing import price
@@ -317,6 +317,12 @@ def test_what_is_no_adapter_is_refused(shop, adapter, tmp_path):
         response = shop.post("/v1/models", body)
         assert response.status_code == status, response.text
         assert said in response.json()["detail"]
+    other = tmp_path / "other"
+    shutil.copytree(adapter, other)
+    (other / base_weights.FILE).write_text("0" * 64)
+    response = shop.post("/v1/models", {"adapter": str(other)})
+    assert response.status_code == 422, response.text
+    assert "was trained on weights with SHA-256 '0000" in response.json()["detail"]
     response = shop.client.post("/v1/models/0123456789ab/activate")
     assert response.status_code == 404
     assert "GET /v1/models lists them" in response.json()["detail"]
@@ -346,11 +352,14 @@ def test_weights_that_give_no_vector_are_found_out_before_the_switch(shop, adapt
 def test_an_adapter_is_kept_in_the_home(shop_at, adapter, tmp_path):
     gone = tmp_path / "gone"
     shutil.copytree(adapter, gone)
+    base_weights.write(gone, model_folder())
     with shop_at() as shop:
         shop.register(*LISTINGS)
         new = stage(shop, gone)
         shutil.rmtree(gone)
         switch(shop, new)
+        (kept,) = shop.settings.home.rglob(base_weights.FILE)
+        base_weights.check(kept.parent, model_folder())
     with shop_at() as shop:
         assert told(shop)["active"] == new
         shop.decide({"listing_id": "L0"})
