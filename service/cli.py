@@ -304,13 +304,13 @@ class _Opened:
 
     def __enter__(self) -> "Pricebandit":
         from encoders import EncoderError
-        from service.log import LogInUse
+        from service.log import LogUnusable
         from service.pricebandit import HomeInUse, Pricebandit
 
         try:
             with ProgressBar("opening", None) as bar:
                 self._bandit = Pricebandit(self._settings, bar.told)
-        except (HomeInUse, LogInUse, EncoderError, OSError) as error:
+        except (HomeInUse, LogUnusable, EncoderError, OSError) as error:
             _fail(str(error))
         return self._bandit
 

@@ -15,6 +15,8 @@ from typing import IO, Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 metadata = sa.MetaData()
 
@@ -170,8 +172,16 @@ _ASKED, _ASKED_EVERY = 20, 0.5
 seconds again."""
 
 
-class LogInUse(RuntimeError):
+class LogUnusable(RuntimeError):
+    """The log cannot be opened by this process."""
+
+
+class LogInUse(LogUnusable):
     """Another process writes this log."""
+
+
+class LogNewer(LogUnusable):
+    """The log has been brought up to date by a later version than this one."""
 
 
 class Unsure(RuntimeError):
@@ -195,6 +205,7 @@ class Log:
 
     Raises:
         LogInUse: another process has this log open for writing.
+        LogNewer: its schema is a later version's.
     """
 
     def __init__(self, url: str) -> None:
@@ -259,6 +270,15 @@ class Log:
         config.set_main_option("script_location", _ini(Path(__file__).with_name("migrations")))
         with self.engine.begin() as conn:
             config.attributes["connection"] = conn
+            scripts = ScriptDirectory.from_config(config)
+            known = {script.revision for script in scripts.walk_revisions()}
+            later = set(MigrationContext.configure(conn).get_current_heads()) - known
+            if later:
+                raise LogNewer(
+                    f"the log at {self.engine.url!r} has schema {', '.join(sorted(later))}, which "
+                    "this version does not know: run the version that wrote it, or a later one, "
+                    "or go back to a copy from before the upgrade"
+                )
             command.upgrade(config, "head")
 
     @contextmanager

@@ -86,7 +86,7 @@ def _train(
     from evaluation.scalars import MissingPackage
     from service import train_report
     from service.benchmark import Places
-    from service.log import LogInUse
+    from service.log import LogUnusable
     from service.pricebandit import HomeInUse
 
     try:
@@ -97,7 +97,7 @@ def _train(
             _write(json, found)
         if tensorboard is not None:
             train_report.to_tensorboard(found, curves, tensorboard)
-    except (HomeInUse, LogInUse, EncoderError, MissingPackage, OSError, ValueError) as error:
+    except (HomeInUse, LogUnusable, EncoderError, MissingPackage, OSError, ValueError) as error:
         _fail(str(error))
 
 

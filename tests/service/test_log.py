@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from service import log
-from service.log import Log, LogInUse, Unsure
+from service.log import Log, LogInUse, LogNewer, Unsure
 from service.pricebandit import HomeInUse
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP"}
@@ -33,6 +33,19 @@ def test_migrations_lead_to_the_schema_that_the_code_expects(url):
         scripts = ScriptDirectory("service/migrations")
         assert context.get_current_revision() == scripts.get_current_head()
     source.close()
+
+
+def test_a_log_of_a_later_version_is_left_as_it_is(url):
+    source = Log(url)
+    with source.engine.begin() as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    source.close()
+    with pytest.raises(LogNewer, match="has schema 9999, which this version does not know"):
+        Log(url)
+    engine = sa.create_engine(url)
+    with engine.connect() as conn:
+        assert conn.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"
+    engine.dispose()
 
 
 def test_migrations_can_be_taken_back(url):
