@@ -154,6 +154,10 @@ class Demand:
         if len(outcomes.listing) == 0:
             return
         self.learn_corrections(outcomes)
+        self.learn_curves(outcomes)
+
+    def learn_curves(self, outcomes: Outcomes) -> None:
+        """Fold outcomes into their listings' own evidence alone."""
         self.evidence.add(
             outcomes.listing,
             outcomes.anchor,

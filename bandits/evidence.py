@@ -87,6 +87,7 @@ class Evidence:
         sums: (rows, 2, m + s + 1): for good, recent. totals: units, impressions, revenue and
             profit (currency units), (rows, 4), never forgotten.
         as_of: time to which a row's sums are decayed, (rows,). trust: (rows,).
+        anchor: log price, currency units, that a row's sums are relative to, (rows,).
     """
 
     def __init__(self, bank: CurveBank = DEFAULT_BANK, half_life: float | None = None) -> None:
@@ -140,7 +141,8 @@ class Evidence:
         """Add sales, all (m,).
 
         Args:
-            listing: listing rows, repeats allowed. anchor: their log anchor prices.
+            listing: listing rows, repeats allowed. anchor: their log anchor prices, the same for
+                all sales of a listing.
             price: currency units. impressions: 0 where unknown. units: net of returns.
             profit: currency units; revenue where the cost is unknown.
             at: microseconds since 1970 UTC, in any order.
@@ -148,6 +150,7 @@ class Evidence:
         if len(listing) == 0:
             return
         slots = self._slots(listing, anchor)
+        self.anchor[slots] = anchor
         kept = self._decay(slots, at.astype(np.float64))  # (m, 2)
         rows = torch.as_tensor(slots)
         log_price = torch.as_tensor(np.log(price) - anchor)
@@ -176,6 +179,14 @@ class Evidence:
         rows = torch.as_tensor(touched)
         self.sums[rows] *= torch.as_tensor(0.5 ** (aged[:, None] / lives))[:, :, None]
         return torch.as_tensor(0.5 ** ((latest[place] - at)[:, None] / lives))
+
+    def forget(self, listing: NDArray[np.int64]) -> None:
+        """Be as without any sales of listing rows."""
+        slots = self.rows_of(listing)
+        slots = slots[slots >= 0]
+        rows = torch.as_tensor(slots)
+        self.sums[rows], self.totals[rows] = 0.0, 0.0
+        self.as_of[slots], self.trust[slots] = -np.inf, 1.0
 
     def restore(
         self,

@@ -25,6 +25,11 @@ def decision_ids(n: int, at_us: int, after: str = "") -> NDArray[np.uint64]:
     return random[np.lexsort((random[:, 1], random[:, 0]))]
 
 
+def lowest(at_us: int) -> str:
+    """The lowest id of decisions made at a time, microseconds since 1970 UTC, or later."""
+    return as_text(np.array([[(at_us // 1000) << 16, 0]], np.uint64))[0]
+
+
 def as_text(ids: NDArray[np.uint64]) -> list[str]:
     """Canonical text of each id, e.g. 018f3c9e-….-7….-….-…."""
     digits = ids.astype(">u8").tobytes().hex()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bandits import DIM, Outcomes, Policy, Trunk
-from service import log
+from service import ids, log
 from service.catalogue import Catalogue
 
 _UNDER = "+"  # between the version of the logged features and that of a trunk
@@ -104,20 +104,69 @@ class Fold:
             at: microseconds since 1970 UTC.
         """
         catalogue.record_sales(rows, np.log(price), units)
-        anchor = catalogue.anchor[rows]
-        shown = (impressions > 0) & ~np.isnan(anchor)
-        self.policy.evidence.add(
-            rows[shown],
-            anchor[shown],
-            price[shown],
-            impressions[shown],
-            units[shown],
-            (units * price)[shown],
-            at[shown],
+        shown = (impressions > 0) & ~np.isnan(catalogue.anchor[rows])
+        self._add_shown(
+            catalogue, rows[shown], price[shown], units[shown], impressions[shown], at[shown]
         )
         self.read.sales += len(rows)
         self.read.add(units, at)
         self.position.sales = max(self.position.sales, last)
+
+    def _add_shown(
+        self,
+        catalogue: Catalogue,
+        rows: NDArray[np.int64],
+        price: NDArray[np.float64],
+        units: NDArray[np.float64],
+        impressions: NDArray[np.float64],
+        at: NDArray[np.int64],
+    ) -> None:
+        """Fold recorded sales with impressions into own evidence."""
+        anchor = catalogue.anchor[rows]
+        self.policy.evidence.add(rows, anchor, price, impressions, units, units * price, at)
+
+    def astray(self, catalogue: Catalogue) -> NDArray[np.int64]:
+        """Listings whose own evidence is relative to other anchors than they have by now, (n,)."""
+        evidence = self.policy.evidence
+        told = (evidence.totals[: len(evidence), :2] != 0).any(1).numpy()
+        moved = evidence.anchor != catalogue.anchor[evidence.listing]
+        return np.asarray(evidence.listing[told & moved], np.int64)
+
+    def restated(
+        self, conn: sa.Connection, catalogue: Catalogue, rows: NDArray[np.int64]
+    ) -> Callable[[], None]:
+        """What makes own evidence of listings, (n,), relative to the anchors they then have.
+
+        Sums cannot be moved to another anchor: all their sales that the fold has read are asked of
+        the log now, and added up anew then.
+        """
+        o, d, s = log.outcomes.c, log.decisions.c, log.sales.c
+        told: list[Any] = []
+        sold: list[Any] = []
+        if len(rows):
+            earliest = ids.lowest(int(catalogue.first_at[rows].min()))
+            ours = outcomes_in(self.features_of).where(
+                o.seq <= self.position.outcomes, o.decision_id >= earliest
+            )
+            told += log.select_in(conn, ours, d.listing, rows.tolist())
+            recorded = sa.select(s.listing, s.price, s.units, s.impressions, s.at).where(
+                s.seq <= self.position.sales, s.price > 0, s.impressions > 0
+            )
+            sold += log.select_in(conn, recorded, s.listing, rows.tolist())
+
+        def apply() -> None:
+            self.policy.evidence.forget(rows)
+            if told:
+                self.policy.learn_curves(outcomes_of(told, catalogue, self.features_of))
+            if sold:
+                listing, *columns = (np.array(c, np.float64) for c in zip(*sold, strict=True))
+                price, units, impressions, at = columns
+                mine = listing.astype(np.int64)
+                money = price / catalogue.per_major[mine]
+                days = at.astype(np.int64)
+                self._add_shown(catalogue, mine, money, units, impressions, days)
+
+        return apply
 
     def replay(
         self,

@@ -157,10 +157,11 @@ class Pricebandit:
     def _load(self, progress: Progress | None) -> None:
         ends = self._read_listings(progress)
         learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
+        moved = self._restate()
         report = partial(progress, "replaying the log") if progress else None
         self._since_snapshot = self.fold.replay(self.log, self.catalogue, report, ends)
         self._load_prices(ends)
-        if learned and not self._since_snapshot:
+        if learned and not self._since_snapshot and not len(moved):
             learned.hand_over(self.policy, self.catalogue)
             self._taught = self._events()
             return
@@ -183,6 +184,8 @@ class Pricebandit:
         """
         ends = self._read_listings(None)
         self._read_anchors(ends)
+        if len(moved := self._restate()):
+            self.learned(moved)
         events = self.fold.replay(self.log, self.catalogue, None, ends)
         self._load_prices(ends)
         if events:
@@ -263,6 +266,13 @@ class Pricebandit:
             rows, anchor, first_at = zip(*part, strict=True)
             self.catalogue.anchor[list(rows)] = _anchors(anchor)
             self.catalogue.first_at[list(rows)] = first_at
+
+    def _restate(self) -> NDArray[np.int64]:
+        """Tell own evidence anew where anchors were corrected since it was; of which listings."""
+        rows = self.fold.astray(self.catalogue)
+        with self.log.engine.connect() as conn:
+            self.fold.restated(conn, self.catalogue, rows)()
+        return rows
 
     def _load_prices(self, ends: log.Ends) -> None:
         """The last price of every listing and family, from the decisions since the snapshot."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 import encoders
-from service import log, neighbourhoods
+from service import anchors, log, neighbourhoods
 from service.items import Items
 from service.pricebandit import Pending, Pricebandit, listing_texts_of, now_us
 from service.problems import ItemError, Moved, Problem
@@ -144,12 +144,15 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     if changed:
         table = log.listings
         conn.execute(table.update().where(table.c.row == sa.bindparam("b_row")), changed)
+    known = np.flatnonzero(~new)
+    correct = anchors.correct(bandit, conn, rows[known], [documents[i] for i in known.tolist()])
     neighbourhoods.forget(conn, rows[~new])
     # of those without an embedding nothing is known: the next start embeds and searches them
     told = text >= 0
     neighbourhoods.store(conn, bandit.space, rows[told], neighbours[told], cosines[told])
 
     def apply() -> None:
+        correct()
         bandit.catalogue.put(rows, documents, text, trained_on)
         bandit.catalogue.neighbours[rows] = neighbours
         bandit.catalogue.similarity[rows] = cosines

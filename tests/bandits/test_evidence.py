@@ -147,6 +147,21 @@ def test_the_first_anchor_is_kept_for_what_a_row_holds():
     }
 
 
+def test_forgotten_listings_are_as_without_sales_and_learn_anew():
+    both, other = Evidence(), Evidence()
+    add(both, [5, 0], np.log(10.0), [9.0, 12.0], [100, 50], [4, 1], [0, DAY_US])
+    both.trust[:] = 0.4
+    both.forget(np.array([5, 8, -1]))
+    add(both, [5], np.log(20.0), [9.0], [100], [4], [0])
+    add(other, [5], np.log(20.0), [9.0], [100], [4], [0])
+    for ours, theirs in zip(both.gather(np.array([5])), other.gather(np.array([5])), strict=True):
+        assert torch.equal(ours, theirs)
+    assert both.gather(np.array([0]))[2].item() == 0.4
+    assert dict(zip(both.listing.tolist(), both.anchor.tolist(), strict=True)) == {
+        0: np.log(10.0), 5: np.log(20.0)
+    }  # fmt: skip
+
+
 def test_restored_statistics_go_on():
     first = Evidence()
     add(first, [5, 0], np.log(10.0), [9.0, 12.0], [100, 50], [4, 1], [0, DAY_US])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service import learning
+from service.pricebandit import Pricebandit
 from service.sales import import_sales
 from service.tables import SalesTable
 
@@ -109,3 +110,110 @@ def test_recorded_sales_mend_an_anchor_that_a_mistyped_price_left(open_bandit, d
     assert bandit.anchors(np.array([0])) == pytest.approx(np.log(12.5))
     drive.listings(bandit, {**MUG, "reference_price": 12.99})
     assert _best(drive, bandit)[0] < 40
+
+
+def _sound(bandit):
+    """Statistics in memory are those that the log gives."""
+    rebuilt, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert learning.difference(bandit.fold, rebuilt) < 1e-9
+
+
+@pytest.mark.parametrize("when", ["at once", "from a snapshot", "killed"])
+def test_a_price_corrected_after_visitors_came_is_priced_as_if_never_mistyped(
+    bandit_on, drive, when
+):
+    bandit = bandit_on()
+    drive.listings(bandit, {**MUG, "reference_price": 1299})
+    for _ in range(3):
+        _report(drive, bandit, _price(drive, bandit), 100, 0)
+    if when == "from a snapshot":
+        bandit.snapshot()
+    right = {**MUG, "reference_price": 12.99}
+    drive.listings(bandit, right, {**right, "listing_id": "fresh"})
+    assert bandit.anchors(np.array([0])) == pytest.approx(np.log(12.99))
+    _sound(bandit)
+    if when != "at once":
+        bandit._since_snapshot = 0  # as a kill would
+        bandit.close()
+        bandit = bandit_on()
+        _sound(bandit)
+    assert 0.5 < _best(drive, bandit)[0] / _best(drive, bandit, "fresh")[0] < 2
+    _report(drive, bandit, _price(drive, bandit), 200, 9)
+    _sound(bandit)
+
+
+def test_a_price_corrected_before_the_first_outcome_comes_is_what_curves_are_relative_to(
+    open_bandit, drive
+):
+    bandit = open_bandit()
+    drive.listings(bandit, {**MUG, "reference_price": 1299})
+    wrong = _price(drive, bandit)
+    drive.listings(bandit, {**MUG, "reference_price": 12.99})
+    _report(drive, bandit, wrong, 300, 0)
+    assert bandit.anchors(np.array([0])) == pytest.approx(np.log(12.99))
+    _sound(bandit)
+
+
+def test_a_cost_corrected_moves_what_curves_are_relative_to_by_as_much(open_bandit, drive):
+    bandit = open_bandit()
+    drive.listings(bandit, {**MUG, "unit_cost": 650})
+    _report(drive, bandit, _price(drive, bandit), 100, 0)
+    before = bandit.anchors(np.array([0]))
+    drive.listings(bandit, {**MUG, "unit_cost": 6.5})
+    assert bandit.anchors(np.array([0])) == pytest.approx(before - np.log(100))
+    _sound(bandit)
+
+
+def test_what_was_paid_stays_within_reach_of_what_a_seller_says(open_bandit, drive):
+    bandit = open_bandit()
+    drive.listings(bandit, {**MUG, "reference_price": 12.99})
+    for _ in range(4):
+        _report(drive, bandit, _price(drive, bandit), 200, 9)
+    before = bandit.anchors(np.array([0]))
+    sums = bandit.policy.evidence.gather(np.array([0]))[0].clone()
+    drive.listings(bandit, {**MUG, "reference_price": 1299})
+    # what is known of demand is known where it was sold, at about 13
+    units, _, revenue, _ = bandit.policy.evidence.gather(np.array([0]))[1][0].tolist()
+    assert units == 36
+    assert bandit.anchors(np.array([0])) == pytest.approx(np.log(revenue / units) + 2.0)
+    _sound(bandit)
+    drive.listings(bandit, {**MUG, "reference_price": 12.99})
+    assert bandit.anchors(np.array([0])) == pytest.approx(before)
+    again = bandit.policy.evidence.gather(np.array([0]))[0]
+    np.testing.assert_allclose(again.numpy(), sums.numpy(), rtol=1e-12)
+
+
+def test_a_listing_sold_for_pence_by_mistake_can_be_priced_right_again(open_bandit, drive):
+    bandit = open_bandit()
+    drive.listings(bandit, {**MUG, "reference_price": 0.13})
+    _report(drive, bandit, _price(drive, bandit), 100, 60)
+    right = {**MUG, "reference_price": 12.99, "unit_cost": 6.5}
+    drive.listings(bandit, right, {**right, "listing_id": "fresh"})
+    _sound(bandit)
+    assert 0.4 < _best(drive, bandit)[0] / _best(drive, bandit, "fresh")[0] < 2.5
+
+
+def test_recorded_sales_are_told_anew_where_a_price_is_corrected(open_bandit, drive):
+    bandit = open_bandit()
+    drive.listings(bandit, {**MUG, "reference_price": 1299})
+    _report(drive, bandit, _price(drive, bandit), 100, 0)
+    at_us, price = np.full(2, 1_750_000_000_000_000), np.array([12.5, 900.0])
+    shown = np.array([100.0, np.nan])
+    sold = SalesTable(["mug", "mug"], at_us, price, np.array([5, 1]), shown, [])
+    bandit.carry_out(import_sales, [sold])
+    drive.listings(bandit, {**MUG, "reference_price": 12.99})
+    assert bandit.anchors(np.array([0])) < np.log(100)
+    _sound(bandit)
+
+
+def test_a_state_prepared_meanwhile_tells_sales_anew_too(bandit_on, drive):
+    bandit = bandit_on()
+    drive.listings(bandit, {**MUG, "reference_price": 1299})
+    _report(drive, bandit, _price(drive, bandit), 100, 0)
+    prepared = Pricebandit.beside(bandit, bandit.encoder)
+    drive.listings(bandit, {**MUG, "reference_price": 12.99})
+    _report(drive, bandit, _price(drive, bandit), 100, 3)
+    prepared.catch_up()
+    assert learning.difference(bandit.fold, prepared.fold) < 1e-9
+    _sound(prepared)
+    np.testing.assert_array_equal(prepared.anchors(np.array([0])), bandit.anchors(np.array([0])))

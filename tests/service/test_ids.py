@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ids import as_text, as_words, canonical, decision_ids
+from service.ids import as_text, as_words, canonical, decision_ids, lowest
 
 NOON = 1_780_000_000_000_000
 
@@ -28,6 +28,13 @@ def test_ids_of_one_batch_rise_and_differ():
 def test_ids_rise_above_an_earlier_one_whatever_the_clock_says(moved):
     before = as_text(decision_ids(3, NOON))[-1]
     assert as_text(decision_ids(3, NOON + moved, after=before))[0] > before
+
+
+def test_the_lowest_id_of_a_time_parts_what_was_decided_before_from_the_rest():
+    for late in (0, 999):  # of its millisecond
+        assert lowest(NOON + late) <= as_text(decision_ids(1, NOON))[0]
+    assert lowest(NOON) > as_text(decision_ids(1, NOON - 1))[0]
+    assert uuid.UUID(lowest(NOON)).int >> 80 == NOON // 1000
 
 
 def test_text_and_words_are_inverse():
