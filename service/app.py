@@ -43,14 +43,19 @@ class Service:
 
     Args:
         bandit: opened state; closed with the service.
-        gate: who may come in, and how much each may ask.
+        gate: who may come in, and how much each may ask. on_failure: as `Engine` has it.
     """
 
-    def __init__(self, bandit: Pricebandit, gate: Gate) -> None:
+    def __init__(
+        self,
+        bandit: Pricebandit,
+        gate: Gate,
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> None:
         self.gate = gate
         cores = torch.get_num_threads()  # before the engine asks for one alone
         bandit.crew = Crew(cores)
-        self.engine = Engine(bandit)
+        self.engine = Engine(bandit, on_failure)
         # the encoder keeps a thread of its own: a long text must not hold up parsing or reading
         self._encoding = ThreadPoolExecutor(
             1, "pricebandit-encoder", initializer=torch.set_num_threads, initargs=(cores,)
@@ -354,7 +359,8 @@ def create_app(
     """The application. It answers at once, and prices as soon as state is loaded (`/readyz`).
 
     Args:
-        on_failure: called when the state cannot be opened; `/readyz` says why, too.
+        on_failure: called when the state cannot be opened, or not be changed any more; `/readyz`
+            says why, too.
     """
     gate = Gate(settings.api_keys, settings.rate_limit)
 
@@ -368,7 +374,7 @@ def create_app(
                 if on_failure:
                     on_failure(error)
                 return
-            app.state.service = Service(bandit, gate)
+            app.state.service = Service(bandit, gate, on_failure)
 
         # numpy's products are small here: threads of its own cost more than they give
         with threadpool_limits(1, user_api="blas"):

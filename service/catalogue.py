@@ -159,7 +159,9 @@ class Catalogue:
                 self.document.append(document)
             else:
                 self.document[row] = document
-            self.row_of[document["listing_id"]] = row
+            # a row of a deleted listing may be read again after that of its successor
+            name = document["listing_id"]
+            self.row_of[name] = max(row, self.row_of.get(name, row))
         for name, column in self.number.items():
             column[rows] = numbers(documents, name)
         codes = [document["currency"] for document in documents]

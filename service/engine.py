@@ -73,10 +73,14 @@ class Engine:
 
     Args:
         bandit: whose state is changed; nothing else may change it while the engine runs.
+        on_failure: called where memory may not be what the log says any more, and the engine stops.
     """
 
-    def __init__(self, bandit: Pricebandit) -> None:
+    def __init__(
+        self, bandit: Pricebandit, on_failure: Callable[[Exception], None] | None = None
+    ) -> None:
         self.bandit = bandit
+        self._on_failure = on_failure
         self._wait = bandit.settings.max_wait_ms / 1000
         self._queue: queue.SimpleQueue[Work | Switch | Learned | None] = queue.SimpleQueue()
         # taken from the queue, but of another kind than its batch
@@ -160,6 +164,10 @@ class Engine:
                     self._start(batch)
                 if self.bandit.due and not self._learner.busy:
                     self._learner.begin(self.bandit.lessons())
+        except Exception as error:
+            if self._on_failure:
+                self._on_failure(error)
+            raise
         finally:
             with self._counting:
                 self._stopped = True

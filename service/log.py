@@ -2,6 +2,7 @@
 
 import fcntl
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql
 
 metadata = sa.MetaData()
 
@@ -159,6 +161,8 @@ answers = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False, index=True),
 )
 
+_VALUE = sa.select(meta.c.value)
+
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 
 _PARAMETERS = 20_000
@@ -186,6 +190,15 @@ class LogNewer(LogUnusable):
 
 class Unsure(RuntimeError):
     """The database went away at a commit: whether it was kept cannot be found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A row of `meta` that a transaction writes, and the number that PostgreSQL gave it."""
+
+    name: str
+    value: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +282,10 @@ class Log:
         config = Config()
         config.set_main_option("script_location", _ini(Path(__file__).with_name("migrations")))
         with self.engine.begin() as conn:
+            if self.engine.dialect.name == "sqlite":
+                # the driver begins no transaction before DDL: a process that is killed would leave
+                # half a migration, which nobody could go on from
+                conn.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = conn
             scripts = ScriptDirectory.from_config(config)
             known = {script.revision for script in scripts.walk_revisions()}
@@ -289,19 +306,20 @@ class Log:
             LogInUse: another process has opened this PostgreSQL log since.
             Unsure: the server went away at the commit, and for so long that nobody knows.
         """
-        number, done = None, False
+        mark, done = None, False
         try:
             with self.engine.begin() as conn:
-                number = self._admitted(conn)
+                mark = self._admitted(conn)
                 yield conn
                 done = True
         except sa.exc.DBAPIError as error:
             # a commit may have been carried out although nobody was left to say so
-            if not (done and error.connection_invalidated and self._was_kept(number)):
+            if not (done and mark and error.connection_invalidated and self._was_kept(mark)):
                 raise
 
-    def _admitted(self, conn: sa.Connection) -> int | None:
-        """The number of a transaction that may write; None in SQLite, whose lock nobody cuts off.
+    def _admitted(self, conn: sa.Connection) -> "_Mark | None":
+        """What a transaction that may write leaves to be known by; None in SQLite, whose lock
+        nobody cuts off.
 
         The connection that holds the lock may be cut off unseen, and another process let in. That
         one changes the token, and waits for those who share it to be done.
@@ -315,15 +333,26 @@ class Log:
                 f"the log at {self.engine.url!r} was opened by another process meanwhile: "
                 "stop one of them, and start the other anew"
             )
-        return int(number)
+        # a row for each thread that writes: none waits for another's, nor overwrites it
+        mark = _Mark(f"commit of {threading.current_thread().name}"[:64], str(uuid.uuid4()), number)
+        row = postgresql.insert(meta).values(name=mark.name, value=mark.value)
+        kept = row.on_conflict_do_update(index_elements=["name"], set_={"value": mark.value})
+        conn.execute(kept)
+        return mark
 
-    def _was_kept(self, number: int | None) -> bool:
-        """What became of a transaction whose commit was not acknowledged."""
+    def _was_kept(self, mark: "_Mark") -> bool:
+        """What became of a transaction whose commit was not acknowledged.
+
+        After a crash of the server its number may be another's: that tells whether to wait, and the
+        mark alone what was kept.
+        """
+        # whoever runs holds the lock of its number, of which 32 bits are shown
+        running = sa.text("SELECT count(*) FROM pg_locks WHERE transactionid = CAST(:n AS xid)")
+        number = {"n": str(mark.number % 2**32)}
         for _ in range(_ASKED):
             with suppress(sa.exc.DBAPIError), self.engine.connect() as conn:
-                status = conn.scalar(sa.select(sa.func.txid_status(number)))
-                if status != "in progress":
-                    return status == "committed"
+                if not conn.scalar(running, number):
+                    return conn.scalar(_VALUE.where(meta.c.name == mark.name)) == mark.value
             time.sleep(_ASKED_EVERY)
         raise Unsure("the database went away at a commit, which it may have kept or not")
 

@@ -281,6 +281,8 @@ def test_whoever_was_in_the_batch_of_one_that_stops_the_engine_is_answered(runni
             raise log.Unsure("the database went away")
         return Pending([{} for _ in payloads], forget)
 
+    failures = []
+    running._on_failure = failures.append
     running._wait = 1.0
     let_go = _hold(running)
     bad, told, left = (running.submit(Work(find_fault, p, 1)) for p in ("bad", "good", "good"))
@@ -296,6 +298,8 @@ def test_whoever_was_in_the_batch_of_one_that_stops_the_engine_is_answered(runni
         left.result(5)
     running._thread.join(30)
     assert not running.alive
+    (failure,) = failures  # whoever runs it is told, and ends the process
+    assert isinstance(failure, log.Unsure if stopped_by == "commit" else MemoryError)
 
 
 def test_a_snapshot_that_cannot_be_written_fails_no_outcome(shop_at, monkeypatch):

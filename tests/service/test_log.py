@@ -1,7 +1,9 @@
 import contextlib
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -46,6 +48,39 @@ def test_a_log_of_a_later_version_is_left_as_it_is(url):
     with engine.connect() as conn:
         assert conn.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"
     engine.dispose()
+
+
+@pytest.mark.parametrize("before", [None, "0001", "0003"])
+def test_a_migration_that_is_broken_off_leaves_a_log_that_can_be_opened(tmp_path, before):
+    from alembic import command
+    from alembic.config import Config
+
+    broken = 0
+    for stop in range(1, 100):
+        url = f"sqlite:///{tmp_path / f'{stop}.sqlite3'}"
+        if before:
+            config, engine = Config(), sa.create_engine(url)
+            config.set_main_option("script_location", "service/migrations")
+            with engine.begin() as conn:
+                config.attributes["connection"] = conn
+                command.upgrade(config, before)
+            engine.dispose()
+        left = iter(range(stop))
+
+        def break_off(conn, cursor, statement, *_, left=left):
+            if statement.split()[0] in ("CREATE", "ALTER", "INSERT", "UPDATE", "DROP"):
+                next(left)
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", break_off)
+        try:
+            Log(url).close()
+            break
+        except (StopIteration, RuntimeError):
+            broken += 1
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", break_off)
+        Log(url).close()
+    assert broken > 1
 
 
 def test_migrations_can_be_taken_back(url):
@@ -102,7 +137,7 @@ def test_streams_come_in_parts(url):
     with source.transaction() as conn:
         conn.execute(log.meta.insert(), [{"name": f"n{i}", "value": ""} for i in range(99)])
     parts = list(source.stream(sa.select(log.meta.c.name), 30))
-    own = 1 if url.startswith("sqlite") else 2  # its name, and who has opened it
+    own = 1 if url.startswith("sqlite") else 3  # its name, who has opened it, and the last commit
     assert [len(part) for part in parts] == [30, 30, 30, 9 + own]
     source.close()
 
@@ -220,6 +255,44 @@ def test_a_commit_whose_answer_is_lost_is_asked_for(postgresql, monkeypatch, kep
     with source.engine.connect() as conn:
         found = conn.scalar(sa.select(sa.func.count()).where(log.meta.c.name == "a"))
     assert found == kept
+    source.close()
+
+
+def test_what_was_kept_is_told_by_what_was_written_and_not_by_its_number(postgresql, monkeypatch):
+    """A server that crashed gives numbers of transactions it has lost to others."""
+    url = postgresql()
+    source = Log(url.replace("postgresql://", "postgresql+psycopg://"))
+    with source.transaction() as conn:
+        number = conn.scalar(sa.select(sa.func.txid_current()))
+        row = sa.select(log.meta.c.name, log.meta.c.value).where(log.meta.c.name.like("commit %"))
+        name, value = conn.execute(row).one()
+    kept = log._Mark(name, value, number)
+    lost = log._Mark(name, "another's", number)
+    with source.engine.connect() as conn:
+        assert conn.scalar(sa.select(sa.func.txid_status(number))) == "committed"
+    for far in (0, 1_000_000):  # a number not given yet, and so never of a transaction kept
+        assert source._was_kept(replace(kept, number=number + far))
+        assert not source._was_kept(replace(lost, number=number + far))
+    monkeypatch.setattr(log, "_ASKED_EVERY", 0.01)
+    with psycopg.connect(url) as other:
+        running = other.execute("SELECT txid_current()").fetchone()[0]
+        with pytest.raises(Unsure):
+            source._was_kept(replace(kept, number=running))
+    source.close()
+
+
+def test_writers_of_one_log_do_not_wait_for_each_other(postgresql):
+    source = Log(postgresql().replace("postgresql://", "postgresql+psycopg://"))
+
+    def write(name):
+        with source.transaction() as conn:
+            conn.execute(log.meta.insert(), {"name": name, "value": ""})
+
+    with source.transaction():
+        other = threading.Thread(target=write, args=("a",), name="another")
+        other.start()
+        other.join(20)
+        assert not other.is_alive()
     source.close()
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from service.catalogue import Catalogue
 from service.items import read_items
 from service.registering import register, unembedded
 from service.schemas import LISTINGS
@@ -23,6 +24,18 @@ def test_listings_are_kept_as_they_were_accepted(shop_on):
     }  # fmt: skip
     assert shop_on.register(listing)["errors"] == []
     assert _get(shop_on).json() == listing
+
+
+def test_a_deleted_listing_read_again_does_not_hide_its_successor():
+    catalogue, none, no = Catalogue(), np.array([-1]), np.array([False])
+    old, new = np.array([0]), np.array([1])
+    catalogue.put(old, [MUG], none, no)
+    catalogue.remove(old)
+    catalogue.put(new, [MUG], none, no)
+    catalogue.put(old, [MUG], none, no)  # as where the clock was put back since
+    catalogue.remove(old)
+    assert catalogue.row_of == {"mug": 1}
+    assert catalogue.active[:2].tolist() == [False, True]
 
 
 def test_listings_outlive_a_restart(shop_at, database_url):
