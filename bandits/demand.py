@@ -24,7 +24,7 @@ from bandits.intervals import demand_intervals
 from bandits.linucb import LinearUCB
 from bandits.population import Known, Population, prior
 from bandits.profile import Profile
-from bandits.records import Estimates, Listings, Outcomes
+from bandits.records import WIDEST, Estimates, Listings, Outcomes
 from bandits.trunk import Trunk
 from bandits.words import shared_words
 
@@ -37,6 +37,8 @@ where the curve expected next to none may outweigh all others."""
 
 CONSULTED = 2000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
+
+_PASSED = 5.0  # units that an outcome teaches the head, whatever was expected
 
 _NO_CURVE = 1e-30  # below it features × curve say nothing of the features
 
@@ -110,7 +112,7 @@ class Demand:
         x = seen * curve[:, :, None]
         mean, width = self.corrected(x)
         sd = torch.sqrt((own * (mean / curve)) ** 2 + width**2)
-        units, *spread = (t.double().cpu().numpy() for t in (mean, sd, own))
+        units, *spread = (t.double().cpu().numpy() for t in (mean, sd, own, width))
         return Estimates(np.minimum(units, listings.most()[:, None]), *spread), x
 
     def corrected(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,8 +142,8 @@ class Demand:
         Args:
             price: currency units, (n,). estimates: at these prices, (n,) each.
         """
-        mean, sd, curve_sd = estimates.mean, estimates.sd, estimates.curve_sd
-        extra = np.sqrt(np.maximum(sd**2 - curve_sd**2, 0.0)) / mean
+        mean = estimates.mean
+        extra = np.minimum(estimates.width / mean, WIDEST)
         log_price = np.log(price) - listings.anchor
         ends = demand_intervals(self.evidence.bank, belief, log_price, mean, extra)
         low, high = (np.minimum(end, listings.most()) for end in ends)
@@ -180,7 +182,9 @@ class Demand:
         units = torch.as_tensor(outcomes.units[shown])
         # sales beyond any correction show a wrong guess, which is the listing's own affair; a few
         # units pass whatever was expected, or outcomes told one impression at a time would not
-        units = torch.minimum(units, CORRECTED * expected * impressions + 5.0)
+        units = torch.minimum(units, CORRECTED * expected * impressions + _PASSED)
+        # nor do more returns than that, which nobody else's demand is to suffer for
+        units = units.clamp_min(-_PASSED)
         variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[shown]) ** 2
         self.head.update(
             self._seen(x),
@@ -191,7 +195,12 @@ class Demand:
 
     def consulted(self) -> NDArray[np.int64]:
         """Listing rows whose evidence teaches the catalogue's parameters, int64 (m,)."""
-        rows = np.sort(self.evidence.listing)
+        evidence = self.evidence
+        units, _, revenue, _ = evidence.totals[: len(evidence)].numpy().T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            off = np.abs(np.log(revenue / units) - evidence.anchor)  # NaN: nothing was sold
+        # no curve tells of sales so far off, but by a level that would be thought everybody's
+        rows = np.sort(evidence.listing[~(off > evidence.bank.reach)])
         # an even stride keeps the choice a function of the log alone
         return rows[:: max(1, -(-len(rows) // CONSULTED))]
 

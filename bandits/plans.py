@@ -14,6 +14,7 @@ from bandits.stock import stock_scores
 HYPOTHESES = 16
 """Demands of a listing that are planned for."""
 
+_HARDLY_ANY = 1e-6  # impressions a day; what fewer would sell is lost in rounding
 _AMPLE = 1.5  # times what may be sold: with more stock than that, stock does not matter
 _FEW = 1e-3  # a share of a distribution that quantiles are kept away from its ends
 
@@ -88,11 +89,10 @@ def planned(
     level = belief.level.flatten(1).gather(1, place).numpy() * gammaincinv(shape, of_level) / shape
     certainty = stock.certainty[:, None]
     spread = gammaincinv(certainty, np.clip(of_impressions, _FEW, 1 - _FEW)) / certainty
-    rate = curves.numpy() * (level * stock.impressions[:, None] * spread)[:, :, None]
+    impressions = np.maximum(stock.impressions, _HARDLY_ANY)
+    rate = curves.numpy() * (level * impressions[:, None] * spread)[:, :, None]
     # one more arm at which nothing sells: what the stock is worth tomorrow, if kept
     rate = np.concatenate([rate * correction[:, None, :], np.zeros((n, h, 1))], axis=2)
     gain = np.concatenate([gain, np.zeros((n, 1))], axis=1)
     worth = stock_scores(gain, rate, stock.days, stock.units.astype(np.int64))
-    return np.asarray(
-        (worth[:, :-1] - worth[:, -1:]) / np.maximum(stock.impressions, 1e-9)[:, None]
-    )
+    return np.asarray((worth[:, :-1] - worth[:, -1:]) / impressions[:, None])

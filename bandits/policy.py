@@ -47,7 +47,7 @@ class Policy(Demand):
         """
         grid = profile.grid.double().cpu().numpy()
         mean, sd = (t.double().cpu().numpy() for t in profile.moments())
-        on_grid = Estimates(mean, sd, sd)
+        on_grid = Estimates(mean, sd, sd, np.zeros_like(sd))
         prices = np.exp(listings.anchor[:, None] + grid)
         gain = listings.gain(prices)
         best = (gain * mean).max(1, keepdims=True)
@@ -105,7 +105,7 @@ class Policy(Demand):
         shared, shared_expected = scores, expected
         if (leader != np.arange(len(leader))).any():
             shared, shared_expected = (_summed(t, leader) for t in (scores, expected))
-            size = np.bincount(leader, minlength=len(leader))[leader]
+            size = _members(listings.listing, leader)
             guardrails = guardrails.copy()
             guardrails[:, GUARDRAILS.index("family")] |= size > 1
         propensities = self._propensities(shared, ladders.allowed, explore)
@@ -233,6 +233,13 @@ class Policy(Demand):
             best = _summed(best, leader)
             best /= best.sum(1, keepdims=True)
         return choice.with_floor(best, ladders.allowed, self.rules.floor)
+
+
+def _members(listing: NDArray[np.int64], leader: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many listings decide with each row, however often they are asked about, (n,)."""
+    alone = np.where(listing >= 0, listing, -1 - np.arange(len(listing)))
+    first = np.unique(np.stack([leader, alone]), axis=1)[0]
+    return np.asarray(np.bincount(first, minlength=len(leader))[leader], np.int64)
 
 
 def _summed(scores: NDArray[np.float64], leader: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from bandits.limits import Limits
 from bandits.objectives import Objective
 from bandits.plans import Stock
 
-_WIDEST = 3.3  # deviations of log demand; the mean of a wider one lies above its own upper end
+WIDEST = 3.3  # deviations of log demand; the mean of a wider one lies above its own upper end
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +104,18 @@ class Estimates:
     Attributes:
         mean: the estimate. sd: its standard deviation, of own curve and corrections together.
         curve_sd: standard deviation of the own curve alone, before corrections.
+        width: of the corrections alone.
     """
 
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
     curve_sd: NDArray[np.float64]
+    width: NDArray[np.float64]
 
     def _log_normal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of the log of a log-normal variable with these moments."""
         mean = np.maximum(self.mean, 1e-300)
-        spread = np.minimum(np.sqrt(np.log1p((self.sd / mean) ** 2)), _WIDEST)
+        spread = np.minimum(np.sqrt(np.log1p((self.sd / mean) ** 2)), WIDEST)
         return np.log(mean) - spread**2 / 2, spread
 
     def quantile(self, sds: float) -> NDArray[np.float64]:
@@ -134,7 +136,7 @@ class Estimates:
     def take(self, arm: NDArray[np.int64]) -> "Estimates":
         """Those of one arm of each row, (n,) each."""
         rows = np.arange(len(arm))
-        return Estimates(self.mean[rows, arm], self.sd[rows, arm], self.curve_sd[rows, arm])
+        return Estimates(*(getattr(self, name)[rows, arm] for name in Estimates.__slots__))
 
 
 @dataclass(frozen=True, slots=True)

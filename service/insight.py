@@ -96,7 +96,7 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     minor = ladders.prices[:, ladders.allowed[0]]
     prices = minor / subjects.per_major[:, None]
     estimates, _ = policy.estimate(listings, profile, prices)
-    alone = Estimates(estimates.mean[0], estimates.sd[0], estimates.curve_sd[0])
+    alone = Estimates(*(getattr(estimates, name)[0] for name in Estimates.__slots__))
     low, high = policy.interval(listings, belief, prices[0], alone)
     cost = subjects.number["unit_cost"]
     margin = (prices - np.nan_to_num(cost)[:, None])[0]

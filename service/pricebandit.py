@@ -356,6 +356,34 @@ class Pricebandit:
 
         return apply
 
+    def set_first(
+        self, conn: sa.Connection, rows: NDArray[np.int64], at_us: NDArray[np.int64]
+    ) -> Callable[[], None]:
+        """Log since when listings are offered where that is earlier than was known, (m,) each; what
+        sets it in memory. Records may come in any order.
+        """
+        rows, place = np.unique(rows, return_inverse=True)
+        first_at = np.full(len(rows), np.inf)
+        np.minimum.at(first_at, place, at_us)
+        earlier = first_at < self.catalogue.first_at[rows]  # NaN: set with the anchor
+        rows, first_at = rows[earlier], first_at[earlier]
+        if len(rows):
+            table = log.listings
+            conn.execute(
+                table.update().where(table.c.row == sa.bindparam("b_row")),
+                [
+                    {"b_row": row, "first_at": at}
+                    for row, at in zip(
+                        rows.tolist(), first_at.astype(np.int64).tolist(), strict=True
+                    )
+                ],
+            )
+
+        def apply() -> None:
+            self.catalogue.first_at[rows] = first_at
+
+        return apply
+
     def anchors(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log prices that own evidence of listings is relative to, (n,); NaN without evidence."""
         evidence = self.policy.evidence

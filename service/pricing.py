@@ -104,6 +104,8 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         held = bounds.prices_before(subjects, families, catalogue)
         steps = Steps(subjects, recorded, families)
         passes = _passes(subjects.family, explored, recorded, number, steps.turn)
+        # ids rise as prices are decided: a step counts from the one decided before
+        keys[np.argsort(steps.turn, kind="stable")] = keys.copy()
 
     def priced(mine: NDArray[np.int64]) -> tuple[Priced, decisions.Written]:
         assert subjects is not None

@@ -36,6 +36,8 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
     money = minor / bandit.catalogue.per_major[rows]
     missing = np.isnan(bandit.anchors(rows)) & (impressions > 0)
     anchor = bandit.set_anchors(conn, rows[missing], np.log(money[missing]), at_us[missing])
+    shown = impressions > 0
+    offered = bandit.set_first(conn, rows[shown], at_us[shown])
     last = 0
     if len(rows):
         kept = [key for key, is_new in zip(keys, new, strict=True) if is_new]
@@ -59,6 +61,7 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
 
     def apply() -> None:
         anchor()
+        offered()
         if len(rows):
             bandit.fold.add_sales(
                 bandit.catalogue, rows, money, units.astype(np.float64), impressions, at_us, last

@@ -6,6 +6,7 @@ import torch
 from trained_policy import catalogue, estimated, outcomes_of, rows_of, trained
 
 from bandits import Outcomes, Policy, Rules
+from bandits.intervals import demand_intervals
 
 
 def test_before_any_evidence_the_head_corrects_nothing(make):
@@ -147,6 +148,49 @@ def test_the_consulted_are_few_sorted_and_have_evidence(make):
     assert CONSULTED / 2 < len(rows) <= CONSULTED
     assert (np.diff(rows) > 0).all()
     assert np.isin(rows, listing).all()
+
+
+def test_sales_that_no_curve_reaches_teach_nothing_about_others():
+    policy = Policy()
+    listing, ones = np.arange(4), np.ones(4)
+    price, units = np.array([1.0, 20.0, 21.0, 0.04]), np.array([3.0, 3.0, 3.0, 0.0])
+    policy.evidence.add(listing, 0 * ones, price, 9 * ones, units, units, np.zeros(4))
+    assert policy.consulted().tolist() == [0, 1, 3]  # e³ is 20.09; of the last nothing was sold
+
+
+def test_returns_beyond_what_was_sold_do_not_mislead_about_all_others(make):
+    policy, listings = Policy(), make.listings(np.full(12, 10.0), listing=np.arange(12))
+    fresh = make.listings(np.array([10.0]), listing=np.array([-1]))
+    prices = np.array([[6.0, 9.0, 12.0, 15.0, 20.0]])
+    before = estimated(policy, fresh, prices)[0].mean
+    made = policy.decide(listings, make.random_ids(0, 12))
+    net = np.where(np.arange(12) == 0, -5000, np.rint(1000 * 0.03))
+    policy.learn(outcomes_of(listings, made, np.full(12, 1000), net))
+    after = estimated(policy, fresh, prices)[0].mean
+    assert (np.abs(np.log(after / before)) < 0.25).all()
+
+
+def test_an_interval_counts_the_doubt_of_curves_once(make):
+    policy, listings = trained(make)
+    made = policy.decide(listings, make.random_ids(5, len(listings.listing)))
+    found, corrected = made.estimates.take(made.arm), made.features[:, 0]
+    own = found.curve_sd * found.mean / corrected
+    assert np.abs(np.log(found.mean / corrected)).max() > 0.05  # the head has something to say
+    np.testing.assert_allclose(found.sd**2, own**2 + found.width**2, rtol=1e-3)
+    belief = policy.posterior(listings)
+    price = made.price / listings.per_major
+    none = dataclasses.replace(found, width=np.zeros_like(found.width))
+    for a, b in zip(
+        policy.interval(listings, belief, price, none),
+        demand_intervals(
+            policy.evidence.bank, belief, np.log(price) - listings.anchor, found.mean,
+            np.zeros_like(found.mean),
+        ),
+        strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(a, b)
+    huge = dataclasses.replace(found, mean=found.mean * 1e-12)
+    assert np.isfinite(policy.interval(listings, belief, price, huge)).all()
 
 
 def test_worth_is_the_guess_until_sales_say_otherwise(make):

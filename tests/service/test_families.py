@@ -254,3 +254,13 @@ def test_a_restart_keeps_the_prices_of_a_family_that_all_members_have_left(
     drive.listings(again, {**MUG, "listing_id": "joins", "family": "mugs"})
     then = drive.prices(again, *({"listing_id": "joins", **unit} for unit in asked))
     assert [d["price"] for d in then] == first
+
+
+def test_a_member_that_decides_alone_is_not_said_to_follow_its_family(open_bandit, drive):
+    bandit = open_bandit()
+    mug = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "family": "mugs"}
+    drive.listings(bandit, {**mug, "reference_price": 5})
+    once = drive.prices(bandit, {"listing_id": "mug", "unit": "a"}, explore=False, record=False)
+    twice = drive.prices(bandit, *[{"listing_id": "mug", "unit": "a"}] * 2, explore=False,
+                         record=False)  # fmt: skip
+    assert [d["guardrails"] for d in once + twice] == [[], [], []]

@@ -193,6 +193,42 @@ def test_recorded_sales_count_from_the_first(open_bandit, drive):
     assert plan["impressions_per_day"] == pytest.approx(60)
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], ["priced", 0, 1], [1, "priced", 0]])
+def test_records_count_from_the_first_in_whatever_order_they_come(bandit_on, drive, order):
+    import numpy as np
+
+    from service.sales import import_sales
+    from service.tables import SalesTable
+
+    bandit = bandit_on()
+    drive.listings(bandit, MUG)
+    today = now_us() // DAY_US
+    at_us = (today - np.arange(60, 0, -1)) * DAY_US
+    for part in order:
+        if part == "priced":
+            drive.prices(bandit, {"listing_id": "mug"})
+            continue
+        at = np.array_split(at_us, 2)[part]
+        n = len(at)
+        history = SalesTable(["mug"] * n, at, np.full(n, 5.0), np.full(n, 2), np.full(n, 100.0), [])
+        bandit.carry_out(import_sales, [history])
+    asked = {"listing_id": "mug", "inventory": 60, "periods_left": 10}
+    made = drive.prices(bandit, asked, explore=False, record=False)[0]
+    assert made["plan"]["impressions_per_day"] == pytest.approx(101.7, abs=0.2)
+    first_at = bandit.catalogue.first_at[0]
+    assert first_at == at_us[0]
+    bandit.close()
+    assert bandit_on().catalogue.first_at[0] == first_at
+
+
+def test_hardly_any_traffic_is_planned_for_as_hardly_any(shop):
+    prices = [
+        _best(shop, inventory=1, periods_left=10, market={"traffic": traffic})["price"]
+        for traffic in (1e-6, 1e-12, 1e-30)
+    ]
+    assert prices[0] == prices[1] == prices[2] > 2.5
+
+
 def test_stock_outlives_a_restart(shop_at, database_url):
     listing = {**MUG, "inventory": 3, "sell_by": "2999-12-31"}
     timed = {**listing, "listing_id": "timed", "sell_by": "2999-12-31T12:00:00+02:00"}

@@ -216,3 +216,17 @@ def test_members_that_say_a_price_wait_for_those_that_step(open_bandit, drive):
         ]
         _, one, other = (decision["price"] for decision in drive.prices(bandit, *asked))
         assert one == other
+
+
+def test_ids_rise_as_prices_are_decided(open_bandit, drive):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    worst = 0.0
+    for i in range(20):
+        a, b = f"a{i}", f"b{i}"
+        terms = {**MUG, "reference_price": 100, "family": f"f{i}", "max_step": 0.3}
+        drive.listings(bandit, {**terms, "listing_id": a}, {**terms, "listing_id": b})
+        asked = [(b, "u"), (a, "v"), (a, "u")]
+        made = drive.prices(bandit, *({"listing_id": n, "unit": u} for n, u in asked))
+        mine = sorted((d["decision_id"], d["price"]) for d in made if d["listing_id"] == a)
+        worst = max(worst, _largest_step([100.0, *(price for _, price in mine)]))
+    assert 0.1 < worst < 0.301
