@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import sqlalchemy as sa
 
-from encoders import Encoder, base_weights, trained_texts
-from encoders.fingerprint import adapter_files
+from encoders import AdapterError, Encoder, base_weights, trained_texts
+from encoders.fingerprint import adapter_files, fingerprint_of, model_files
 from service import log
 
 FOLDER = "adapters"
 SPACE_DIGITS = 12
+BASE_FILE = "base.version"
+"""Beside a kept adapter's files: the version of the base model, alone, that it was kept for."""
+
+_keeping = threading.Lock()  # a home is open in one process alone, whose threads take turns
+_LOGGER = logging.getLogger("pricebandit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,12 @@ def opened(
 ) -> Encoder:
     """The encoder that a home prices with.
 
-    What the settings name, where the home has never had it: it is active from now on. Otherwise
-    the model activated last, which may have been rolled out since.
+    What the settings name, where the home has never had it, or where the model activated last was
+    made for another base model: it is active from now on. Otherwise the model activated last, which
+    may have been rolled out since.
+
+    Raises:
+        AdapterError: the files kept of the model activated last are damaged or missing.
     """
     named = Encoder(encoder, adapter=adapter, device=device)
     current = active(source)
@@ -74,38 +86,134 @@ def opened(
     if any(version == model.version and model.activated_at for model in all_of(source)):
         assert current is not None
         if current.version == version:
+            keep(home, adapter, named)  # what is kept may be damaged, and is mended here
             return named
-        recorded = Encoder(encoder, adapter=current.folder(home), device=device)
-        if version_of(recorded) == current.version:
-            return recorded
-        # the base model is another one by now, and no adapter was made for it
-    keep(home, adapter, version)
+        if _is_kept(source, home, named.folder, current):
+            return Encoder(encoder, adapter=current.folder(home), device=device)
+        _LOGGER.error(
+            "model %s is left and %s taken in its place: the base model is another one by now, or "
+            "the adapter's files are lost", current.version, version,
+        )  # fmt: skip
+    keep(home, adapter, named)
     with source.transaction() as conn:
         stage(conn, version, adapter is not None, at_us)
         activate(conn, version, at_us)
     return named
 
 
-def keep(home: Path, adapter: str | None, version: str) -> None:
-    """Copy an adapter into the home, whole or not at all, so that it can be gone back to."""
+def _is_kept(source: log.Log, home: Path, base: Path, model: Model) -> bool:
+    """Whether a model can be had as it was with the base model in a folder; not with another one.
+
+    Raises:
+        AdapterError: the base model is the same, but the files kept of the adapter are not.
+    """
+    if not model.adapter:
+        return _made(base, None) == model.version
+    folder = home / FOLDER / model.version
+    made, why = None, ""
+    try:
+        made = _made(base, folder)
+        why = f"with the base model they make {made}, not {model.version}"
+    except AdapterError as error:
+        why = str(error)
+    if made == model.version:
+        return True
+    present, noted = _made(base, None), _noted_base(folder)
+    if noted is None:  # kept by an earlier version, or all of it is gone
+        # where files are missing it is plain that they are not what they were
+        other_base = made is not None and present != _last_alone(source)
+    else:
+        other_base = present != noted
+    lost = folder.with_name(f"{folder.name}.lost")
+    if other_base or (lost.exists() and not folder.exists()):
+        return False
+    raise AdapterError(
+        f"{folder} lacks or has damaged files of the model in use ({why}). Put the adapter's files "
+        "back there, or start once with PRICEBANDIT_ADAPTER naming a whole copy of it, from which "
+        f"that is done. If there is none, rename that folder to {lost.name}, or make an empty one "
+        "of this name in its place: the model that the settings name is then in use instead"
+    )
+
+
+def _made(base: Path, adapter: Path | None) -> str:
+    """Version that a base model makes, with the adapter in a folder or alone."""
+    files = {} if adapter is None else adapter_files(adapter)
+    return fingerprint_of(model_files(base), files)[:SPACE_DIGITS]
+
+
+def _noted_base(folder: Path) -> str | None:
+    try:
+        return (folder / BASE_FILE).read_text("ascii", "replace").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _last_alone(source: log.Log) -> str | None:
+    """Version of the base model that was staged or activated last without an adapter."""
+    alone = [model for model in all_of(source) if not model.adapter]
+    last = max(alone, key=lambda model: model.activated_at or model.staged_at, default=None)
+    return last.version if last else None
+
+
+def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
+    """Copy an encoder's adapter into the home, whole or not at all, to go back to; for any thread.
+
+    What is kept of it already stays, unless it is damaged.
+
+    Raises:
+        AdapterError: the adapter is not the one that the encoder was made of.
+    """
     if adapter is None:
         return
-    folder = home / FOLDER / version
-    if folder.exists():
-        return
-    aside = folder.with_name(f"{version}.{os.getpid()}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    source = Path(adapter).expanduser()
+    folder = home / FOLDER / version_of(encoder)
+    with _keeping:
+        if _makes(folder, encoder):
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob("*.part"):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        aside = folder.with_name(f"{folder.name}.{uuid4().hex}.part")
+        try:
+            _copy(Path(adapter).expanduser(), aside, encoder.folder)
+            if not _makes(aside, encoder):
+                raise AdapterError("its files changed while they were copied: send it again")
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        _sync(folder.parent)
+
+
+def _makes(folder: Path, encoder: Encoder) -> bool:
+    """Whether the adapter in a folder is an encoder's."""
+    try:
+        return _made(encoder.folder, folder) == version_of(encoder)
+    except AdapterError:
+        return False
+
+
+def _copy(source: Path, folder: Path, base: Path) -> None:
+    """Copy an adapter into a new folder, with a note of its base model; durable on return."""
     files = adapter_files(source)
     for name in (trained_texts.FILE, base_weights.FILE):
         if (source / name).is_file():
             files[name] = source / name
+    folder.mkdir()
     for name, path in files.items():
-        shutil.copyfile(path, aside / name)
-        with (aside / name).open("rb") as file:
-            os.fsync(file.fileno())
-    os.replace(aside, folder)
+        shutil.copyfile(path, folder / name)
+    (folder / BASE_FILE).write_text(f"{_made(base, None)}\n", "ascii")
+    for path in [*folder.iterdir(), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Let a file, or the names in a folder, outlast a power cut."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def stage(conn: sa.Connection, version: str, adapter: bool, at_us: int) -> None:
@@ -129,6 +237,12 @@ def want(conn: sa.Connection, version: str | None, at_us: int) -> None:
     conn.execute(table.update().values(wanted_at=None))
     if version is not None:
         conn.execute(table.update().where(table.c.version == version).values(wanted_at=at_us))
+
+
+def give_up(conn: sa.Connection, version: str) -> None:
+    """Note that a model is not to be activated any more; what is wanted of others stays."""
+    table = log.models
+    conn.execute(table.update().where(table.c.version == version).values(wanted_at=None))
 
 
 def activate(conn: sa.Connection, version: str, at_us: int) -> None:

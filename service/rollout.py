@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import sqlalchemy as sa
 import torch
 
 from encoders import Encoder, EncoderError
 from service import models
 from service.catalogue import rfc3339
 from service.engine import Engine
+from service.log import Unsure
 from service.models import Model
 from service.pricebandit import Pricebandit, now_us
 from service.problems import Problem
@@ -23,11 +25,20 @@ CATCH_UP_SECONDS = 2.0
 
 _ROUNDS, _FEW = 5, 500  # catching up before the switch: rounds at most, events that are few enough
 
+_LONGEST_PAUSE = 60.0  # seconds between two trials while the database is away
+_AWAY = "waiting for the database"
+
 _LOGGER = logging.getLogger("pricebandit")
 
 
 class _Stopped(Exception):
     """The service ends while a model is being prepared."""
+
+
+def _went_away(error: Exception) -> bool:
+    """Whether the database was cut off or out of use, which passes."""
+    away = isinstance(error, sa.exc.OperationalError | Unsure)
+    return away or (isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated)
 
 
 @dataclass(slots=True)
@@ -37,7 +48,7 @@ class Preparation:
     Attributes:
         stage, done, total: what is being done, how much of it is done, and how much there is.
         reason: why it failed, None where it did not. bandit: the state to switch to, once ready.
-        wanted: set when it is to be switched to.
+        wanted: set when it is to be switched to. stopped: set when it is to be left off.
     """
 
     model: Model
@@ -47,6 +58,7 @@ class Preparation:
     reason: str | None = None
     bandit: Pricebandit | None = None
     wanted: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
 
 class Rollout:
@@ -97,7 +109,7 @@ class Rollout:
         try:
             encoder = Encoder(settings.encoder, adapter=adapter, device=settings.device)
             version = models.version_of(encoder)
-            models.keep(bandit.home, adapter, version)
+            models.keep(bandit.home, adapter, encoder)
         except (EncoderError, OSError) as error:
             raise Problem(422, f"adapter is {adapter!r:.200}: {error}") from None
         with self._lock:
@@ -136,6 +148,7 @@ class Rollout:
         busy, thread = self._preparation, self._thread
         if busy is not None and thread is not None:
             busy.reason = busy.reason or reason
+            busy.stopped.set()
             busy.wanted.set()
             thread.join()
             self._preparation = None
@@ -204,7 +217,24 @@ class Rollout:
     def _run(self, preparation: Preparation) -> None:
         # requests come first: their encoding has the other cores
         torch.set_num_threads(1)
+        pause = CATCH_UP_SECONDS
+        while (away := self._carried_through(preparation)) is not None:
+            _LOGGER.warning(
+                "the database went away, model %s is prepared again in %.0f s: %s",
+                preparation.model.version, pause, away,
+            )  # fmt: skip
+            preparation.stage, preparation.done, preparation.total = _AWAY, 0, 0
+            if preparation.stopped.wait(pause):
+                return
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _carried_through(self, preparation: Preparation) -> str | None:
+        """Prepare a model and switch to it; what the database said, where it went away meanwhile.
+
+        Nothing is lost by that: what was embedded, found and expressed is kept.
+        """
         try:
+            self._go_on(preparation)
             bandit = self._prepared(preparation)
             while not preparation.wanted.wait(CATCH_UP_SECONDS):
                 bandit.catch_up()
@@ -214,11 +244,26 @@ class Rollout:
                     break
             self._engine.replace(partial(self._switched, preparation)).result()
         except _Stopped:
-            return
+            pass
         except Exception as error:
-            _LOGGER.exception("model %s could not be prepared", preparation.model.version)
-            preparation.reason = str(error) or repr(error)
             preparation.bandit = None
+            if _went_away(error):
+                return str(error)
+            self._failed(preparation, error)
+        return None
+
+    def _failed(self, preparation: Preparation, error: Exception) -> None:
+        version = preparation.model.version
+        _LOGGER.exception("model %s could not be prepared", version)
+        # where the service or its engine has ended, the next start tries again; otherwise whoever
+        # wanted the model is told now, and a restart weeks later does not switch to it unasked
+        if not (preparation.stopped.is_set() or isinstance(error, Problem)):
+            try:
+                with self._engine.bandit.log.transaction() as conn:
+                    models.give_up(conn, version)
+            except Exception:
+                _LOGGER.exception("model %s may still be switched to at the next start", version)
+        preparation.reason = str(error) or repr(error)
 
     def _prepared(self, preparation: Preparation) -> Pricebandit:
         active = self._engine.bandit

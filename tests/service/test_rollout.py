@@ -3,11 +3,13 @@
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from peft import LoraConfig, get_peft_model
 from spaces import spaces_of
 from transformers import AutoModel
@@ -363,6 +365,115 @@ def test_an_adapter_is_kept_in_the_home(shop_at, adapter, tmp_path):
     with shop_at() as shop:
         assert told(shop)["active"] == new
         shop.decide({"listing_id": "L0"})
+
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def copied_by(monkeypatch, copy):
+    """Let a function copy files in the place of `shutil.copyfile`, which it is given."""
+    copyfile = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda *paths: copy(copyfile, *paths))
+
+
+def test_an_adapter_staged_twice_at_once_is_kept_whole(shop, adapter, monkeypatch):
+    def slowly(copyfile, source, target):
+        target.touch()
+        time.sleep(0.2)
+        copyfile(source, target)
+
+    copied_by(monkeypatch, slowly)
+    body = {"adapter": str(adapter)}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: shop.post("/v1/models", body), range(4)))
+    assert [answer.status_code for answer in answers] == [202] * 4, answers[-1].text
+    switch(shop, answers[0].json()["version"])
+    (kept,) = (shop.settings.home / "adapters").iterdir()
+    assert (kept / WEIGHTS).read_bytes() == (adapter / WEIGHTS).read_bytes()
+
+
+def test_a_kept_adapter_that_is_damaged_is_replaced(shop, adapter):
+    new = Encoder(adapter=str(adapter)).fingerprint[:12]
+    folder = shop.settings.home / "adapters"
+    (folder / f"{new}.1.part").mkdir(parents=True)  # of a process that was killed
+    (folder / new).mkdir()
+    (folder / new / WEIGHTS).write_bytes(b"half of")
+    switch(shop, stage(shop, adapter))
+    assert told(shop)["active"] == new
+    (kept,) = folder.iterdir()
+    assert (kept / WEIGHTS).read_bytes() == (adapter / WEIGHTS).read_bytes()
+
+
+def test_an_adapter_that_changes_while_it_is_copied_is_refused(shop, adapter, monkeypatch):
+    copied_by(monkeypatch, lambda copyfile, source, target: target.write_bytes(b"of another"))
+    response = shop.post("/v1/models", {"adapter": str(adapter)})
+    assert response.status_code == 422
+    assert "changed while they were copied" in response.json()["detail"]
+    assert not list((shop.settings.home / "adapters").iterdir())
+    monkeypatch.undo()
+    switch(shop, stage(shop, adapter))
+
+
+def cut_off(kind=sa.exc.OperationalError):
+    return kind("SELECT 1", {}, Exception("gone"), connection_invalidated=True)
+
+
+@pytest.mark.parametrize("kind", [sa.exc.OperationalError, sa.exc.InterfaceError])
+@pytest.mark.parametrize("step", ["beside", "catch_up"])
+def test_preparing_goes_on_when_the_database_is_back(shop, adapter, monkeypatch, kind, step):
+    shop.register(*LISTINGS)
+    monkeypatch.setattr(rollout, "CATCH_UP_SECONDS", 0.05)
+    working = getattr(Pricebandit, step)
+    cuts = []
+
+    def cut_off_twice(*args, **named):
+        if len(cuts) < 2:
+            cuts.append(kind)
+            raise cut_off(kind)
+        return working(*args, **named)
+
+    monkeypatch.setattr(Pricebandit, step, cut_off_twice)
+    switch(shop, stage(shop, adapter))
+    assert len(cuts) == 2
+    sound(shop)
+
+
+def test_a_service_that_waits_for_the_database_ends_at_once(shop_at, adapter, monkeypatch):
+    def away(*_):
+        raise cut_off()
+
+    with shop_at() as shop:
+        shop.register(*LISTINGS)
+        monkeypatch.setattr(rollout, "CATCH_UP_SECONDS", 600)
+        monkeypatch.setattr(Pricebandit, "beside", away)
+        new = stage(shop, adapter)
+        assert shop.client.post(f"/v1/models/{new}/activate").status_code == 202
+        while told(shop, new)["stage"] != "waiting for the database":
+            time.sleep(0.01)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 60
+    monkeypatch.undo()
+    with shop_at() as shop:  # it is still wanted
+        until(shop, new, "active")
+
+
+def test_a_model_that_failed_is_not_switched_to_unasked(shop_at, adapter, monkeypatch):
+    def fails(*_):
+        raise ValueError("no room")
+
+    with shop_at() as shop:
+        shop.register(*LISTINGS)
+        old = told(shop)["active"]
+        monkeypatch.setattr(Pricebandit, "beside", fails)
+        new = stage(shop, adapter)
+        assert shop.client.post(f"/v1/models/{new}/activate").status_code == 202
+        failed = until(shop, new, "failed")
+        assert failed["reason"] == "no room"
+        assert "wanted_at" not in failed
+    monkeypatch.undo()
+    with shop_at() as shop:
+        until(shop, new, "ready")
+        assert told(shop)["active"] == old
 
 
 def trained_titles(shop):
