@@ -105,6 +105,12 @@ class Training:
         self._learn = np.flatnonzero(~held)
         if len(self._learn) < 8:
             raise ValueError(f"{len(self._learn)} products to learn from: give at least 8")
+        step = min(recipe.batch, len(self._learn)) // accelerator.num_processes
+        if recipe.accumulate > 1 and step // recipe.accumulate < 8:
+            raise ValueError(
+                f"a step of {step} products in {recipe.accumulate} parts leaves fewer than 8 each, "
+                "too few to be each other's neighbours: lower accumulate"
+            )
         device = accelerator.device
         encoder.to(device)
         self._reader = Reader(encoder, device, word_vectors=recipe.adversarial > 0)

@@ -183,15 +183,18 @@ def _deliver(
     (aside / "README.md").write_text(card.written(found, products, source), encoding="utf-8")
     base_weights.write(aside, base)
     trained_texts.write(aside, learned)
+    if merged is not None:  # before the weights, which say that all is done
+        half = merged.with_name(f"{merged.name}.part")
+        shutil.rmtree(half, ignore_errors=True)
+        adapter.save_merged(encoder, half)
+        trained_texts.write(half, learned)
+        os.replace(half, merged)
     names = sorted(path.name for path in aside.iterdir())
     for name in sorted(names, key=lambda name: name == WEIGHTS):
         with (aside / name).open("rb") as file:
             os.fsync(file.fileno())
         os.replace(aside / name, found.folder / name)
     aside.rmdir()
-    if merged is not None:
-        adapter.save_merged(encoder, merged)
-        trained_texts.write(merged, learned)
 
 
 def _chosen(products: Products, tasks: tuple[str, ...]) -> Products:
@@ -234,7 +237,16 @@ def _check(output: Path, merged: Path | None) -> None:
             f"{output} holds {strangers[0]!r}, which is none of a training run's files: "
             "give an empty or new folder as --output"
         )
-    if merged is not None and merged.is_dir() and any(merged.iterdir()):
+    if merged is None:
+        return
+    inside, outside = merged.resolve(), output.resolve()
+    if inside.is_relative_to(outside) or outside.is_relative_to(inside):
+        raise OutputTaken(f"{merged} and {output} lie in each other: give another --merged")
+    try:
+        merged.mkdir(parents=True, exist_ok=True)  # now, and not after hours
+    except OSError as error:
+        raise OutputTaken(f"{merged} cannot be a folder ({error}): give another") from None
+    if any(merged.iterdir()):
         raise OutputTaken(f"{merged} is not empty: give another --merged")
 
 

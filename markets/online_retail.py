@@ -75,9 +75,12 @@ _RULES = (
         junk=False,
     ),
     Rule(
-        "invoice is on an earlier sheet, too",
+        "line is on an earlier sheet, too",
         "invoice",
-        pl.col("sheet") > pl.col("sheet").min().over("invoice"),
+        pl.col("sheet")
+        > pl.col("sheet")
+        .min()
+        .over("invoice", "stock_code", "quantity", "unit_price", "invoice_date"),
         "nothing to do: the sheets of Online Retail II share 1 to 9 December 2010",
         junk=False,
     ),

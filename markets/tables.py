@@ -45,6 +45,8 @@ def read_table(path: str | Path, *, sheets: bool = False) -> pl.DataFrame:
         ".ndjson": _read_json_lines,
     }
     ending = path.suffix.lower()
+    if path.is_dir():
+        raise TableError(f"{path} is a folder: give the file in it")
     if not path.is_file():
         raise TableError(f"{path}: no such file")
     if ending not in readers:

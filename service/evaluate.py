@@ -37,14 +37,14 @@ class Draws:
         currency: ISO 4217 code.
         logged: profit per impression and draw; mass: impressions; group: one draw for a family.
         menus: the ladders. expected: profit per impression that the policy expected of each arm
-            at the time, float64 (n, k), 0 beyond the ladder.
+            at the time, float64 (n, k), 0 beyond the ladder; None where that was not always kept.
         left_out: reason -> decisions.
     """
 
     currency: str
     logged: Logged
     menus: Menus
-    expected: NDArray[np.float64]
+    expected: NDArray[np.float64] | None
     left_out: dict[str, int]
 
 
@@ -73,7 +73,7 @@ def report(
         raise ValueError(f"policy is {policy!r}: give one of {', '.join(TARGETS)}")
     if not markup > 0:
         raise ValueError(f"markup is {markup:g}: give price over unit cost, above 0")
-    draws = read_draws(url, currency)
+    draws = read_draws(url, currency, expecting=policy == "greedy")
     target = TARGETS[policy](draws.menus, markup)
     found = evaluate(draws.logged, target, draws.expected, method=method)
     return {
@@ -103,8 +103,12 @@ def _spelled(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def read_draws(url: str, currency: str | None = None) -> Draws:
-    """Read decisions with their outcomes; raises as `report` does."""
+def read_draws(url: str, currency: str | None = None, *, expecting: bool = False) -> Draws:
+    """Read decisions with their outcomes; raises as `report` does.
+
+    Args:
+        expecting: only those of which is known what was expected.
+    """
     rows = _rows(url)
     seen = sorted({row.currency for row in rows if row.impressions})
     if not rows:
@@ -126,14 +130,15 @@ def read_draws(url: str, currency: str | None = None) -> Draws:
         raise Unanswerable(
             [f"no decision in {currency!r} has an outcome: the log has them in {', '.join(seen)}."]
         )
-    return _draws([row for row in rows if row.currency == currency], currency)
+    return _draws([row for row in rows if row.currency == currency], currency, expecting)
 
 
-def _draws(rows: list[Any], currency: str) -> Draws:
+def _draws(rows: list[Any], currency: str, expecting: bool) -> Draws:
     """Rows of one currency as arrays; those that tell nothing are counted and left out."""
     price, there = _padded([row.ladder for row in rows], np.int64)
     silent = np.array([row.expected_gains is None for row in rows])
-    # zeros hold the place of what was not kept, and are left out below
+    left = silent & expecting
+    # zeros hold the place of what was not kept
     gains = [row.expected_gains or bytes(len(row.ladder)) for row in rows]
     expected, _ = _padded(gains, np.float64)
     chance, _ = _padded([row.propensities for row in rows], np.float64)
@@ -143,11 +148,11 @@ def _draws(rows: list[Any], currency: str) -> Draws:
     impressions = np.array([row.impressions or 0 for row in rows], np.float64)
     seen = impressions > 0
     alone = (chance > 0).sum(1) == 1
-    kept = seen & ~alone & ~silent
+    kept = seen & ~alone & ~left
     left_out = {
         NO_OUTCOME: int((~seen).sum()),
         NO_CHOICE: int((seen & alone).sum()),
-        NO_EXPECTED: int((seen & ~alone & silent).sum()),
+        NO_EXPECTED: int((seen & ~alone & left).sum()),
     }
     if not kept.any():
         counts = ", ".join(f"{n} {reason}" for reason, n in left_out.items() if n)
@@ -173,7 +178,8 @@ def _draws(rows: list[Any], currency: str) -> Draws:
         np.where(there, shared[group], np.nan)[kept],
         cost[kept],
     )
-    return Draws(currency, logged, menus, expected[kept], left_out)
+    predicted = None if silent[kept].any() else expected[kept]
+    return Draws(currency, logged, menus, predicted, left_out)
 
 
 def _padded(blobs: list[bytes], dtype: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -100,8 +100,10 @@ def _lived(
     done = 0
     for block in _blocks(table):
         recorded = sales(block, bandit.catalogue.minor_units())
-        if recorded.errors:  # what the loader cannot know: prices that round to 0
-            raise NothingToTrainOn(f"a sale of the table is refused: {recorded.errors[0].message}")
+        if recorded.errors:  # what the loader does not ask: prices that round to 0, times to come
+            error = recorded.errors[0]
+            listing = block["listing_id"][error.index]
+            raise NothingToTrainOn(f"a sale of {listing!r:.80} is refused: {error.message}")
         for start in range(0, block.height, _PART):
             rows = slice(start, start + _PART)
             parts.append(_believed(bandit, block[rows], recorded.part(start, start + _PART)))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,7 @@ def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
         check.fill_null(False).alias(str(i)) for i, (_, check, _) in enumerate(checks)
     )
     errors = [
-        ItemError(i, name, f"{name} is {raw[name][i]!r:.60}: {message}")
+        ItemError(i, name, f"{name} is {_shown(raw[name][i])}: {message}")
         for (name, _, message), passed in zip(checks, sound, strict=True)
         for i in (~passed).arg_true().to_list()
     ]
@@ -191,6 +192,11 @@ def _repeats(good: pl.DataFrame, known: Mapping[str, int]) -> NDArray[np.int64]:
     minor = np.rint(good["price"].to_numpy() * per_major)
     counted = good.with_columns(price=pl.Series(minor))
     return counted.select(pl.int_range(pl.len()).over(_KEPT)).to_series().to_numpy()
+
+
+def _shown(value: Any) -> str:
+    """A cell in a message."""
+    return value.isoformat() if isinstance(value, date) else f"{value!r:.60}"
 
 
 def _whole(name: str, least: int) -> pl.Expr:

@@ -137,6 +137,10 @@ def check(rows: Rows) -> None:
                     f"{name}: {count} listings {side} that are no variants of each other, "
                     f"at least 2 needed. {total}"
                 )
+        for side, mine in (("to learn from", ~held), ("held out", held)):
+            # of nothing whatever expects least is the best, and nothing is learned by that
+            if not (rows.outcomes.units[mine] > 0).any():
+                raise NothingToTrainOn(f"{name}: nothing was sold of what is {side}. {total}")
 
 
 def compare(

@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from small_products import small_products
 
 from encoders import DEFAULT_MODEL, AdapterError, Encoder, base_weights, model_folder, trained_texts
-from finetune import Augmentation, Hardware, Listener, Recipe, tune
+from finetune import Augmentation, Hardware, Listener, Recipe, adapter, tune
 from finetune.adapter import prepared
 from finetune.checkpoint import NAME, AnotherRun
 from finetune.judging import judge
@@ -337,3 +337,35 @@ def test_hostile_texts_in_the_training_data_do_no_harm(tmp_path):
     vectors = Encoder(adapter=str(found.folder)).encode([*text[:4], "red mug"])
     assert np.isfinite(vectors).all()
     assert np.isfinite([e.loss for e in found.epochs]).all()
+
+
+@pytest.mark.parametrize("place", ["out", "out/merged", ".", "file"])
+def test_a_merged_model_is_not_written_among_other_files(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputTaken, match=r"lie in each other|cannot be a folder"):
+        tune(small_products(), tmp_path / "out", SHORT, merged=tmp_path / place, hardware=CPU)
+    assert not (tmp_path / "out" / WEIGHTS).exists()
+
+
+def test_a_run_broken_off_while_the_merged_model_is_written_goes_on(tmp_path, monkeypatch):
+    where = {"output": tmp_path / "out", "merged": tmp_path / "merged"}
+    recipe = replace(SHORT, epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter, "save_merged", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tune(small_products(), recipe=recipe, hardware=CPU, **where)
+    assert not (tmp_path / "out" / WEIGHTS).exists()
+    tune(small_products(), recipe=recipe, hardware=CPU, **where)
+    texts = small_products().text[:4]
+    np.testing.assert_allclose(
+        Encoder(str(tmp_path / "merged")).encode(texts),
+        Encoder(adapter=str(tmp_path / "out")).encode(texts),
+        atol=1e-5,
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["merged", "out"]
+
+
+def test_too_many_parts_for_few_products_are_refused(tmp_path):
+    recipe = replace(SHORT, batch=512, accumulate=64)
+    with pytest.raises(ValueError, match="lower accumulate"):
+        tune(small_products(), tmp_path, recipe, hardware=CPU)

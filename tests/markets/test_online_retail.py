@@ -51,7 +51,7 @@ DROPPED = {
     "date cannot be read": 0,
     "quantity is not above zero": 1,
     "price is not above zero": 1,
-    "invoice is on an earlier sheet, too": 0,
+    "line is on an earlier sheet, too": 0,
     "consumer price list (no customer id) where trade prices are known": 1,
     "sale taken back in full by a later cancellation": 1,
 }
@@ -210,8 +210,17 @@ def test_invoices_that_are_on_two_sheets_count_once(tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "ii.xlsx", sheets, II)
     history = read_online_retail(path)
     assert history.sales["units"].sum() == 4 * 6
-    assert history.dropped["invoice is on an earlier sheet, too"] == 2
+    assert history.dropped["line is on an earlier sheet, too"] == 2
     assert "2 rows, first in column 'Invoice', row 4 ('536365')" in history.notes[0]
+
+
+def test_an_invoice_that_goes_on_on_another_sheet_is_kept(tmp_path: Path) -> None:
+    first = [("536365", *ROWS[0][1:7])] * 3
+    later = [("536365", "22423", *ROWS[0][2:7])] * 3
+    path = write_xlsx(tmp_path / "ii.xlsx", {"one": first, "two": later}, II)
+    history = read_online_retail(path)
+    assert history.sales["units"].sum() == 6 * ROWS[0][3]
+    assert history.dropped["line is on an earlier sheet, too"] == 0
 
 
 def days_of(folder: Path, dates: pl.Series) -> list[datetime]:

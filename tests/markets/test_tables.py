@@ -57,7 +57,7 @@ def test_json_lines_keep_types_and_late_columns(tmp_path: Path) -> None:
 
 def test_what_is_no_table_is_refused_with_the_fix(tmp_path: Path) -> None:
     refused(tmp_path / "absent.csv", "absent.csv: no such file")
-    refused(tmp_path, "no such file")
+    refused(tmp_path, "is a folder: give the file in it")
     for name in ("empty.csv", "empty.parquet", "empty.jsonl", "empty.xlsx", "broken.parquet"):
         (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"neither")
         refused(tmp_path / name, f"{name} cannot be read as")

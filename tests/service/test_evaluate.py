@@ -177,9 +177,12 @@ def test_what_was_expected_is_not_guessed_where_an_earlier_version_did_not_keep_
     with shop.bandit.log.engine.begin() as conn:
         first = log.decisions.c.id == decided[0]["decision_id"]
         conn.execute(log.decisions.update().where(first).values(expected_gains=None))
-    draws = read_draws(shop.settings.url)
+    draws = read_draws(shop.settings.url, expecting=True)
     assert draws.left_out[NO_EXPECTED] == 1
-    assert len(draws.logged) == 5
+    assert len(draws.logged) == len(draws.expected) == 5
+    others = read_draws(shop.settings.url)
+    assert len(others.logged) == 6
+    assert others.expected is None
     detail = shop.client.get(f"/v1/decisions/{decided[0]['decision_id']}").json()
     assert "expected_gains" not in detail
     assert len(detail["scores"]) == len(decided[0]["ladder"])

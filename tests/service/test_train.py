@@ -200,6 +200,13 @@ def test_what_tells_nothing_is_left_out_and_counted():
         compared(rows)
 
 
+def test_a_trunk_is_not_held_to_be_better_where_nothing_was_sold():
+    rows = made_up(1, strength=0.0, listings=30, days=20)
+    rows.outcomes.units[:] = 0
+    with pytest.raises(train.NothingToTrainOn, match="new listings: nothing was sold of what is"):
+        compared(rows)
+
+
 # -- the command ----------------------------------------------------------------------------
 
 
