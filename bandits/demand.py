@@ -143,7 +143,8 @@ class Demand:
             price: currency units, (n,). estimates: at these prices, (n,) each.
         """
         mean = estimates.mean
-        extra = np.minimum(estimates.width / mean, WIDEST)
+        # the last bits of a width are another's from call to call: equal requests are told the same
+        extra = np.minimum(estimates.width / mean, WIDEST).round(4)
         log_price = np.log(price) - listings.anchor
         ends = demand_intervals(self.evidence.bank, belief, log_price, mean, extra)
         low, high = (np.minimum(end, listings.most()) for end in ends)

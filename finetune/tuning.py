@@ -239,6 +239,8 @@ def _check(output: Path, merged: Path | None) -> None:
         )
     if merged is None:
         return
+    if merged.is_dir() and any(merged.iterdir()):
+        raise OutputTaken(f"{merged} is not empty: give another --merged")
     inside, outside = merged.resolve(), output.resolve()
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
         raise OutputTaken(f"{merged} and {output} lie in each other: give another --merged")
@@ -246,8 +248,6 @@ def _check(output: Path, merged: Path | None) -> None:
         merged.mkdir(parents=True, exist_ok=True)  # now, and not after hours
     except OSError as error:
         raise OutputTaken(f"{merged} cannot be a folder ({error}): give another") from None
-    if any(merged.iterdir()):
-        raise OutputTaken(f"{merged} is not empty: give another --merged")
 
 
 def _accelerator(hardware: Hardware) -> Accelerator:
