@@ -66,14 +66,7 @@ def correct(
     rows, anchors = rows[moved], anchors[moved]
     if not len(rows):
         return lambda: None
-    table = log.listings
-    conn.execute(
-        table.update().where(table.c.row == sa.bindparam("b_row")),
-        [
-            {"b_row": row, "anchor": anchor}
-            for row, anchor in zip(rows.tolist(), anchors.tolist(), strict=True)
-        ],
-    )
+    log.update_listings(conn, rows.tolist(), anchor=anchors.tolist())
     restate = bandit.fold.restated(conn, bandit.catalogue, rows)
 
     def apply() -> None:

@@ -398,6 +398,19 @@ def insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any
         conn.exec_driver_sql(statement, list(rows))
 
 
+def update_listings(conn: sa.Connection, rows: Sequence[int], **columns: Sequence[Any]) -> None:
+    """Set columns of listings, a value for each of `rows`."""
+    if not rows:
+        return
+    named = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    conn.execute(
+        listings.update().where(listings.c.row == sa.bindparam("b_row")),
+        [{"b_row": row, **values} for row, values in zip(rows, named, strict=True)],
+    )
+
+
 @cache
 def _insert_statement(
     dialect: str, table: sa.Table, columns: tuple[str, ...]

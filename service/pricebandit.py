@@ -338,17 +338,9 @@ class Pricebandit:
         np.minimum.at(first_at, place, at_us)
         known = self.catalogue.first_at[rows]
         first_at = np.where(np.isnan(known), first_at, known).astype(np.int64)
-        if len(rows):
-            table = log.listings
-            conn.execute(
-                table.update().where(table.c.row == sa.bindparam("b_row")),
-                [
-                    {"b_row": row, "anchor": anchor, "first_at": at}
-                    for row, anchor, at in zip(
-                        rows.tolist(), anchors.tolist(), first_at.tolist(), strict=True
-                    )
-                ],
-            )
+        log.update_listings(
+            conn, rows.tolist(), anchor=anchors.tolist(), first_at=first_at.tolist()
+        )
 
         def apply() -> None:
             self.catalogue.anchor[rows] = anchors
@@ -367,17 +359,7 @@ class Pricebandit:
         np.minimum.at(first_at, place, at_us)
         earlier = first_at < self.catalogue.first_at[rows]  # NaN: set with the anchor
         rows, first_at = rows[earlier], first_at[earlier]
-        if len(rows):
-            table = log.listings
-            conn.execute(
-                table.update().where(table.c.row == sa.bindparam("b_row")),
-                [
-                    {"b_row": row, "first_at": at}
-                    for row, at in zip(
-                        rows.tolist(), first_at.astype(np.int64).tolist(), strict=True
-                    )
-                ],
-            )
+        log.update_listings(conn, rows.tolist(), first_at=first_at.astype(np.int64).tolist())
 
         def apply() -> None:
             self.catalogue.first_at[rows] = first_at
