@@ -152,11 +152,15 @@ class Demand:
 
     # -- learning ---------------------------------------------------------------------------
 
-    def learn(self, outcomes: Outcomes) -> None:
-        """Fold outcomes into the statistics, with the features of the time of the decision."""
+    def learn(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> None:
+        """Fold outcomes into the statistics, with the features of the time of the decision.
+
+        Args:
+            before: as for `learn_corrections`.
+        """
         if len(outcomes.listing) == 0:
             return
-        self.learn_corrections(outcomes)
+        self.learn_corrections(outcomes, before)
         self.learn_curves(outcomes)
 
     def learn_curves(self, outcomes: Outcomes) -> None:
@@ -171,27 +175,41 @@ class Demand:
             outcomes.at,
         )
 
-    def learn_corrections(self, outcomes: Outcomes) -> None:
-        """Fold outcomes into the head alone."""
+    def learn_corrections(
+        self, outcomes: Outcomes, before: NDArray[np.float64] | None = None
+    ) -> None:
+        """Fold outcomes into the head alone.
+
+        What a decision showed counts as a whole, however many outcomes told it: with each, what
+        was learned from those before it is taken back, and what they all say together is learned.
+
+        Args:
+            before: impressions and units, net of returns, that each decision's earlier outcomes
+                told, (m, 2); none unless given.
+        """
+        now = np.stack([outcomes.impressions, outcomes.units], axis=1)
+        earlier = np.zeros_like(now) if before is None else before
+        both = np.concatenate([now + earlier, earlier])
+        sign = np.repeat([1.0, -1.0], len(now))
         # without impressions there is no rate for the head to learn from
-        shown = outcomes.impressions > 0
-        x = torch.as_tensor(outcomes.features[shown])
-        impressions = torch.as_tensor(outcomes.impressions[shown])
+        shown = np.flatnonzero(both[:, 0] > 0)
+        row = shown % max(len(now), 1)
+        x = torch.as_tensor(outcomes.features[row])
+        impressions, units = torch.as_tensor(both[shown]).unbind(1)
         expected = x[:, 0].double().clamp_min(RAREST)
         # the variance around the curve is Poisson's, plus what the curve itself did not know: what
         # the listing's own evidence is about to explain must not be learned by all others
-        units = torch.as_tensor(outcomes.units[shown])
+        variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[row]) ** 2
         # sales beyond any correction show a wrong guess, which is the listing's own affair; a few
-        # units pass whatever was expected, or outcomes told one impression at a time would not
+        # units pass whatever was expected, or decisions of one impression would not
         units = torch.minimum(units, CORRECTED * expected * impressions + _PASSED)
         # nor do more returns than that, which nobody else's demand is to suffer for
         units = units.clamp_min(-_PASSED)
-        variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[shown]) ** 2
         self.head.update(
             self._seen(x),
             units / impressions,
-            1.0 / variance,
-            at=torch.as_tensor(outcomes.at[shown].astype(np.float64)),
+            torch.as_tensor(sign[shown]) / variance,
+            at=torch.as_tensor(outcomes.at[row].astype(np.float64)),
         )
 
     def consulted(self) -> NDArray[np.int64]:

@@ -77,9 +77,13 @@ class Fold:
         """The model's version: features, and the last outcome and sale that it knows."""
         return f"{self.features_of}.{self.position.outcomes}.{self.position.sales}"
 
-    def add_outcomes(self, outcomes: Outcomes, last: int) -> None:
-        """Fold outcomes in; `last` is the log's number of the last of them."""
-        self.policy.learn(outcomes)
+    def add_outcomes(self, outcomes: Outcomes, before: NDArray[np.float64], last: int) -> None:
+        """Fold outcomes in; `last` is the log's number of the last of them.
+
+        Args:
+            before: what earlier outcomes of the same decisions told, as `Policy.learn` takes it.
+        """
+        self.policy.learn(outcomes, before)
         self.read.outcomes += len(outcomes.listing)
         self.read.add(outcomes.units, outcomes.at)
         self.position.outcomes = max(self.position.outcomes, last)
@@ -185,9 +189,11 @@ class Fold:
         with source.engine.connect() as conn:
             total = sum(conn.scalar(sa.select(sa.func.count()).where(one)) or 0 for one in new)
         done = 0
-        query = outcomes_in(self.features_of).where(new[0]).order_by(o.seq)
-        for part in source.stream(query):
-            self.add_outcomes(outcomes_of(part, catalogue, self.features_of), part[-1].seq)
+        query = outcomes_in(self.features_of).add_columns(*_told_before())
+        for part in source.stream(query.where(new[0]).order_by(o.seq)):
+            before = np.array([row[-2:] for row in part], np.float64)
+            outcomes = outcomes_of(part, catalogue, self.features_of)
+            self.add_outcomes(outcomes, before, part[-1].seq)
             done += len(part)
             if progress:
                 progress(done, total)
@@ -250,7 +256,6 @@ def difference(one: Fold, other: Fold) -> float:
 
 _o, _d = log.outcomes.c, log.decisions.c
 OUTCOME_COLUMNS = (
-    _o.seq,
     _o.impressions,
     _o.units,
     _o.returned_units,
@@ -261,6 +266,7 @@ OUTCOME_COLUMNS = (
     _d.curve_sd,
     _d.features,
     _d.features_of,
+    _o.seq,
 )
 """What the fold reads of an outcome and its decision."""
 
@@ -280,6 +286,21 @@ def outcomes_in(features_of: str) -> sa.Select[Any]:
         .join(log.decisions, _d.id == _o.decision_id)
         .outerjoin(log.expressions, expressed_in(wanted))
     )
+
+
+def _told_before() -> tuple[sa.Label[Any], sa.Label[Any]]:
+    """Impressions and net units that earlier outcomes of an outcome's decision told."""
+    e = log.outcomes.alias().c
+    said = (e.impressions, e.units - e.returned_units)
+    sums = (
+        sa.select(sa.func.coalesce(sa.func.sum(one), 0.0))
+        .where(e.decision_id == _o.decision_id, e.seq < _o.seq)
+        .correlate(log.outcomes)
+        .scalar_subquery()
+        for one in said
+    )
+    impressions, units = sums
+    return impressions.label("impressions_before"), units.label("units_before")
 
 
 def expressed_in(features_of: str) -> sa.ColumnElement[bool]:
@@ -302,9 +323,7 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
     logged is no trunk's, so that a decision under one trunk teaches the head under another.
     """
     columns = list(zip(*rows, strict=True))
-    impressions, units, returned, at, listing, price, cost, curve_sd, blobs, versions = columns[
-        -10:
-    ]
+    impressions, units, returned, at, listing, price, cost, curve_sd, blobs, versions = columns[:10]
     where = np.array(listing, np.int64)
     wanted = logged_version(features_of)
     other = np.array([logged_version(version) != wanted for version in versions])

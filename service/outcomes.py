@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import numpy as np
 import orjson
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from service import ids, learning, log
 from service.items import Items
@@ -36,12 +38,9 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         .outerjoin(log.expressions, learning.expressed_in(wanted))
     )
     found = {row.id: row for row in log.select_in(conn, query, d.id, asked)}
-    seen = {
-        (row.decision_id, row.outcome_id)
-        for row in log.select_in(
-            conn, sa.select(o.decision_id, o.outcome_id), o.decision_id, list(found)
-        )
-    }
+    told = sa.select(o.decision_id, o.outcome_id, o.impressions, o.units, o.returned_units)
+    earlier = log.select_in(conn, told, o.decision_id, list(found))
+    seen = {(row.decision_id, row.outcome_id) for row in earlier}
     when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
     kind = _judged(bandit, rows, keys, when, found, seen, at)
     strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
@@ -86,10 +85,32 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
                 )
             )  # fmt: skip
         outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)
-        bandit.fold.add_outcomes(outcomes, last)
+        bandit.fold.add_outcomes(outcomes, _told_before(fresh, earlier), last)
         bandit.learned(outcomes.listing)
 
     return Pending(_answers(batches, kind), apply)
+
+
+def _told_before(
+    fresh: Sequence[dict[str, Any]], earlier: Sequence[sa.Row[Any]]
+) -> NDArray[np.float64]:
+    """Impressions and net units that outcomes before each of `fresh` told of its decision, (m, 2).
+
+    Args:
+        earlier: outcomes of these decisions that the log had already.
+    """
+    so_far: dict[str, tuple[float, float]] = {}
+    before = []
+    told = [(row.decision_id, row.impressions, row.units - row.returned_units) for row in earlier]
+    told += [
+        (row["decision_id"], row["impressions"], row["units"] - row["returned_units"])
+        for row in fresh
+    ]
+    for decision, impressions, units in told:
+        shown, sold = so_far.get(decision, (0.0, 0.0))
+        before.append((shown, sold))
+        so_far[decision] = (shown + impressions, sold + units)
+    return np.array(before[len(earlier) :], np.float64).reshape(-1, 2)
 
 
 def _judged(

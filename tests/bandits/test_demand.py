@@ -108,6 +108,24 @@ def test_learning_does_not_depend_on_order_or_batches(make):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("half_life", [None, 10])
+def test_a_decision_told_in_parts_teaches_the_head_what_it_teaches_told_at_once(make, half_life):
+    source, listings = trained(make, learn_population=False)
+    made = source.decide(listings, make.random_ids(1, 30))
+    rng = np.random.default_rng(2)
+    parts = [(rng.integers(0, 20, 30), rng.integers(-1, 4, 30)) for _ in range(10)]
+    parts.append((np.zeros(30), -rng.integers(0, 3, 30)))  # returns, told by themselves
+    in_parts, before = Policy(Rules(half_life_days=half_life)), np.zeros((30, 2))
+    for shown, sold in parts:
+        in_parts.learn(outcomes_of(listings, made, shown, sold), before.copy())
+        before += np.stack([shown, sold], axis=1)
+    at_once = Policy(Rules(half_life_days=half_life))
+    at_once.learn(outcomes_of(listings, made, *before.T))
+    assert at_once.head.gram.abs().max() > 1
+    np.testing.assert_allclose(in_parts.head.gram, at_once.head.gram, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(in_parts.head.moment, at_once.head.moment, rtol=1e-9, atol=1e-9)
+
+
 def test_outcomes_without_impressions_teach_the_head_nothing(make):
     policy, listings = Policy(), catalogue(make, 3)
     made = policy.decide(listings, make.random_ids(0, 3))

@@ -1,8 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import orjson
 import pytest
 
+from service import learning, log
 from service import outcomes as outcomes_module
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "unit_cost": 2}
@@ -43,6 +45,26 @@ def test_parts_add_up_in_any_order(shop_on, decision):
     came = shop_on.client.get(f"/v1/decisions/{decision['decision_id']}").json()["outcomes"]
     assert [o["outcome_id"] for o in came] == ["b", "a", "c"]
     assert came[2]["occurred_at"] == "2026-01-31T10:00:00Z"
+
+
+def test_ten_parts_teach_all_listings_what_one_report_does(shop_on, decision):
+    head = shop_on.bandit.policy.head
+    parts = [_outcome(decision, f"part {i}", 10, int(i < 3)) for i in range(9)]
+    shop_on.report(*parts[:5])
+    shop_on.report(*parts[5:], _outcome(decision, "last", 10, 1, returned_units=1))
+    found = head.gram.clone(), head.moment.clone()
+    anew, _ = learning.rebuild(shop_on.bandit.fold, shop_on.bandit.log, shop_on.bandit.catalogue)
+    assert learning.difference(shop_on.bandit.fold, anew) < 1e-12
+    with shop_on.bandit.log.engine.begin() as conn:
+        whole = {"impressions": 100, "units": 4, "returned_units": 1}
+        conn.execute(log.outcomes.delete().where(log.outcomes.c.seq > 1))
+        conn.execute(log.outcomes.update().values(whole))
+    one, events = learning.rebuild(
+        shop_on.bandit.fold, shop_on.bandit.log, shop_on.bandit.catalogue
+    )
+    assert events == 1
+    np.testing.assert_allclose(found[0], one.policy.head.gram, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found[1], one.policy.head.moment, rtol=1e-9, atol=1e-12)
 
 
 def test_an_outcome_may_come_much_later_and_after_newer_decisions(shop_on, decision):
