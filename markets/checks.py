@@ -158,6 +158,19 @@ def sift(
     """
     if not 0.0 <= tolerance <= 1.0:
         raise ValueError(f"tolerance is {tolerance}: give a share between 0 and 1")
+    said = raw.select(pl.any_horizontal(_said(raw[name]).alias(name) for name in raw.columns))
+    if not (rows_said := said.to_series()).all():
+        # spreadsheets save the lines below their last one, which is nobody's slip
+        rules = [
+            Rule(
+                "empty rows",
+                raw.columns[0],
+                ~pl.lit(rows_said),
+                "fill them or leave them out",
+                junk=False,
+            ),
+            *rules,
+        ]
     breaks = read.select(
         pl.coalesce(
             pl.when(rule.broken.fill_null(True)).then(pl.lit(i, pl.Int32))
@@ -190,6 +203,11 @@ def sift(
         )
     dropped = {rule.reason: counts.get(rule, 0) for rule in rules}
     return Sifted(rows, dropped, tuple(notes.values()))
+
+
+def _said(column: pl.Series) -> pl.Series:
+    """Whether a cell says anything."""
+    return to_text(column).is_not_null() if column.dtype == pl.String else column.is_not_null()
 
 
 def _note(rule: Rule, count: int, column: str, cells: pl.Series, first: int) -> str:

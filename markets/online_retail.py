@@ -143,7 +143,7 @@ def retail_lines(
         (pl.col(SHEET) if SHEET in table.columns else pl.lit(1)).alias("sheet"),
     )
     read = _typed(raw)
-    sifted = sift(raw, read, _RULES, source, tolerance, called)
+    sifted = sift(raw.drop("sheet"), read, _RULES, source, tolerance, called)
     kept, dropped = _best_tiers(sifted, _taken_back(read, sifted.rows))
     kept = kept.rename({"stock_code": "listing_id"})
     history = History(_listings(kept), _sales(kept), dropped, (*sifted.notes, _large_note(kept)))

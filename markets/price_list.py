@@ -50,10 +50,15 @@ _WORDS = r"\p{L}{2}"
 # An amount with its currency, the whole cell where that is a code or a word: "GEL 50 ML" is none.
 _CURRENCY = rf"(?:{'|'.join(MINOR_DIGITS)}|(?i:euros?|dollars?|pence|kr|zł|kč|rs|fr)\.?)"
 _AMOUNT = r"\d[\d.,' ]*-?"
+_TERMS = r"(?i:per|incl?|excl?|ex|plus|net|gross|vat|tax|each|ea|only|rrp|msrp)"
 _MONEY = (
     rf"\p{{Sc}}\s*\d|\d\s*\p{{Sc}}"
-    rf"|^(?:\w+:?\s)?(?:{_CURRENCY}\s*{_AMOUNT}|{_AMOUNT}\s*{_CURRENCY})\s*(?:(?:/|per\b).*)?$"
+    rf"|^(?:\w+:?\s)?(?:{_CURRENCY}\s*{_AMOUNT}|{_AMOUNT}\s*{_CURRENCY})"
+    rf"[\s(,]*(?:/.*|{_TERMS}(?:[^\p{{L}}].*)?)?$"
 )
+_NUMBER = r"^[\d.,' ]*\d[\d.,' ]*$"
+# A number under such a name in `attributes` is money, where a column of numbers would be left out.
+_OF_MONEY = r"(?i)(?:^|[\W_])(?:prices?|rrp|msrp|costs?)(?:[\W_]|$)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,13 +138,17 @@ def price_list(
     rules = [rule for rule in _rules(raw, wanted) if rule.column in raw.columns]
     sifted = sift(raw, read, rules, source, tolerance, called)
     notes = sifted.notes
+    stated = [_object(cell) or {} for cell in sifted.rows["attributes"]]
+    told = _of_money(stated)
+    stated = [{k: v for k, v in one.items() if k not in told} for one in stated]
+    money += sorted(told)
     if money:
         notes += (f"not read as attributes: {', '.join(money)}; most cells are money",)
     if others:
         notes += (f"read as attributes: {', '.join(others)}; leave a column out that says nothing",)
     return PriceList(
         sifted.rows.select(PRICE_COLUMNS.names()),
-        _attributes(sifted.rows, others),
+        _attributes(stated, sifted.rows, others),
         sifted.dropped,
         notes,
     )
@@ -209,8 +218,24 @@ def _object(cell: str | None) -> dict[str, str] | None:
     return {str(name): str(value) for name, value in found.items() if value is not None}
 
 
-def _attributes(rows: pl.DataFrame, others: Collection[str]) -> list[dict[str, str]]:
-    stated = [_object(cell) or {} for cell in rows["attributes"]]
+def _of_money(stated: list[dict[str, str]]) -> set[str]:
+    """Names in `attributes` whose values are mostly money."""
+    values: dict[str, list[str]] = {}
+    for one in stated:
+        for name, value in one.items():
+            values.setdefault(name, []).append(value)
+    return {
+        name
+        for name, said in values.items()
+        if _mostly(pl.Series(said), _MONEY)
+        or (re.search(_OF_MONEY, name) and _mostly(pl.Series(said), _NUMBER))
+    }
+
+
+def _attributes(
+    stated: list[dict[str, str]], rows: pl.DataFrame, others: Collection[str]
+) -> list[dict[str, str]]:
+    """Name -> value of each row: what `attributes` stated, and the other columns of words."""
     for name in others:
         for mine, value in zip(stated, rows[f"attribute {name}"], strict=True):
             if value is not None:

@@ -154,15 +154,17 @@ def find_columns(
         optional: those of our names that may be absent; they are then absent from the answer.
 
     Raises:
-        TableError: a column is missing (with what was found and what looks like it), or there is
-            no row.
+        TableError: a column is missing (with what was found and what looks like it), two have one
+            name, or there is no row.
     """
-    found = {_plain(name): name for name in reversed(table.columns)}
+    found: dict[str, list[str]] = {}
+    for name in table.columns:
+        found.setdefault(_plain(name), []).append(name)
     chosen = {
-        ours: next((found[_plain(name)] for name in (ours, *others) if _plain(name) in found), None)
+        ours: next((found[_plain(name)] for name in (ours, *others) if _plain(name) in found), [])
         for ours, others in names.items()
     }
-    missing = [ours for ours, name in chosen.items() if name is None and ours not in optional]
+    missing = [ours for ours, name in chosen.items() if not name and ours not in optional]
     if missing:
         accepted = {ours: " or ".join(_accepted(ours, names[ours])) for ours in missing}
         raise TableError(
@@ -171,9 +173,15 @@ def find_columns(
             f"{_suggestion(missing, names, found)} Rename or add the column; the file needs a "
             "header row."
         )
+    for ours, twins in chosen.items():
+        if len(twins) > 1:
+            raise TableError(
+                f"{source}: columns {' and '.join(map(repr, twins))} are both {ours}: leave one, "
+                "or rename the other"
+            )
     if table.is_empty():
         raise TableError(f"{source} has a header and no rows: add row 1 below the header")
-    return {ours: name for ours, name in chosen.items() if name is not None}
+    return {ours: names[0] for ours, names in chosen.items() if names}
 
 
 def _accepted(ours: str, others: Sequence[str]) -> list[str]:
@@ -188,14 +196,15 @@ def has_columns(table: pl.DataFrame, names: Mapping[str, Sequence[str]]) -> bool
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
+    # of two columns of one name in a file, the reader calls the second so
+    return re.sub(r"_duplicated_\d+$|[\W_]", "", name).lower()
 
 
 def _suggestion(
-    missing: Iterable[str], names: Mapping[str, Sequence[str]], found: Mapping[str, str]
+    missing: Iterable[str], names: Mapping[str, Sequence[str]], found: Mapping[str, list[str]]
 ) -> str:
     for ours in missing:
         for name in (ours, *names[ours]):
             if alike := difflib.get_close_matches(_plain(name), found, 1):
-                return f" Is {found[alike[0]]!r} meant as {name!r}?"
+                return f" Is {found[alike[0]][0]!r} meant as {name!r}?"
     return ""

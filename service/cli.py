@@ -223,7 +223,10 @@ def replay(home: Home = None) -> None:
     """Rebuild the model from the log, hold it against snapshot + tail, and save a new snapshot."""
     from service.learning import difference, rebuild
 
-    with _open(home) as bandit:
+    settings = _settings(home)
+    if not settings.holds_a_log:
+        _fail(f"{settings.home} holds no log: give the --home of a service")
+    with _Opened(settings) as bandit:
         with ProgressBar("replaying", None) as bar:
             rebuilt, events = rebuild(bandit.fold, bandit.log, bandit.catalogue, bar.to)
         apart = difference(bandit.fold, rebuilt)

@@ -111,6 +111,11 @@ class Settings(BaseSettings):
             "postgres://", "postgresql+psycopg://", 1
         )
 
+    @property
+    def holds_a_log(self) -> bool:
+        """Whether there is a log to read; what lies in another database is not asked here."""
+        return self.database_url is not None or (self.home / "log.sqlite3").exists()
+
     @cached_property
     def torch_device(self) -> str:
         """The device that was set, else CUDA where there is one."""

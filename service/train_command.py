@@ -89,6 +89,8 @@ def _train(
     from service.log import LogUnusable
     from service.pricebandit import HomeInUse
 
+    if data is None and not settings.holds_a_log:
+        _fail(f"{settings.home} holds no log: give the --home of a service, or --data")
     try:
         Places(json=json, tensorboard=tensorboard).check()
         found, curves = _found(settings, data, currency, seed, adopt)

@@ -89,6 +89,16 @@ def test_a_file_that_is_no_table_is_named(
     assert "Traceback" not in indexing.text
 
 
+@pytest.mark.parametrize("command", ["replay", "train"])
+def test_a_home_that_is_mistyped_is_named_and_not_made(
+    pricebandit: Pricebandit, tmp_path: Path, command: str
+) -> None:
+    refused = pricebandit(command, "--home", str(tmp_path / "hmoe"))
+    assert refused.status() == 1
+    assert f"{tmp_path / 'hmoe'} holds no log: give the --home of a service" in refused.text
+    assert not (tmp_path / "hmoe").exists()
+
+
 def test_sales_are_imported_once_replayed_and_priced_from(
     pricebandit: Pricebandit, listings_csv: Path, tmp_path: Path
 ) -> None:

@@ -254,6 +254,30 @@ def test_nulls_everywhere_are_an_error_that_names_a_column(loader: Loader, tmp_p
 
 
 @each_loader
+def test_lines_left_empty_are_no_junk(loader: Loader, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(loader.sound.write_csv() + ("," * (loader.sound.width - 1) + "\n") * ROWS)
+    read, sound = loader.read(path), loader.read(_written(loader.sound, tmp_path / "b.csv"))
+    assert read.dropped == {"empty rows": ROWS, **sound.dropped}
+    said = f"empty rows: {ROWS} rows, first in column"
+    assert any(note.startswith(said) and f"row {ROWS + 1} (empty)" in note for note in read.notes)
+
+
+@each_loader
+def test_two_columns_of_one_name_are_named(loader: Loader, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    header, *rows = loader.sound.write_csv().splitlines()
+    path.write_text("\n".join([f"{header},{loader.price}", *(f"{row},7" for row in rows)]))
+    with pytest.raises(TableError, match=f"columns '{loader.price}' and .* leave one, or rename"):
+        loader.read(path)
+
+
+def _written(table: pl.DataFrame, path: Path) -> Path:
+    table.write_csv(path)
+    return path
+
+
+@each_loader
 def test_rows_that_occur_twice_are_reported_or_counted_twice(
     loader: Loader, tmp_path: Path
 ) -> None:

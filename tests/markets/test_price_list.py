@@ -89,6 +89,27 @@ def test_columns_of_money_are_no_attributes(tmp_path: Path) -> None:
         read_price_list(path)
 
 
+def test_money_in_words_and_in_attributes_is_not_read_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    stated = [
+        {"colour": "red", "rrp": n + 0.5, "Unit price": str(n), "deal": f"GBP {n}.00", "size": n}
+        for n in (4, 5, 6)
+    ]
+    frame = {
+        "sku": ["a", "b", "c"],
+        "title": ["Mug", "Cup", "Tin"],
+        "price": [4, 5, 6],
+        "till": ["GBP 4.00 incl. VAT", "GBP 5.00 (excl. tax)", "6.00 EUR, plus VAT"],
+        "make": ["GEL 50 ML", "CUP 30 exotic", "TOP 10 extra large"],
+        "attributes": stated,
+    }
+    pl.DataFrame(frame).write_ndjson(path)
+    found = read_price_list(path)
+    assert found.attributes[0] == {"colour": "red", "size": "4", "make": "GEL 50 ML"}
+    said = "not read as attributes: till, Unit price, deal, rrp; most cells are money"
+    assert said in found.notes
+
+
 def test_several_currencies_need_a_choice(tmp_path: Path) -> None:
     rows = ["a,Mug,1,EUR", "b,Cup,2,USD"]
     path = write(tmp_path / "a.csv", "listing_id,title,price,currency", rows)
