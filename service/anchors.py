@@ -1,4 +1,6 @@
-"""Anchors follow what a seller corrects: own sales are then told relative to the new one."""
+"""Anchors, the prices that own evidence is relative to: set with the first of it, and moved where a
+seller corrects what was mistyped.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +20,57 @@ reach 3 to either side, and buyers may think a listing worth something else than
 PAID_WITHIN = 2.0
 """Log units from the mean price that was paid, within which an anchor is kept: what was sold there
 must be told by curves that reach so far."""
+
+_NEAR = 0.1  # log units within which a logged anchor is as good as the guess
+
+
+def set_anchors(
+    bandit: Pricebandit,
+    conn: sa.Connection,
+    rows: NDArray[np.int64],
+    anchors: NDArray[np.float64],
+    at_us: NDArray[np.int64],
+) -> Callable[[], None]:
+    """Log the anchors of listings without own evidence, and since when they are offered,
+    (m,) each; what sets both in memory.
+
+    A listing's evidence is relative to its anchor for ever; until there is any, the anchor
+    follows the guess, which may have been made of a mistyped price.
+    """
+    # guesses move a little with every lesson, which is not worth a write
+    moved = ~(np.abs(anchors - bandit.catalogue.anchor[rows]) < _NEAR)  # NaN: never set
+    rows, anchors, at_us = rows[moved], anchors[moved], at_us[moved]
+    rows, first, place = np.unique(rows, return_index=True, return_inverse=True)
+    anchors, first_at = anchors[first], at_us[first]
+    np.minimum.at(first_at, place, at_us)
+    known = bandit.catalogue.first_at[rows]
+    first_at = np.where(np.isnan(known), first_at, known).astype(np.int64)
+    log.update_listings(conn, rows.tolist(), anchor=anchors.tolist(), first_at=first_at.tolist())
+
+    def apply() -> None:
+        bandit.catalogue.anchor[rows] = anchors
+        bandit.catalogue.first_at[rows] = first_at
+
+    return apply
+
+
+def set_first(
+    bandit: Pricebandit, conn: sa.Connection, rows: NDArray[np.int64], at_us: NDArray[np.int64]
+) -> Callable[[], None]:
+    """Log since when listings are offered where that is earlier than was known, (m,) each; what
+    sets it in memory. Records may come in any order.
+    """
+    rows, place = np.unique(rows, return_inverse=True)
+    first_at = np.full(len(rows), np.inf)
+    np.minimum.at(first_at, place, at_us)
+    earlier = first_at < bandit.catalogue.first_at[rows]  # NaN: set with the anchor
+    rows, first_at = rows[earlier], first_at[earlier]
+    log.update_listings(conn, rows.tolist(), first_at=first_at.astype(np.int64).tolist())
+
+    def apply() -> None:
+        bandit.catalogue.first_at[rows] = first_at
+
+    return apply
 
 
 def corrected(

@@ -153,7 +153,7 @@ class Fold:
                 o.seq <= self.position.outcomes, o.decision_id >= earliest
             )
             told += log.select_in(conn, ours, d.listing, rows.tolist())
-            recorded = sa.select(s.listing, s.price, s.units, s.impressions, s.at).where(
+            recorded = sa.select(*SALE_COLUMNS).where(
                 s.seq <= self.position.sales, s.price > 0, s.impressions > 0
             )
             sold += log.select_in(conn, recorded, s.listing, rows.tolist())
@@ -163,12 +163,7 @@ class Fold:
             if told:
                 self.policy.learn_curves(outcomes_of(told, catalogue, self.features_of))
             if sold:
-                listing, *columns = (np.array(c, np.float64) for c in zip(*sold, strict=True))
-                price, units, impressions, at = columns
-                mine = listing.astype(np.int64)
-                money = price / catalogue.per_major[mine]
-                days = at.astype(np.int64)
-                self._add_shown(catalogue, mine, money, units, impressions, days)
+                self._add_shown(catalogue, *_sold(sold, catalogue))
 
         return apply
 
@@ -197,19 +192,9 @@ class Fold:
             done += len(part)
             if progress:
                 progress(done, total)
-        sold = (
-            sa.select(s.seq, s.listing, s.price, s.units, s.impressions, s.at)
-            .where(new[1])
-            .order_by(s.seq)
-        )
+        sold = sa.select(*SALE_COLUMNS).where(new[1]).order_by(s.seq)
         for part in source.stream(sold):
-            last, listing, price, units, impressions, at = (
-                np.array(column, np.float64) for column in zip(*part, strict=True)
-            )
-            rows = listing.astype(np.int64)
-            money = price / catalogue.per_major[rows]
-            days = at.astype(np.int64)
-            self.add_sales(catalogue, rows, money, units, impressions, days, int(last[-1]))
+            self.add_sales(catalogue, *_sold(part, catalogue), part[-1].seq)
             done += len(part)
             if progress:
                 progress(done, total)
@@ -271,6 +256,12 @@ OUTCOME_COLUMNS = (
 """What the fold reads of an outcome and its decision."""
 
 
+SALE_COLUMNS = tuple(
+    log.sales.c[name] for name in ("listing", "price", "units", "impressions", "at", "seq")
+)
+"""What the fold reads of a recorded sale."""
+
+
 def outcomes_in(features_of: str) -> sa.Select[Any]:
     """Outcomes with their decisions, OUTCOME_COLUMNS, features expressed in a space if they can be.
 
@@ -314,6 +305,23 @@ def expressed_columns(features_of: str) -> tuple[sa.Label[Any], sa.Label[Any]]:
     theirs = log.expressions.c.features
     version = sa.case((theirs.is_not(None), features_of), else_=_d.features_of)
     return sa.func.coalesce(theirs, _d.features).label("features"), version.label("features_of")
+
+
+def _sold(
+    rows: Any, catalogue: Catalogue
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+]:
+    """Rows of SALE_COLUMNS as `Fold.add_sales` takes them, their numbers in the log left out."""
+    listing, price, units, impressions, at = list(zip(*rows, strict=True))[:5]
+    where = np.array(listing, np.int64)
+    money = np.array(price, np.float64) / catalogue.per_major[where]
+    seen = np.array(impressions, np.float64)
+    return where, money, np.array(units, np.float64), seen, np.array(at, np.int64)
 
 
 def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:

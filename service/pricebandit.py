@@ -29,7 +29,6 @@ Progress = Callable[[str, int, int], None]
 _PART = 20_000
 _LESSON_ROWS = 2_000  # listings in a lesson on what they are worth: making it holds up prices
 _FEWEST_NEW = 256  # outcomes below which the catalogue as a whole is not learned anew
-_NEAR = 0.1  # log units within which a logged anchor is as good as the guess
 _OVERLAP_US = 60_000_000  # listings changed so long before they were read last are read again
 
 _NOT_WRITTEN = "snapshot not written; starting will replay more of the log"
@@ -316,55 +315,6 @@ class Pricebandit:
         self._lock.close()
 
     # -- learning ---------------------------------------------------------------------------
-
-    def set_anchors(
-        self,
-        conn: sa.Connection,
-        rows: NDArray[np.int64],
-        anchors: NDArray[np.float64],
-        at_us: NDArray[np.int64],
-    ) -> Callable[[], None]:
-        """Log the anchors of listings without own evidence, and since when they are offered,
-        (m,) each; what sets both in memory.
-
-        A listing's evidence is relative to its anchor for ever; until there is any, the anchor
-        follows the guess, which may have been made of a mistyped price.
-        """
-        # guesses move a little with every lesson, which is not worth a write
-        moved = ~(np.abs(anchors - self.catalogue.anchor[rows]) < _NEAR)  # NaN: never set
-        rows, anchors, at_us = rows[moved], anchors[moved], at_us[moved]
-        rows, first, place = np.unique(rows, return_index=True, return_inverse=True)
-        anchors, first_at = anchors[first], at_us[first]
-        np.minimum.at(first_at, place, at_us)
-        known = self.catalogue.first_at[rows]
-        first_at = np.where(np.isnan(known), first_at, known).astype(np.int64)
-        log.update_listings(
-            conn, rows.tolist(), anchor=anchors.tolist(), first_at=first_at.tolist()
-        )
-
-        def apply() -> None:
-            self.catalogue.anchor[rows] = anchors
-            self.catalogue.first_at[rows] = first_at
-
-        return apply
-
-    def set_first(
-        self, conn: sa.Connection, rows: NDArray[np.int64], at_us: NDArray[np.int64]
-    ) -> Callable[[], None]:
-        """Log since when listings are offered where that is earlier than was known, (m,) each; what
-        sets it in memory. Records may come in any order.
-        """
-        rows, place = np.unique(rows, return_inverse=True)
-        first_at = np.full(len(rows), np.inf)
-        np.minimum.at(first_at, place, at_us)
-        earlier = first_at < self.catalogue.first_at[rows]  # NaN: set with the anchor
-        rows, first_at = rows[earlier], first_at[earlier]
-        log.update_listings(conn, rows.tolist(), first_at=first_at.astype(np.int64).tolist())
-
-        def apply() -> None:
-            self.catalogue.first_at[rows] = first_at
-
-        return apply
 
     def anchors(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log prices that own evidence of listings is relative to, (n,); NaN without evidence."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bandits import GUARDRAILS, Policy, Stock
 from encoders import EncoderError, market_texts
 from service import bounds, decisions, ids, inventory, log
+from service.anchors import set_anchors
 from service.catalogue import Catalogue
 from service.family_prices import Held
 from service.gathering import subjects_of
@@ -134,7 +135,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
             if recorded[mine[0]]:
                 new = np.isnan(made.subjects.anchor)
                 rows, anchors = made.subjects.listing[new], made.listings.anchor[new]
-                after.append(bandit.set_anchors(conn, rows, anchors, np.full(len(rows), at)))
+                after.append(set_anchors(bandit, conn, rows, anchors, np.full(len(rows), at)))
                 steps.note(share[made.kept], made.decisions.price)
                 held.update(bounds.prices_held(made.subjects, made.decisions.price, at))
     if stored:

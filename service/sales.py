@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service import log
+from service.anchors import set_anchors, set_first
 from service.pricebandit import Pending, Pricebandit
 from service.tables import SalesTable
 
@@ -35,9 +36,9 @@ def import_sales(bandit: Pricebandit, conn: sa.Connection, tables: Sequence[Sale
     impressions = impressions[new]
     money = minor / bandit.catalogue.per_major[rows]
     missing = np.isnan(bandit.anchors(rows)) & (impressions > 0)
-    anchor = bandit.set_anchors(conn, rows[missing], np.log(money[missing]), at_us[missing])
+    anchor = set_anchors(bandit, conn, rows[missing], np.log(money[missing]), at_us[missing])
     shown = impressions > 0
-    offered = bandit.set_first(conn, rows[shown], at_us[shown])
+    offered = set_first(bandit, conn, rows[shown], at_us[shown])
     last = 0
     if len(rows):
         kept = [key for key, is_new in zip(keys, new, strict=True) if is_new]
