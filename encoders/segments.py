@@ -20,7 +20,6 @@ is under the checksum, so what is read is what was written.
 import hashlib
 import os
 import struct
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from encoders.disk import sync
 
 __all__ = ["KEY_BYTES", "Segment", "counts_of", "read_segment", "segment_bytes", "write_whole"]
 
@@ -127,21 +128,11 @@ def write_whole(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     except BaseException:
         with suppress(OSError):
             aside.unlink()
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":
-        return  # NTFS journals renames itself, and a folder cannot be opened there
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _counts(head: bytes, size: int, dim: int, fingerprint: str) -> tuple[int, int] | None:

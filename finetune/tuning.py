@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import base_weights, trained_texts
+from encoders.disk import sync
 from encoders.fingerprint import adapter_files, fingerprint_of, model_files
 from encoders.source import DEFAULT_MODEL, model_folder
 from finetune import adapter, card, checkpoint
@@ -191,9 +192,9 @@ def _deliver(
         os.replace(half, merged)
     names = sorted(path.name for path in aside.iterdir())
     for name in sorted(names, key=lambda name: name == WEIGHTS):
-        with (aside / name).open("rb") as file:
-            os.fsync(file.fileno())
+        sync(aside / name)
         os.replace(aside / name, found.folder / name)
+    sync(found.folder)
     aside.rmdir()
 
 

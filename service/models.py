@@ -13,6 +13,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from encoders import AdapterError, Encoder, base_weights, trained_texts
+from encoders.disk import sync
 from encoders.fingerprint import adapter_files, fingerprint_of, model_files
 from service import log
 
@@ -182,7 +183,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
             os.replace(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
 def _makes(folder: Path, encoder: Encoder) -> bool:
@@ -204,16 +205,7 @@ def _copy(source: Path, folder: Path, base: Path) -> None:
         shutil.copyfile(path, folder / name)
     (folder / BASE_FILE).write_text(f"{_made(base, None)}\n", "ascii")
     for path in [*folder.iterdir(), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Let a file, or the names in a folder, outlast a power cut."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        sync(path)
 
 
 def stage(conn: sa.Connection, version: str, adapter: bool, at_us: int) -> None:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from bandits import Alignment, Effect, Policy, Population
+from encoders.disk import sync
 from service import log
 from service.catalogue import Catalogue
 from service.family_prices import FamilyPrices
@@ -107,9 +108,7 @@ def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)
+    sync(path.parent)
     # by time of writing, not by position: of a log that was put back, later ones have lower numbers
     others = [other for other in _newest_first(path.parent) if other != path]
     for old in others[KEPT_SNAPSHOTS - 1 :]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bandits import Trunk
+from encoders.disk import sync
 
 POINTER = "trunk.json"
 
@@ -89,8 +90,7 @@ def adopt(home: Path, trunk: Trunk, features_of: str) -> None:
     home.mkdir(parents=True, exist_ok=True)
     aside = new.path(home).with_suffix(f".{os.getpid()}.part")
     trunk.save(aside)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(aside)
     os.replace(aside, new.path(home))
     _write(home, before if before[-1:] == [new] else [*before, new])
 
@@ -116,6 +116,4 @@ def _write(home: Path, entries: list[Adopted]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
-    folder = os.open(home, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    sync(home)

@@ -231,6 +231,7 @@ def test_training_on_a_log_reports_and_changes_nothing(home, tmp_path):
 
 def test_an_empty_log_says_what_is_missing(tmp_path, embeddings, monkeypatch):
     monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(embeddings))
+    Pricebandit(Settings(home=tmp_path / "new", embeddings=embeddings)).close()
     done = run(tmp_path / "new")
     assert done.exit_code == 1
     assert "the log holds no outcome" in told(done)
