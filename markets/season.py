@@ -195,7 +195,23 @@ class Season:
         reach = self.today.value * np.maximum(-5.0 / self.today.elasticity, self.buyers.choke)
         if group == 1:
             return highest(self.gain, cost, cost + reach)
-        prices = highest(self._alone, cost, cost + reach)
+        alone = highest(self._alone, cost, cost + reach)
+        # no climb from one place finds the top of every hill: from all offered, and from the best
+        # of each group offered and the others out of reach
+        worth = self._alone(alone).reshape(-1, group)
+        first = np.arange(group) == worth.argmax(axis=1)[:, None]
+        starts = (alone, np.where(first.ravel(), alone, cost + 2.0 * reach))
+        tops = np.stack([self._climbed(start, reach) for start in starts])  # (2, n)
+        gains = np.stack([self.gain(top).reshape(-1, group).sum(axis=1) for top in tops])
+        return np.asarray(tops[gains.argmax(axis=0).repeat(group), np.arange(len(alone))])
+
+    def _climbed(self, start: Floats, reach: Floats) -> Floats:
+        """Prices of substitutes, (n,), each the best given the others', in turn from a start.
+
+        Args:
+            reach: above cost, up to which a price may be the best, (n,).
+        """
+        cost, group, prices = self.cost, self.conditions.group, start.copy()
         for member in list(range(group)) * _SWEEPS:
             rows = slice(member, None, group)
 

@@ -319,6 +319,20 @@ def test_no_price_of_one_substitute_beats_the_best_of_all(family: str, nest: flo
     assert (total >= alone * (1 - 1e-6)).all()
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_pair_of_prices_beats_the_best_of_two_substitutes(family: str) -> None:
+    season = Season(crowd(family, 300, seed=5), Conditions(group=2, nest=0.3))
+    best = season.gain(season.best_prices()).reshape(-1, 2).sum(axis=1)
+    steps = np.append(np.linspace(0, 1.2, 60), 50.0)  # the last: not offered at all
+    both = np.stack(np.meshgrid(steps, steps)).reshape(2, -1)
+    span = season.buyers.value * np.maximum(-5 / season.buyers.elasticity, season.buyers.choke)
+    prices = season.buyers.unit_cost[:, None] + span[:, None] * np.tile(both, (150, 1))
+    tried = season.gain(prices).reshape(-1, 2, both.shape[1]).sum(axis=1).max(axis=1)
+    short = tried - best > 1e-3 * tried
+    assert short.sum() <= (2 if family == "constant" else 0)
+    assert (tried - best).sum() <= 1e-3 * best.sum()
+
+
 def test_everything_follows_from_the_keys() -> None:
     conditions = Conditions(
         days=8, competitors=0.3, promotions=0.2, shocks=0.2, drift=0.05, turn_day=3, memory=1.0,
