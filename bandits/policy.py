@@ -104,8 +104,8 @@ class Policy(Demand):
         guardrails = ladders.guardrails
         shared, shared_expected = scores, expected
         if (leader != np.arange(len(leader))).any():
-            shared, shared_expected = (_summed(t, leader) for t in (scores, expected))
-            size = _members(listings.listing, leader)
+            size, once = _members(listings.listing, leader)
+            shared, shared_expected = (_summed(t, leader, once) for t in (scores, expected))
             guardrails = guardrails.copy()
             guardrails[:, GUARDRAILS.index("family")] |= size > 1
         propensities = self._propensities(shared, ladders.allowed, explore)
@@ -230,20 +230,29 @@ class Policy(Demand):
         )
         if (leader != np.arange(len(leader))).any():
             best *= np.maximum((gain * estimates.mean).max(1, keepdims=True), 1e-12)
-            best = _summed(best, leader)
+            best = _summed(best, leader, _members(listings.listing, leader)[1])
             best /= best.sum(1, keepdims=True)
         return choice.with_floor(best, ladders.allowed, self.rules.floor)
 
 
-def _members(listing: NDArray[np.int64], leader: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many listings decide with each row, however often they are asked about, (n,)."""
+def _members(
+    listing: NDArray[np.int64], leader: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """How many listings decide with each row, however often they are asked about, and one over how
+    often the row's own listing is, (n,) each.
+    """
     alone = np.where(listing >= 0, listing, -1 - np.arange(len(listing)))
-    first = np.unique(np.stack([leader, alone]), axis=1)[0]
-    return np.asarray(np.bincount(first, minlength=len(leader))[leader], np.int64)
+    member, place, times = np.unique(
+        np.stack([leader, alone]), axis=1, return_inverse=True, return_counts=True
+    )
+    size = np.bincount(member[0], minlength=len(leader))[leader]
+    return np.asarray(size, np.int64), 1.0 / times[place.ravel()]
 
 
-def _summed(scores: NDArray[np.float64], leader: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum of the rows of each family, in each of its rows, (n, k)."""
+def _summed(
+    scores: NDArray[np.float64], leader: NDArray[np.int64], once: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sum over the listings of each family, in each of its rows, (n, k)."""
     total = np.zeros_like(scores)
-    np.add.at(total, leader, scores)
+    np.add.at(total, leader, scores * once[:, None])
     return np.asarray(total[leader])

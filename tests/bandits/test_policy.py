@@ -338,6 +338,25 @@ def test_a_family_takes_what_is_best_for_all_its_members(make):
     assert made.arm.tolist() == [together.argmax()] * 3
 
 
+@pytest.mark.parametrize("rule", ["softmax", "thompson"])
+def test_a_member_counts_once_in_its_family_however_often_it_is_asked_about(make, rule):
+    guess, cost, ids = [10.0, 25.0], [3.0, 9.0], make.random_ids(1, 5)
+
+    def decided(asked):
+        rows = np.array(asked)
+        listings = make.listings(
+            np.array(guess)[rows],
+            listing=rows,
+            unit_cost=np.array(cost)[rows],
+            leader=np.zeros(len(rows), np.int64),
+        )
+        return Policy(Rules(rule=rule)).decide(listings, ids[: len(rows)])
+
+    once, often = decided([0, 1]), decided([0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(often.ladders.prices[0], once.ladders.prices[0])
+    np.testing.assert_allclose(often.propensities[0], once.propensities[0], rtol=1e-4)
+
+
 def test_a_family_of_one_decides_as_if_alone(make):
     policy, seen = trained(make)
     ids = make.random_ids(0, 30)
