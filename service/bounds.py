@@ -1,6 +1,6 @@
 """Limits and families: which prices are allowed, and who must share one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +124,8 @@ def prices_before(
 ) -> dict[Key, Held]:
     """The prices that families are held to already, as `families` takes them, by `keys_of`.
 
-    A price holds nobody any more where its family has left the currency that it is in.
+    A price holds nobody any more where its family has left the currency that it is in, or where
+    the limits of no member allow it.
     """
     prices = catalogue.family_prices
     held = {key: price for key in set(keys.values()) if (price := prices.of(*key)) is not None}
@@ -134,7 +135,34 @@ def prices_before(
         if key in held and held[key][1] != subjects.currency[row]
     }
     left = {one for one in currencies if not catalogue.has_member(*one)}
-    return {key: price for key, price in held.items() if (key[0], price[1]) not in left}
+    held = {key: price for key, price in held.items() if (key[0], price[1]) not in left}
+    own = _fixed(subjects.per_major, subjects.number)
+    outside = {
+        key: held[key] for row, key in keys.items() if key in held and not own(row, held[key][0])
+    }
+    for key, (price, currency) in outside.items():
+        mine = np.flatnonzero(catalogue.family[: len(catalogue)] == key[0])
+        mine = mine[catalogue.active[mine] & (catalogue.currency[mine] == currency)]
+        numbers = {name: column[mine] for name, column in catalogue.number.items()}
+        if len(mine) and not _fixed(catalogue.per_major[mine], numbers)(slice(None), price).any():
+            del held[key]
+    return held
+
+
+def _fixed(
+    per_major: NDArray[np.int64], number: Mapping[str, NDArray[np.float64]]
+) -> Callable[[int | slice, int], NDArray[np.bool_]]:
+    """Whether a price, minor units, keeps the limits of some of n listings, their steps aside."""
+    names = (
+        "unit_cost", "min_price", "max_price", "minimum_advertised_price", "price_ending"
+    )  # fmt: skip
+    fixed = limits(per_major, **{name: number[name] for name in names})
+
+    def allow(rows: int | slice, price: int) -> NDArray[np.bool_]:
+        inside = (fixed.lower[rows] <= price) & (price <= fixed.upper[rows])
+        return np.asarray(inside & ((price - fixed.offset[rows]) % fixed.step[rows] == 0))
+
+    return allow
 
 
 def prices_held(subjects: Subjects, price: NDArray[np.int64], at_us: int) -> dict[Key, Held]:

@@ -124,11 +124,14 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         )  # fmt: skip
 
     bandit.policy.head.prepare()  # threads may then read it
-    for mine in passes:
+    while passes:
+        mine = passes.pop(0)
         assert subjects is not None
         shares = _shares(mine, subjects.family, bandit.crew.size)
+        left_out: list[int] = []
         for share, (made, written) in zip(shares, bandit.crew.map(priced, shares), strict=True):
             refused += [ItemError(int(share[e.index]), e.field, e.message) for e in made.refused]
+            left_out += share[[e.index for e in made.refused]].tolist() if made.refused else []
             for i, answer in zip(share[made.kept].tolist(), written.answers, strict=True):
                 answers[i] = answer
             stored += written.rows
@@ -138,6 +141,11 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
                 after.append(set_anchors(bandit, conn, rows, anchors, np.full(len(rows), at)))
                 steps.note(share[made.kept], made.decisions.price)
                 held.update(bounds.prices_held(made.subjects, made.decisions.price, at))
+        if left_out and recorded[mine[0]]:
+            instead = steps.opened_anew(np.array(left_out))
+            passes = [part[~np.isin(part, instead)] for part in passes]
+            passes[:0] = [instead[explored[instead]], instead[~explored[instead]]]
+            passes = [part for part in passes if part.size]
     if stored:
         stored.sort(key=lambda row: row["id"])
         log.insert(conn, log.decisions, stored)

@@ -39,7 +39,7 @@ class Steps:
         limited = ~np.isnan(step) & (subjects.listing >= 0)
         rows = np.flatnonzero(limited)
         listing, again = np.unique(subjects.listing[rows], return_inverse=True)
-        self._rows = self._first = _NOBODY
+        self._rows = self._first = self._rank = _NOBODY
         if len(listing) == len(rows):
             return
         number = np.full(n, -1)
@@ -81,6 +81,32 @@ class Steps:
         later = self.turn[mine] > self.turn[rows].max(initial=-1)
         self._start(decided & (self._rank <= _OPENS), later & (self._rank != _ASKS))
         self._start(decided, self._rank == _ASKS)
+
+    def opened_anew(self, refused: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Requests that open instead of refused ones which were to, before the others of their
+        listings, which nothing would limit else, (m,).
+
+        Args:
+            refused: rows that got no price, recorded ones, (r,).
+        """
+        found = []
+        for place in np.flatnonzero(np.isin(self._rows, refused) & (self._rank == _OPENS)):
+            block = np.flatnonzero(self._first == self._first[place])
+            mine = self._rows[block]
+            waits = block[
+                (self._rank[block] == _FOLLOWS)
+                & np.isnan(self._subjects.last_price[mine])
+                & (self.turn[mine] > self.turn[self._rows[place]])
+            ]
+            if not waits.size:
+                continue
+            next_ = waits[np.lexsort((self._rows[waits], self.turn[self._rows[waits]]))[0]]
+            row = self._rows[next_]
+            self.turn[row] = self.turn[self._rows[place]]
+            self._rows[[place, next_]] = self._rows[[next_, place]]
+            self._rank[next_] = _ASKS
+            found.append(row)
+        return np.array(found, np.int64)
 
     def _start(self, of: NDArray[np.bool_], rows: NDArray[np.bool_]) -> None:
         """Let `rows` start from the price of the last before them among `of`, by `_rows`."""

@@ -137,6 +137,22 @@ def test_members_that_exclude_the_one_price_are_refused_and_hold_back_nobody(sho
     assert again["decisions"][0]["price"] == answer["decisions"][0]["price"]
 
 
+def test_a_held_price_that_no_member_allows_any_more_holds_nobody(shop):
+    members = _family(shop)
+    asked = [{**member, "unit": "store-5"} for member in members]
+    held = {d["price"] for d in shop.decide(*asked)}
+    assert len(held) == 1
+    terms = {**MUG, "family": "mugs"}
+    shop.register({**terms, "listing_id": "m0", "unit_cost": max(held) + 1})
+    answer = shop.price(*asked)  # the others still allow it
+    assert [e["index"] for e in answer["errors"]] == [0]
+    dearer = [{**terms, "listing_id": m["listing_id"], "unit_cost": max(held) + 1} for m in members]
+    shop.register(*dearer)
+    (new,) = {d["price"] for d in shop.decide(*asked)}
+    assert new > max(held) + 1
+    assert {d["price"] for d in shop.decide(*asked)} == {new}
+
+
 def test_a_member_without_an_allowed_price_sinks_only_itself(shop):
     members = _family(shop)
     shop.register({**MUG, "listing_id": "stuck", "family": "mugs", "max_step": 0.1, "max_price": 3})

@@ -115,6 +115,45 @@ def test_the_first_of_several_requests_may_use_the_whole_step(stepping, drive):
     assert _largest_step(prices) < 0.1
 
 
+@pytest.mark.parametrize("refused", [1, 2])
+def test_where_the_first_request_is_refused_the_next_one_opens(open_bandit, drive, refused):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    over = {"listing_id": "new", "title": "a scarf", "currency": "GBP", "unit_cost": 2}
+    drive.listings(bandit, {**over, "max_step": 0.05, "sell_by": "2020-01-01"})
+    requests = [{"listing_id": "new", "periods_left": 10}] * 8
+    requests[:refused] = [{"listing_id": "new"}] * refused  # a last day that is past
+    batches = [
+        drive.batch(bandit, *requests[:5]),
+        drive.batch(bandit, *requests[5:], explore=False),
+    ]
+    answers = bandit.carry_out(pricing.price, batches)
+    assert [e["index"] for answer in answers for e in answer["errors"]] == list(range(refused))
+    decisions = [d for answer in answers for d in answer["decisions"]]
+    assert len(decisions) == 8 - refused
+    prices = [d["price"] for d in decisions]
+    assert len(set(prices)) > 1
+    assert max(prices) / min(prices) <= 1.05 + 1e-9
+    opened = min(decisions, key=lambda d: d["decision_id"])["price"]
+    assert max(abs(price / opened - 1) for price in prices) <= 0.05
+
+
+def test_where_the_price_that_opens_is_held_too_low_the_next_unit_opens(open_bandit, drive):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    member = {"title": "a scarf", "currency": "GBP", "family": "scarves"}
+    drive.listings(
+        bandit,
+        {**member, "listing_id": "low", "max_price": 8},
+        {**member, "listing_id": "steps", "min_price": 9, "max_step": 0.05},
+    )
+    drive.prices(bandit, {"listing_id": "low", "unit": "mon"})
+    asked = [{"listing_id": "steps", "unit": unit} for unit in ("mon", "tue", "wed", "thu")]
+    (answer,) = bandit.carry_out(pricing.price, [drive.batch(bandit, *asked)])
+    assert [e["index"] for e in answer["errors"]] == [0]
+    prices = [d["price"] for d in answer["decisions"]]
+    assert len(prices) == 3
+    assert max(prices) / min(prices) <= 1.05 + 1e-9
+
+
 def test_a_family_whose_members_all_step_agrees_however_often_each_is_asked_about(
     open_bandit, drive
 ):
