@@ -215,11 +215,17 @@ class Demand:
     def consulted(self) -> NDArray[np.int64]:
         """Listing rows whose evidence teaches the catalogue's parameters, int64 (m,)."""
         evidence = self.evidence
-        units, _, revenue, _ = evidence.totals[: len(evidence)].numpy().T
+        units, impressions, revenue, _ = evidence.totals[: len(evidence)].numpy().T
         with np.errstate(invalid="ignore", divide="ignore"):
             off = np.abs(np.log(revenue / units) - evidence.anchor)  # NaN: nothing was sold
-        # no curve tells of sales so far off, but by a level that would be thought everybody's
-        rows = np.sort(evidence.listing[~(off > evidence.bank.reach)])
+            rate = units / impressions
+        # no curve tells of sales so far off, but by a level that would be thought everybody's; nor
+        # is it everybody's what nobody else comes near
+        shown = impressions > 0
+        sold = rate[shown & (units > 0)]
+        usual = np.median(sold) if len(sold) else 0.0
+        slip = shown & (units > CORRECTED**2 * usual * impressions + _PASSED)
+        rows = np.sort(evidence.listing[~((off > evidence.bank.reach) | slip)])
         # an even stride keeps the choice a function of the log alone
         return rows[:: max(1, -(-len(rows) // CONSULTED))]
 

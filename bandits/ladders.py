@@ -58,6 +58,11 @@ def geometric_ladders(
         prices[alone, 0] = np.maximum(prices[:, 0] - limits.step, limits.lower)[alone]
     allowed = np.ones(prices.shape, np.bool_)
     allowed[:, 1:] = np.diff(prices, axis=1) > 0
+    # what is opened beside one limit may be cut by another
+    moved = (limits.floors.max(1) > low) | (limits.ceilings.min(1) < high)
+    beside = squeezed & moved
+    low = np.where(beside, np.minimum(low, middle / widest), low)
+    high = np.where(beside, np.maximum(high, middle * widest), high)
     return Ladders(prices, allowed, _changed_by(low, high, limits))
 
 

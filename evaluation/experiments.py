@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -240,6 +241,11 @@ def _numbers(table: pl.DataFrame, column: str) -> NDArray[np.float64]:
     return table[column].cast(pl.Float64).to_numpy()
 
 
+def _counted(name: str) -> list[tuple[int, str]]:
+    """A name in parts, by which its numbers are in the order of counting."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
 def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | None) -> None:
     wanted = COLUMNS if covariate is None else (*COLUMNS, covariate)
     for column in wanted:
@@ -253,6 +259,11 @@ def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | No
         digits = table["period"].str.contains(r"^\d+$")
         fix = "give numbers or dates: as text, '10' goes before '9'"
         _refuse(table, "period", digits, fix)
+        names = table["period"].unique().to_list()
+        pairs = zip(sorted(names), sorted(names, key=_counted), strict=True)
+        late = next((as_text for as_text, counted in pairs if as_text != counted), None)
+        fix = "give dates, or numbers of one width ('2026-W09'): as text, 'W10' goes before 'W9'"
+        _refuse(table, "period", table["period"] == (late or ""), fix)
     for column in wanted[3:]:
         values = table[column]
         if not values.dtype.is_numeric():

@@ -137,14 +137,13 @@ def prices_before(
     left = {one for one in currencies if not catalogue.has_member(*one)}
     held = {key: price for key, price in held.items() if (key[0], price[1]) not in left}
     own = _fixed(subjects.per_major, subjects.number)
-    outside = {
-        key: held[key] for row, key in keys.items() if key in held and not own(row, held[key][0])
-    }
-    for key, (price, currency) in outside.items():
+    outside = {key for row, key in keys.items() if key in held and not own(row, held[key][0])}
+    for key in outside:
+        amount, currency = held[key]
         mine = np.flatnonzero(catalogue.family[: len(catalogue)] == key[0])
         mine = mine[catalogue.active[mine] & (catalogue.currency[mine] == currency)]
         numbers = {name: column[mine] for name, column in catalogue.number.items()}
-        if len(mine) and not _fixed(catalogue.per_major[mine], numbers)(slice(None), price).any():
+        if len(mine) and not _fixed(catalogue.per_major[mine], numbers)(slice(None), amount).any():
             del held[key]
     return held
 

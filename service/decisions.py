@@ -147,7 +147,8 @@ def _rows(
     drawn_with = [texts[i] if follows else None for i, follows in zip(leader, led, strict=True)]
     columns = zip(
         texts, drawn_with, subjects.listing.tolist(), requests, families, answers,
-        decisions.price.tolist(), unit_cost.tolist(), *blobs, curve_sd, strict=True,
+        decisions.price.tolist(), unit_cost.tolist(), subjects.single.tolist(), *blobs, curve_sd,
+        strict=True,
     )  # fmt: skip
     rows = [
         {
@@ -175,8 +176,9 @@ def _rows(
             "objective": None,
             "plan": None,
             "degraded": answer.get("reason"),
+            "single": single,
         }
-        for text, other, listing, request, family, answer, minor, cost, ladder_bytes,
+        for text, other, listing, request, family, answer, minor, cost, single, ladder_bytes,
             expected_bytes, score_bytes, propensity_bytes, features, curve in columns
     ]  # fmt: skip
     return rows

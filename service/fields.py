@@ -62,6 +62,14 @@ def filled(value: str) -> str:
     return value
 
 
+def apart_from_paths(value: str) -> str:
+    """A listing id that is not taken for what is asked about another listing."""
+    for end in ("/similar", "/demand"):
+        if value.endswith(end):
+            raise ValueError(f"ends in {end}, which GET /v1/listings answers of another: rename it")
+    return value
+
+
 def _name(value: str) -> str:
     return _text(filled(value), _CONTROL, 1024)
 

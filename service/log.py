@@ -84,6 +84,8 @@ decisions = sa.Table(
     sa.Column("objective", sa.Text),  # JSON, where the listing has one of its own
     sa.Column("plan", sa.Text),  # JSON, what its stock was planned over
     sa.Column("degraded", sa.Text),
+    # an impression sells one unit at most; NULL in rows of earlier versions
+    sa.Column("single", sa.Boolean),
 )
 
 outcomes = sa.Table(

@@ -32,7 +32,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     d, o = log.decisions.c, log.outcomes.c
     wanted = learning.logged_version(bandit.fold.features_of)
     query = (
-        sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd)
+        sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single)
         .add_columns(*learning.expressed_columns(wanted))
         .select_from(log.decisions)
         .outerjoin(log.expressions, learning.expressed_in(wanted))
@@ -131,7 +131,7 @@ def _judged(
             kind.append(ItemError(0, "decision_id", f"{shown}: unknown, kept for inspection"))
         elif outcome in seen:
             kind.append("duplicate")
-        elif bandit.catalogue.single[found[key].listing] and row["units"] > row["impressions"]:
+        elif row["units"] > row["impressions"] and _single(bandit, found[key]):
             kind.append(
                 ItemError(
                     0,
@@ -148,6 +148,12 @@ def _judged(
             seen.add(outcome)
             kind.append("new")
     return kind
+
+
+def _single(bandit: Pricebandit, decision: sa.Row[Any]) -> bool:
+    """Whether an impression sells one unit at most, by the terms that were decided under."""
+    terms = bandit.catalogue.single[decision.listing]  # earlier versions did not log them
+    return bool(terms if decision.single is None else decision.single)
 
 
 def _answers(batches: Sequence[Items], kind: Sequence[Judgement]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from service.fields import (
     Price,
     SellBy,
     When,
+    apart_from_paths,
     filled,
 )
 
@@ -40,7 +41,7 @@ class Listing(TypedDict):
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
 
-    listing_id: Name
+    listing_id: Annotated[Name, AfterValidator(apart_from_paths)]
     title: Annotated[Line, AfterValidator(filled)]
     currency: Currency
     description: NotRequired[Paragraph]

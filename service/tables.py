@@ -1,9 +1,10 @@
 """Tables as the items that calls take: catalogues and recorded sales."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ def _parsed(table: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _listing(row: dict[str, Any]) -> dict[str, Any]:
+    row = {name: _READ.get(name, _as_it_is)(value) for name, value in row.items()}
     listing = {name: value for name, value in row.items() if value is not None and value != ""}
     for name in ("attributes", "objective"):
         value = listing.get(name)
@@ -63,6 +65,36 @@ def _listing(row: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(value, dict):
             listing[name] = {k: v for k, v in value.items() if v is not None}
     return listing
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _count(value: Any) -> Any:
+    """A whole number of a spreadsheet or of text; what is none stays what it is, to be judged."""
+    text = str(value).strip()
+    return int(whole[1]) if (whole := re.fullmatch(r"(\d{1,18})(?:\.0*)?", text)) else value
+
+
+def _flag(value: Any) -> Any:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    return words.get(str(value).strip().lower(), value)
+
+
+def _day(value: Any) -> Any:
+    """A day that a spreadsheet keeps as its midnight."""
+    if isinstance(value, datetime):
+        midnight = value.tzinfo is None and value.time() == time()
+        return value.date().isoformat() if midnight else value
+    return value.strip().removesuffix(" 00:00:00") if isinstance(value, str) else value
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "inventory": _count,
+    "one_unit_per_impression": _flag,
+    "sell_by": _day,
+}
 
 
 @dataclass(frozen=True, slots=True)

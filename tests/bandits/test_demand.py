@@ -176,6 +176,21 @@ def test_sales_that_no_curve_reaches_teach_nothing_about_others():
     assert policy.consulted().tolist() == [0, 1, 3]  # e³ is 20.09; of the last nothing was sold
 
 
+@pytest.mark.parametrize("slip", [1e4, 1e12])
+def test_sales_that_nobody_else_comes_near_teach_nothing_about_others(slip):
+    policy, n = Policy(), 100
+    ones, units = np.ones(n), np.tile([0.0, 1.0, 4.0, 30.0], n // 4)
+    units[7], units[8] = slip, 5.0
+    impressions = 200 * ones
+    impressions[8] = 1.0  # a few units at once are nothing odd
+    policy.evidence.add(np.arange(n), 0 * ones, ones, impressions, units, units, np.zeros(n))
+    assert policy.consulted().tolist() == [i for i in range(n) if i != 7]
+    # sold in numbers that nobody counted visitors of
+    policy.evidence.add(np.arange(1), *np.zeros((1, 1)), *np.ones((1, 1)), *np.zeros((1, 1)),
+                        *np.full((2, 1), 900.0), np.zeros(1))  # fmt: skip
+    assert 0 in policy.consulted()
+
+
 def test_returns_beyond_what_was_sold_do_not_mislead_about_all_others(make):
     policy, listings = Policy(), make.listings(np.full(12, 10.0), listing=np.arange(12))
     fresh = make.listings(np.array([10.0]), listing=np.array([-1]))

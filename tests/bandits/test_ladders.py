@@ -54,6 +54,19 @@ def test_the_laws_of_a_ladder(world, arms):
         assert (prices % per_major == round(rules["price_ending"] * per_major)).all()
 
 
+def test_a_limit_that_cuts_what_is_opened_beside_another_is_named():
+    def binding(**rules):
+        bounds = limits(np.array([100]), **{k: np.array([v]) for k, v in rules.items()})
+        named = geometric_ladders(np.array([200.0]), np.array([500.0]), bounds, 9).guardrails[0]
+        return [name for name, binds in zip(GUARDRAILS, named, strict=True) if binds]
+
+    assert binding(min_price=10.94, max_price=12.43) == ["min_price", "max_price"]
+    assert binding(min_price=10.94, max_price=99.0) == ["min_price"]
+    assert binding(min_price=1.5, max_price=1.6) == ["min_price", "max_price"]
+    assert binding(min_price=0.5, max_price=1.6) == ["max_price"]
+    assert binding(min_price=1.0, max_price=9.0) == []
+
+
 @settings(deadline=None, max_examples=200)
 @given(worlds(), st.integers(2, 20))
 def test_there_is_a_choice_wherever_there_is_room(world, arms):
@@ -79,8 +92,8 @@ def test_a_guardrail_is_named_only_where_it_changed_something(world):
     for i, name in enumerate(GUARDRAILS):
         if named[i] and name not in ("price_ending", "family"):
             # no other rule of its side asked for more
-            side = lifted and bounds.floors[0, i] == bounds.floors[0].max()
-            assert side or (cut and bounds.ceilings[0, i] == bounds.ceilings[0].min())
+            lowest = bounds.floors[0, i] == bounds.floors[0].max() > 0
+            assert lowest or bounds.ceilings[0, i] == bounds.ceilings[0].min()
 
 
 @settings(deadline=None)

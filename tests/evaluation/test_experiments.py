@@ -194,6 +194,10 @@ def spoiled(**values):
             make(periods=2).with_columns(pl.col("period").cast(pl.String)),
             r"column 'period', row 0 is '0' \(120 such rows\): give numbers or dates",
         ),
+        (
+            make(periods=12).with_columns(period=pl.format("W{}", pl.col("period") + 1)),
+            r"column 'period', row \d+ is 'W10' \(60 such rows\): give dates, or numbers of one",
+        ),
         (make().clear(), r"table has no rows"),
         (make().filter(pl.col("arm") == "control"), r"'treatment' has 0 units and no impressions"),
         (make().with_columns(impressions=pl.lit(0)), r"no impressions: wait for some"),

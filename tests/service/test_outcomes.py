@@ -147,6 +147,23 @@ def test_units_above_impressions_are_refused_where_one_is_sold_at_a_time(shop_on
     assert "units is 6, above 5 impressions" in answer["errors"][0]["message"]
 
 
+def test_what_was_sold_is_judged_by_the_terms_that_it_was_priced_under(shop_on):
+    table = {"listing_id": "t", "title": "oak dining table", "currency": "GBP"}
+    one = {**table, "one_unit_per_impression": True}
+    shop_on.register(table)
+    before = shop_on.decide({"listing_id": "t"})[0]
+    shop_on.register(one)
+    after = shop_on.decide({"listing_id": "t"})[0]
+    answer = shop_on.report(_outcome(before, "1", 5, 6), _outcome(after, "1", 5, 6))
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(1, "units")]
+    shop_on.register(table)
+    answer = shop_on.report(_outcome(after, "2", 5, 6))
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [(0, "units")]
+    with shop_on.bandit.log.engine.begin() as conn:  # rows of earlier versions
+        conn.execute(log.decisions.update().values(single=None))
+    assert shop_on.report(_outcome(after, "3", 5, 6))["accepted"] == 1
+
+
 def test_times_to_come_are_refused(shop_on, decision):
     def after(**span):
         return (datetime.now(UTC) + timedelta(**span)).isoformat()

@@ -37,6 +37,35 @@ def test_rows_become_listings_with_numbers_where_they_are_numbers() -> None:
     ]  # fmt: skip
 
 
+def test_counts_flags_and_days_are_read_from_text_and_spreadsheets():
+    table = pl.DataFrame(
+        {
+            "listing_id": ["a", "b", "c", "d"],
+            "inventory": ["5", "7.0", "many", "2.5"],
+            "one_unit_per_impression": ["true", "No", "1", "perhaps"],
+            "sell_by": ["2026-12-24 00:00:00", "2026-12-24", "2026-12-24T18:00:00Z", ""],
+        }
+    )
+    read = listing_items(table)
+    assert [row["inventory"] for row in read] == [5, 7, "many", "2.5"]
+    assert [row["one_unit_per_impression"] for row in read] == [True, False, True, "perhaps"]
+    days = ["2026-12-24", "2026-12-24", "2026-12-24T18:00:00Z", None]
+    assert [row.get("sell_by") for row in read] == days
+    typed = pl.DataFrame(
+        {
+            "listing_id": ["a", "b"],
+            "inventory": [5.0, None],
+            "one_unit_per_impression": [True, None],
+            "sell_by": [datetime(2026, 12, 24), datetime(2026, 12, 24, 18)],
+        }
+    )
+    assert listing_items(typed) == [
+        {"listing_id": "a", "inventory": 5, "one_unit_per_impression": True,
+         "sell_by": "2026-12-24"},
+        {"listing_id": "b", "sell_by": datetime(2026, 12, 24, 18)},
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "at",
     [
