@@ -157,19 +157,22 @@ class Pricebandit:
         ends = self._read_listings(progress)
         learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         moved = self._restate()
+        known = self._events()
         report = partial(progress, "replaying the log") if progress else None
         self._since_snapshot = self.fold.replay(self.log, self.catalogue, report, ends)
         self._load_prices(ends)
-        if learned and not self._since_snapshot and not len(moved):
+        if learned:
             learned.hand_over(self.policy, self.catalogue)
-            self._taught = self._events()
-            return
-        # with events after the snapshot all is learned anew, from the same start as without one
-        self.policy.evidence.trust[:] = 1.0
-        self._touched = [self.policy.evidence.listing]
+            self._taught = known
+        else:
+            self.policy.evidence.trust[:] = 1.0
+        self._unlearned = self._events() - self._taught
+        if self._unlearned or len(moved):
+            self._touched = [self.policy.evidence.listing]
 
     def _learn_at_first(self) -> None:
-        if self._touched:
+        # a restart learns no sooner than whoever goes on does: prices do not change by it
+        if self._much_is_new:
             self.refresh()
         else:
             self._guess()
@@ -397,7 +400,7 @@ class Pricebandit:
         everything = everything or snapshot or self._much_is_new
         # what comes in from now on is for the next time
         unguessed, self._unguessed = self._unguessed, 0
-        unlearned, touched, since = 0, [], 0
+        unlearned, touched, since, taught = 0, [], 0, False
         if everything:
             unlearned, self._unlearned = self._unlearned, 0
             touched, self._touched = self._touched, []
@@ -410,9 +413,10 @@ class Pricebandit:
                 if events > 1.25 * self._taught:
                     lesson = self.policy.population_lesson(rows, *self._standing(rows))
                     self.policy.population, self.policy.alignment = yield lesson
-                    self._taught = events
+                    self._taught, taught = events, True
                 yield from self._price_lessons(np.unique(np.concatenate(touched)))
-            if snapshot:
+            # what was learned outlasts a kill: a restart that learned otherwise would reprice all
+            if snapshot or (taught and not self._spoiled):
                 yield from self._guess_lessons()  # as a start does, from the prices learned last
                 yield from self._snapshot_lessons()
         except BaseException as error:
