@@ -40,6 +40,8 @@ CONSULTED = 2000
 
 _PASSED = 5.0  # units that an outcome teaches the head, whatever was expected
 
+_USUAL = 30.0  # times the median listing's units per impression, above which none tells of others
+
 _NO_CURVE = 1e-30  # below it features × curve say nothing of the features
 
 
@@ -224,7 +226,7 @@ class Demand:
         shown = impressions > 0
         sold = rate[shown & (units > 0)]
         usual = np.median(sold) if len(sold) else 0.0
-        slip = shown & (units > CORRECTED**2 * usual * impressions + _PASSED)
+        slip = shown & (units > _USUAL * usual * impressions + _PASSED)
         rows = np.sort(evidence.listing[~((off > evidence.bank.reach) | slip)])
         # an even stride keeps the choice a function of the log alone
         return rows[:: max(1, -(-len(rows) // CONSULTED))]

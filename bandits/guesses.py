@@ -151,6 +151,7 @@ class GuessModel:
         doubt: how far a guess by the text alone may be off: further where neighbours' prices
             differ, less where one is very like the listing. Beside a cost that tells nothing.
         middle_sd: standard deviation of log price around `middle`.
+        prices: how many known prices it was fitted to.
     """
 
     middle: float
@@ -162,6 +163,7 @@ class GuessModel:
     cost: tuple[NDArray[np.float64], float]
     both: tuple[NDArray[np.float64], float]
     doubt: Doubt
+    prices: int
 
     @classmethod
     def fit(cls, sources: Sources, markup: float = float(np.log(2.0))) -> "GuessModel":
@@ -198,7 +200,8 @@ class GuessModel:
         alone = np.array([start, 0.0, slope])
         by_both = _fit(np.column_stack([text, cost])[rows], y[rows], alone, cost_sd)
         middle_sd = max(spread, 0.3)
-        return cls(middle, middle_sd, markup, words, reading, by_text, by_cost, by_both, doubt)
+        fits = by_text, by_cost, by_both
+        return cls(middle, middle_sd, markup, words, reading, *fits, doubt, int(known.sum()))
 
     def guess(self, sources: Sources) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Guessed log price, currency units, and its standard deviation, (n,) each.

@@ -102,17 +102,17 @@ class Policy(Demand):
             planned = self._plan(listings, belief, profile, prices, estimates, (scores, expected))
         leader = listings.leader
         guardrails = ladders.guardrails
-        shared, shared_expected = scores, expected
+        shared, shared_expected, weight = scores, expected, np.ones(len(leader))
         if (leader != np.arange(len(leader))).any():
-            size, once = _members(listings.listing, leader)
-            shared, shared_expected = (_summed(t, leader, once) for t in (scores, expected))
+            size, weight = _members(listings)
+            shared, shared_expected = (_summed(t, leader, weight) for t in (scores, expected))
             guardrails = guardrails.copy()
             guardrails[:, GUARDRAILS.index("family")] |= size > 1
         propensities = self._propensities(shared, ladders.allowed, explore)
         if explore and self.rules.rule == "thompson":
             # which arm is the best today says nothing of a stock that has to last
             today = ~np.isin(leader, leader[planned])
-            drawn = self._thompson(listings, belief, ladders, gain, estimates)
+            drawn = self._thompson(listings, belief, profile, ladders, gain, estimates)
             propensities[today] = drawn[today]
         if explore and self.rules.budget < 1:
             propensities = choice.within_budget(
@@ -132,6 +132,7 @@ class Policy(Demand):
             low,
             high,
             chosen.cpu().numpy(),
+            weight,
         )
 
     def _propensities(
@@ -208,6 +209,7 @@ class Policy(Demand):
         self,
         listings: Listings,
         belief: Posterior,
+        profile: Profile,
         ladders: Ladders,
         gain: NDArray[np.float64],
         estimates: Estimates,
@@ -216,6 +218,10 @@ class Policy(Demand):
         bank, leader = self.evidence.bank, listings.leader
         prices = np.log(ladders.prices / listings.per_major[:, None]) - listings.anchor[:, None]
         relative, weight = torch.as_tensor(prices).float(), belief.weight.float().flatten(1)
+        expected = gain * estimates.mean
+        own, _ = profile.at(relative.to(self.device))
+        # hypotheses are about the own curve; what the head corrects is the same under all of them
+        gain = gain * (estimates.mean / own.double().cpu().numpy())
         best = np.concatenate(
             [
                 choice.best_shares(
@@ -229,30 +235,37 @@ class Policy(Demand):
             or [np.empty(gain.shape)]
         )
         if (leader != np.arange(len(leader))).any():
-            best *= np.maximum((gain * estimates.mean).max(1, keepdims=True), 1e-12)
-            best = _summed(best, leader, _members(listings.listing, leader)[1])
+            best *= np.maximum(expected.max(1, keepdims=True), 1e-12)
+            best = _summed(best, leader, _members(listings)[1])
             best /= best.sum(1, keepdims=True)
         return choice.with_floor(best, ladders.allowed, self.rules.floor)
 
 
-def _members(
-    listing: NDArray[np.int64], leader: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """How many listings decide with each row, however often they are asked about, and one over how
-    often the row's own listing is, (n,) each.
+def _members(listings: Listings) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """How many listings decide with each row, however often they are asked about, and what the row
+    counts in their sum, (n,) each: impressions a day over those of the family's mean member, whose
+    they are where they are not known, over how often the row's listing is asked about.
     """
-    alone = np.where(listing >= 0, listing, -1 - np.arange(len(listing)))
+    leader = listings.leader
+    n = len(leader)
+    alone = np.where(listings.listing >= 0, listings.listing, -1 - np.arange(n))
     member, place, times = np.unique(
         np.stack([leader, alone]), axis=1, return_inverse=True, return_counts=True
     )
-    size = np.bincount(member[0], minlength=len(leader))[leader]
-    return np.asarray(size, np.int64), 1.0 / times[place.ravel()]
+    size = np.bincount(member[0], minlength=n)[leader]
+    once = 1.0 / times[place.ravel()]
+    looks = np.full(n, np.nan) if listings.impressions is None else listings.impressions
+    known = looks > 0
+    total = np.bincount(leader, np.where(known, looks * once, 0.0), minlength=n)
+    count = np.bincount(leader, known * once, minlength=n)
+    mean = np.where(count > 0, total / np.maximum(count, 1e-12), 1.0)
+    return np.asarray(size, np.int64), np.where(known, looks / mean[leader], 1.0) * once
 
 
 def _summed(
-    scores: NDArray[np.float64], leader: NDArray[np.int64], once: NDArray[np.float64]
+    scores: NDArray[np.float64], leader: NDArray[np.int64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Sum over the listings of each family, in each of its rows, (n, k)."""
+    """Weighed sum over the rows of each family, in each of its rows, (n, k)."""
     total = np.zeros_like(scores)
-    np.add.at(total, leader, scores * once[:, None])
+    np.add.at(total, leader, scores * weight[:, None])
     return np.asarray(total[leader])

@@ -153,6 +153,7 @@ class Decisions:
         arm: the arm drawn, int64 (n,).
         low, high: ends of the 90 % interval of demand at the drawn arm, units per impression, (n,).
         features: features of the drawn arm times the own curve's estimate, float32 (n, DIM).
+        weight: what a row counted where its family chose by the sum of its members, (n,).
     """
 
     ladders: Ladders
@@ -164,6 +165,7 @@ class Decisions:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     features: NDArray[np.float32]
+    weight: NDArray[np.float64]
 
     @property
     def price(self) -> NDArray[np.int64]:

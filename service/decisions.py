@@ -16,6 +16,7 @@ from service.subjects import Priced, Subjects
 
 POLICY = "bandit"
 NO_TEXT = "text not embedded: priced from its words, cost, reference price and own sales alone"
+NO_PRICE = "no price in {} is known yet, nor a cost: send unit_cost or reference_price"
 NO_MARKET = "market text not embedded: priced without it"
 EVIDENCE = 3
 
@@ -80,7 +81,7 @@ def write(
     keys = zip(
         texts, recorded.tolist(), subjects.listing_id.tolist(), subjects.currency.tolist(),
         requests, arm, spans, guardrails, _evidence(priced, catalogue),
-        _reasons(subjects), *money, strict=True,
+        _reasons(priced), *money, strict=True,
     )  # fmt: skip
     answers = [
         {
@@ -147,8 +148,8 @@ def _rows(
     drawn_with = [texts[i] if follows else None for i, follows in zip(leader, led, strict=True)]
     columns = zip(
         texts, drawn_with, subjects.listing.tolist(), requests, families, answers,
-        decisions.price.tolist(), unit_cost.tolist(), subjects.single.tolist(), *blobs, curve_sd,
-        strict=True,
+        decisions.price.tolist(), unit_cost.tolist(), subjects.single.tolist(),
+        decisions.weight.tolist(), *blobs, curve_sd, strict=True,
     )  # fmt: skip
     rows = [
         {
@@ -177,9 +178,10 @@ def _rows(
             "plan": None,
             "degraded": answer.get("reason"),
             "single": single,
+            "weight": weight,
         }
-        for text, other, listing, request, family, answer, minor, cost, single, ladder_bytes,
-            expected_bytes, score_bytes, propensity_bytes, features, curve in columns
+        for text, other, listing, request, family, answer, minor, cost, single, weight,
+            ladder_bytes, expected_bytes, score_bytes, propensity_bytes, features, curve in columns
     ]  # fmt: skip
     return rows
 
@@ -224,10 +226,15 @@ def objectives(subjects: Subjects) -> list[str | dict[str, float] | None]:
     return [objective_of(weights) for weights in subjects.objective.tolist()]
 
 
-def _reasons(subjects: Subjects) -> list[str | None]:
+def _reasons(priced: Priced) -> list[str | None]:
     """Why each decision is degraded, None where it is not."""
-    pairs = zip(subjects.embedded.tolist(), subjects.market_lost.tolist(), strict=True)
-    return [(NO_MARKET if lost else None) if embedded else NO_TEXT for embedded, lost in pairs]
+    subjects = priced.subjects
+    found = np.full(len(subjects), None, object)
+    found[subjects.market_lost] = NO_MARKET
+    found[~subjects.embedded] = NO_TEXT
+    currencies = subjects.currency[priced.unknown]
+    found[priced.unknown] = [NO_PRICE.format(currency) for currency in currencies]
+    return list(found)
 
 
 def _even(n: int, width: int) -> list[slice]:

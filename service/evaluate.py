@@ -144,7 +144,9 @@ def _draws(rows: list[Any], currency: str, expecting: bool) -> Draws:
     chance, _ = _padded([row.propensities for row in rows], np.float64)
     group = np.unique([row.drawn_with or row.id for row in rows], return_inverse=True)[1]
     shared = np.zeros((group.max() + 1, price.shape[1]))
-    np.add.at(shared, group, expected)  # a family's price is chosen by what all members expect
+    # a family's price is chosen by what all members expect, each as often as it is looked at
+    weight = np.array([1.0 if row.weight is None else row.weight for row in rows], np.float64)
+    np.add.at(shared, group, expected * weight[:, None])
     impressions = np.array([row.impressions or 0 for row in rows], np.float64)
     seen = impressions > 0
     alone = (chance > 0).sum(1) == 1
@@ -205,7 +207,7 @@ def _rows(url: str) -> list[Any]:
     )
     query = sa.select(
         _d.id, _d.drawn_with, _d.currency, _d.unit_cost, _d.arm, _d.propensity, _d.ladder,
-        _d.expected_gains, _d.propensities, outcomes.c.impressions, outcomes.c.units,
+        _d.expected_gains, _d.weight, _d.propensities, outcomes.c.impressions, outcomes.c.units,
         outcomes.c.returned,
     ).select_from(log.decisions.outerjoin(outcomes, outcomes.c.decision_id == _d.id))  # fmt: skip
     engine = _reader(url)

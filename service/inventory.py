@@ -13,6 +13,9 @@ DAY_US = 86_400_000_000
 USUAL = 100.0
 """Impressions a day that a listing is expected to have where no listing has had any yet."""
 
+_ODD = 100.0
+"""Times the median listing's impressions a day, above which one does not tell of others."""
+
 # Impressions of single days spread about as widely as an exponential distribution, which is a
 # Gamma of shape 1: the mean over d of them, and so what d days tell of the next, has shape d.
 # Listings of one catalogue differ more than days of one listing do: a stranger's shape is half.
@@ -114,10 +117,16 @@ def _seen(
 
 
 def _usual(catalogue: Catalogue, evidence: Evidence) -> float:
-    """Impressions a day of the mean listing that has had any."""
+    """Impressions a day of the mean listing that has had any, those aside that say what a hundred
+    of the median's do not: a slip of one is nobody else's traffic.
+    """
     days = _days(evidence.as_of, catalogue.first_at[evidence.listing])
-    seen = float(evidence.totals[: len(evidence), 1].sum())
-    return seen / float(days.sum()) if seen > 0 else USUAL
+    seen = evidence.totals[: len(evidence), 1].numpy()
+    shown = seen > 0
+    if not shown.any():
+        return USUAL
+    likely = shown & (seen / days <= _ODD * np.median((seen / days)[shown]))
+    return float(seen[likely].sum() / days[likely | ~shown].sum())
 
 
 def _days(last_us: NDArray[np.float64], first_us: NDArray[np.float64]) -> NDArray[np.float64]:

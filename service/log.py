@@ -86,6 +86,8 @@ decisions = sa.Table(
     sa.Column("degraded", sa.Text),
     # an impression sells one unit at most; NULL in rows of earlier versions
     sa.Column("single", sa.Boolean),
+    # in the sum by which its family chose; NULL in earlier versions, whose rows counted alike
+    sa.Column("weight", sa.Double),
 )
 
 outcomes = sa.Table(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -18,6 +18,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 AHEAD_US = 24 * 3600 * 1_000_000
 """How far a seller's clock may run ahead, time zones mistaken included."""
+
+
+_FEW = 100  # reports of a decision that are read at once
+
+
+class Told(NamedTuple):
+    """How often a decision was reported on, and impressions and net units told in all."""
+
+    reports: int
+    impressions: float
+    units: float
 
 
 Judgement = Literal["new", "duplicate"] | ItemError
@@ -38,9 +49,8 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         .outerjoin(log.expressions, learning.expressed_in(wanted))
     )
     found = {row.id: row for row in log.select_in(conn, query, d.id, asked)}
-    told = sa.select(o.decision_id, o.outcome_id, o.impressions, o.units, o.returned_units)
-    earlier = log.select_in(conn, told, o.decision_id, list(found))
-    seen = {(row.decision_id, row.outcome_id) for row in earlier}
+    earlier = _earlier(conn, asked)
+    seen = _seen(conn, rows, keys, earlier)
     when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
     kind = _judged(bandit, rows, keys, when, found, seen, at)
     strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
@@ -91,26 +101,59 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     return Pending(_answers(batches, kind), apply)
 
 
+def _earlier(conn: sa.Connection, decisions: Sequence[str]) -> dict[str, Told]:
+    """What the log has of decisions so far; those of which it has nothing are absent."""
+    o = log.outcomes.c
+    sums = sa.select(
+        o.decision_id,
+        sa.func.count().label("reports"),
+        sa.func.sum(o.impressions).label("impressions"),
+        sa.func.sum(o.units - o.returned_units).label("units"),
+    ).group_by(o.decision_id)
+    return {
+        row.decision_id: Told(row.reports, float(row.impressions), float(row.units))
+        for row in log.select_in(conn, sums, o.decision_id, decisions)
+    }
+
+
+def _seen(
+    conn: sa.Connection,
+    rows: Sequence[dict[str, Any]],
+    keys: Sequence[str | None],
+    earlier: Mapping[str, Told],
+) -> set[tuple[str | None, str]]:
+    """Outcomes, by decision and id, that the log has already among those reported now."""
+    o = log.outcomes.c
+    pairs = sa.select(o.decision_id, o.outcome_id)
+    few = [key for key, told in earlier.items() if told.reports <= _FEW]
+    found = log.select_in(conn, pairs, o.decision_id, few)
+    # of a decision told impression by impression, all that was told is not read each time
+    names: dict[str | None, set[str]] = {key: set() for key in earlier.keys() - set(few)}
+    for key, row in zip(keys, rows, strict=True):
+        if key in names:
+            names[key].add(row["outcome_id"])
+    for key, mine in names.items():
+        of_one = pairs.where(o.decision_id == key)
+        found += log.select_in(conn, of_one, o.outcome_id, sorted(mine))
+    return {(row.decision_id, row.outcome_id) for row in found}
+
+
 def _told_before(
-    fresh: Sequence[dict[str, Any]], earlier: Sequence[sa.Row[Any]]
+    fresh: Sequence[dict[str, Any]], earlier: Mapping[str, Told]
 ) -> NDArray[np.float64]:
     """Impressions and net units that outcomes before each of `fresh` told of its decision, (m, 2).
 
     Args:
-        earlier: outcomes of these decisions that the log had already.
+        earlier: decision → what the log had of it already.
     """
-    so_far: dict[str, tuple[float, float]] = {}
+    so_far = {key: (told.impressions, told.units) for key, told in earlier.items()}
     before = []
-    told = [(row.decision_id, row.impressions, row.units - row.returned_units) for row in earlier]
-    told += [
-        (row["decision_id"], row["impressions"], row["units"] - row["returned_units"])
-        for row in fresh
-    ]
-    for decision, impressions, units in told:
-        shown, sold = so_far.get(decision, (0.0, 0.0))
+    for row in fresh:
+        shown, sold = so_far.get(row["decision_id"], (0.0, 0.0))
         before.append((shown, sold))
-        so_far[decision] = (shown + impressions, sold + units)
-    return np.array(before[len(earlier) :], np.float64).reshape(-1, 2)
+        units = row["units"] - row["returned_units"]
+        so_far[row["decision_id"]] = (shown + row["impressions"], sold + units)
+    return np.array(before, np.float64).reshape(-1, 2)
 
 
 def _judged(

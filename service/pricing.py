@@ -116,7 +116,10 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
             catalogue, bandit.policy.evidence, part, bandit.settings.horizon_days, at
         )
         explore = bool(explored[mine[0]])
-        found = decide(bandit.policy, part, guess, sd, held, keys[mine], explore, at, stock)
+        unknown = bandit.guesses.nothing_known(part)
+        found = decide(
+            bandit.policy, part, guess, sd, held, keys[mine], explore, at, stock, unknown
+        )
         where = mine[found.kept]
         return found, decisions.write(
             found, catalogue, [requests[i] for i in where], keys[where],
@@ -288,14 +291,17 @@ def decide(
     explore: bool,
     at_us: int,
     stock: Stock | None = None,
+    unknown: NDArray[np.bool_] | None = None,
 ) -> Priced:
     """Price every subject that has an allowed price and time left to sell.
 
     Args:
         guess, guess_sd: log price, currency units, and its error, (n,).
         family_prices: what families are held to.
-        ids: decision ids, uint64 (n, 2). stock: what is left of each subject.
+        ids: decision ids, uint64 (n, 2). stock: what is left of each subject. unknown: whether
+            no price told what to guess, (n,); none unless given.
     """
+    silent = np.zeros(len(subjects), np.bool_) if unknown is None else unknown
     allowed = bounds.bounds_of(subjects)
     refused = bounds.infeasible(subjects, allowed)
     overdue = [e for e in inventory.overdue(subjects, at_us) if allowed.feasible[e.index]]
@@ -318,7 +324,7 @@ def decide(
     listings = listings_of(subjects, guess, guess_sd, shared, leader, at_us, stock, shown)
     decisions = policy.decide(listings, ids, explore)
     decisions.ladders.guardrails[held >= 0, GUARDRAILS.index("family")] = True
-    return Priced(subjects, kept, listings, decisions, refused)
+    return Priced(subjects, kept, listings, decisions, refused, silent[kept])
 
 
 def _note_prices(catalogue: Catalogue, stored: Sequence[dict[str, Any]]) -> None:

@@ -122,6 +122,7 @@ class Priced:
         subjects: the n that were priced. kept: their rows among all asked for, int64 (n,).
         listings: what the policy saw. decisions: what it chose.
         refused: (row, field, message) of those that could not be priced.
+        unknown: whether no price told what to guess, bool (n,).
     """
 
     subjects: Subjects
@@ -129,6 +130,7 @@ class Priced:
     listings: Listings
     decisions: Decisions
     refused: list[ItemError]
+    unknown: NDArray[np.bool_]
 
 
 def nothing_asked(n: int, d: int) -> dict[str, Any]:
@@ -246,6 +248,13 @@ class Guesses:
             part = sources.take(rows)
             guess[rows], sd[rows] = self.models.get(currency, BLIND).guess(part)
         return guess, sd
+
+    def nothing_known(self, subjects: Subjects) -> NDArray[np.bool_]:
+        """Whether neither the subject nor its currency has any price to go by, bool (n,)."""
+        models = [self.models.get(currency, BLIND) for currency in subjects.currency]
+        none = np.array([model.prices == 0 for model in models], np.bool_)
+        own = ~(subjects.number["unit_cost"] > 0) & np.isnan(subjects.charged)
+        return none & own & np.isnan(subjects.anchor)
 
     def middle(self, subjects: Subjects) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The guess for listings of which nothing is known, (n,) each."""

@@ -142,16 +142,39 @@ def test_exploring_keeps_to_its_budget(make, rule):
 
 def test_thompson_gives_each_arm_the_probability_that_it_is_the_best(make):
     policy, listings = trained(make, rule="thompson", budget=1.0, floor=1e-9)
-    made = policy.decide(listings, make.random_ids(0, 30))
-    belief, bank = policy.posterior(listings), policy.evidence.bank
-    for row in (0, 11):
-        price = made.ladders.prices[row] / 100
-        curves = bank.demand(torch.as_tensor(np.log(price) - listings.anchor[row])).flatten(1)
-        profit = (price - listings.context.unit_cost[row])[:, None] * curves.numpy()
-        best = np.where(made.ladders.allowed[row][:, None], profit, -np.inf).argmax(0)
-        weight = belief.weight[row].flatten().numpy()
-        expected = np.bincount(best, weight, policy.rules.arms)
-        np.testing.assert_allclose(made.propensities[row], expected, atol=1e-4)
+    # buyers come where the rival is dear: what the head knows of a market counts in a draw
+    dear, cheap = (
+        dataclasses.replace(
+            listings,
+            context=dataclasses.replace(listings.context, competitor_price=np.full(30, rival)),
+        )
+        for rival in (40.0, 4.0)
+    )
+    for turn in range(20):
+        for market, sold in ((dear, 40), (cheap, 4)):
+            made = policy.decide(market, make.random_ids(turn, 30))
+            policy.learn(outcomes_of(market, made, np.full(30, 200), np.full(30, sold)))
+    drawn = []
+    for market in (dear, cheap):
+        made = policy.decide(market, make.random_ids(0, 30))
+        belief, bank = policy.posterior(market), policy.evidence.bank
+        for row in (0, 11):
+            price = made.ladders.prices[row] / 100
+            relative = torch.as_tensor(np.log(price) - market.anchor[row])
+            curves = bank.demand(relative).flatten(1).numpy()
+            weight = belief.weight[row].flatten().numpy()
+            level = (belief.shape * 0 + belief.level)[row].flatten().numpy()
+            own = curves @ (weight * level)
+            correction = made.estimates.mean[row] / own
+            profit = (price - market.context.unit_cost[row])[:, None] * curves
+            best = np.where(made.ladders.allowed[row][:, None], profit * correction[:, None],
+                            -np.inf).argmax(0)  # fmt: skip
+            expected = np.bincount(best, weight, policy.rules.arms)
+            # interpolated curves may part two arms that are as good
+            near = np.log(price) @ (made.propensities[row] - expected)
+            assert abs(near) < 0.03
+        drawn.append((made.propensities * np.log(made.ladders.prices)).sum(1).mean())
+    assert abs(drawn[0] - drawn[1]) > 0.01
 
 
 def test_where_stock_may_run_out_thompson_leaves_the_draw_to_the_plan(make):
@@ -355,6 +378,20 @@ def test_a_member_counts_once_in_its_family_however_often_it_is_asked_about(make
     once, often = decided([0, 1]), decided([0, 0, 1, 0, 0])
     np.testing.assert_array_equal(often.ladders.prices[0], once.ladders.prices[0])
     np.testing.assert_allclose(often.propensities[0], once.propensities[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("looks", [[1000.0, 10.0], [10.0, 1000.0], [np.nan, 50.0], None])
+def test_members_of_a_family_count_by_how_many_look_at_them(make, looks):
+    rows = np.arange(2)
+    leader = np.zeros(2, np.int64)
+    listings = make.listings([10.0, 40.0], listing=rows, unit_cost=[1.0, 1.0], leader=leader)
+    if looks is not None:
+        listings = dataclasses.replace(listings, impressions=np.array(looks))
+    made = Policy().decide(listings, make.random_ids(1, 2), explore=False)
+    weight = np.ones(2) if looks is None else np.nan_to_num(looks, nan=50.0)
+    total = (weight[:, None] * made.expected).sum(0)
+    assert made.arm[0] == made.arm[1] == np.where(made.ladders.allowed[0], total, -np.inf).argmax()
+    np.testing.assert_allclose(made.weight, weight / weight.mean())
 
 
 def test_a_family_of_one_decides_as_if_alone(make):

@@ -75,7 +75,9 @@ def test_an_outcome_may_come_much_later_and_after_newer_decisions(shop_on, decis
     assert _totals(shop_on)[3] == pytest.approx(3 * (decision["price"] - 2))
 
 
-def test_repeats_count_once_within_and_across_batches(shop_on, decision):
+@pytest.mark.parametrize("few", [100, 1])
+def test_repeats_count_once_within_and_across_batches(shop_on, decision, few, monkeypatch):
+    monkeypatch.setattr(outcomes_module, "_FEW", few)  # reports that are read at once
     one = _outcome(decision, "1")
     answer = shop_on.report(one, one, {**one, "units": 9}, _outcome(decision, "2"))
     assert (answer["accepted"], answer["duplicates"]) == (2, 2)

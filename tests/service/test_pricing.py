@@ -67,9 +67,10 @@ def test_unknown_is_absent_and_never_0(shop):
     assert listing == {"listing_id": "bare", "title": "red ceramic mug", "currency": "GBP"}
     decision = _sound(shop.decide({"listing_id": "bare"})[0])
     assert "request_id" not in decision
-    assert "reason" not in decision
+    assert decision["reason"].startswith("no price in GBP is known yet")
     detail = shop.client.get(f"/v1/decisions/{decision['decision_id']}").json()
-    assert not {"unit_cost", "request_id", "unit", "family", "reason", "drawn_with"} & set(detail)
+    assert not {"unit_cost", "request_id", "unit", "family", "drawn_with"} & set(detail)
+    assert detail["reason"] == decision["reason"]
     assert None not in detail.values()
     shop.register({"listing_id": "other", "title": "blue ceramic mug", "currency": "GBP"})
     (near,) = shop.client.get("/v1/listings/bare/similar").json()["similar"]
@@ -363,6 +364,25 @@ def test_markets_are_kept_as_sent(shop):
     assert detail["market"] == market
     assert (detail["unit"], detail["request_id"]) == ("u", "r")
     assert decision["degraded"] is False
+
+
+def test_a_price_that_no_other_tells_of_says_so(shop):
+    shop.register(MUG, {"listing_id": "bowl", "title": "a blue bowl", "currency": "GBP"})
+
+    def reasons(**terms):
+        listing = {"listing_id": "new", "title": "oak dining table", "currency": "JPY", **terms}
+        decision = shop.decide({"listing": listing}, record=False)[0]
+        assert decision["degraded"] == ("reason" in decision)
+        return decision.get("reason")
+
+    fix = "no price in JPY is known yet, nor a cost: send unit_cost or reference_price"
+    assert reasons() == reasons(min_price=100) == fix
+    assert reasons(unit_cost=9000) is None
+    assert reasons(reference_price=20000) is None
+    assert reasons(currency="GBP") is None
+    assert shop.decide({"listing_id": "bowl"})[0]["degraded"] is False
+    shop.register({**MUG, "listing_id": "yen", "currency": "JPY", "reference_price": 800})
+    assert reasons() is None
 
 
 @pytest.mark.parametrize("promotion", [True, False, "sale", "", 0, 1, -3, 0.5, 1e15])

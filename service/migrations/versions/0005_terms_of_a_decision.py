@@ -1,4 +1,6 @@
-"""Whether an impression sold one unit at most by the terms that a price was decided under."""
+"""Terms that a price was decided under: whether an impression sold one unit at most, and what the
+listing counted in its family.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +11,9 @@ down_revision = "0004"
 
 def upgrade() -> None:
     op.add_column("decisions", sa.Column("single", sa.Boolean(), nullable=True))
+    op.add_column("decisions", sa.Column("weight", sa.Double(), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("decisions", "weight")
     op.drop_column("decisions", "single")
