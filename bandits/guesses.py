@@ -65,6 +65,14 @@ class Sources:
         known = {name: column[rows] for name, column in columns.items() if column is not None}
         return Sources(**known)
 
+    def without(self, neighbours: NDArray[np.bool_]) -> "Sources":
+        """As if some of the neighbours, bool (n, k), were none."""
+        columns = {
+            name: np.where(neighbours, np.nan, getattr(self, name))
+            for name in ("neighbour_price", "neighbour_cost", "similarity")
+        }
+        return replace(self, **columns)
+
     def at_own_amount(self, words: WordPrices | None) -> "Sources":
         """Neighbours as if they were as large as the listing: prices moved by what the difference
         is worth, similarities lowered by how great it is.

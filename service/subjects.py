@@ -195,10 +195,15 @@ class Guesses:
     """Guess models, one per currency.
 
     Attributes:
-        models: by currency code; a currency without one is guessed as an empty catalogue.
+        models: by currency code; a currency without one is guessed as an empty catalogue. What is
+            like none of its own family is guessed by them: they were fitted with each listing's
+            own family left out of its neighbours.
+        variants: likewise, fitted as neighbours are: for those with one of their own family among
+            them, where there are any.
     """
 
     models: Mapping[str, GuessModel] = field(default_factory=dict)
+    variants: Mapping[str, GuessModel] = field(default_factory=dict)
 
     @staticmethod
     def lesson(catalogue: Catalogue) -> Callable[[], "Guesses"]:
@@ -207,6 +212,7 @@ class Guesses:
         """
         n = len(catalogue)
         sources: dict[str, Sources] = {}
+        own: dict[str, NDArray[np.bool_]] = {}
         for currency in sorted(set(catalogue.currency[:n][catalogue.active[:n]])):
             rows = np.flatnonzero(catalogue.active[:n] & (catalogue.currency[:n] == currency))
             rows = rows[:: -(-len(rows) // _FIT_ROWS)]
@@ -224,7 +230,16 @@ class Guesses:
                 np.where(family >= 0, family, n + rows),
                 catalogue.trained_on[rows],
             )
-        return lambda: Guesses({name: GuessModel.fit(source) for name, source in sources.items()})
+            own[currency] = _of_own_family(catalogue, family, neighbours)
+
+        def fitted() -> Guesses:
+            strange = {name: source.without(own[name]) for name, source in sources.items()}
+            return Guesses(
+                {name: GuessModel.fit(source) for name, source in strange.items()},
+                {name: GuessModel.fit(sources[name]) for name in sources if own[name].any()},
+            )
+
+        return fitted
 
     def of(
         self, catalogue: Catalogue, subjects: Subjects
@@ -243,10 +258,16 @@ class Guesses:
             subjects.family,
         )
         guess, sd = np.empty(len(subjects)), np.empty(len(subjects))
+        variant = _of_own_family(catalogue, subjects.family, subjects.neighbours).any(1)
         for currency in set(subjects.currency):
             rows = subjects.currency == currency
-            part = sources.take(rows)
-            guess[rows], sd[rows] = self.models.get(currency, BLIND).guess(part)
+            strange = self.models.get(currency, BLIND)
+            for mine, model in (
+                (rows & ~variant, strange),
+                (rows & variant, self.variants.get(currency, strange)),
+            ):
+                if mine.any():
+                    guess[mine], sd[mine] = model.guess(sources.take(mine))
         return guess, sd
 
     def nothing_known(self, subjects: Subjects) -> NDArray[np.bool_]:
@@ -260,6 +281,19 @@ class Guesses:
         """The guess for listings of which nothing is known, (n,) each."""
         models = [self.models.get(currency, BLIND) for currency in subjects.currency]
         return np.array([m.middle for m in models]), np.array([m.middle_sd for m in models])
+
+
+def _of_own_family(
+    catalogue: Catalogue, family: NDArray[np.int64], neighbours: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which neighbours, (n, k), -1 for none, have a known price and are of the family (n,), -1
+    without one, bool (n, k).
+    """
+    if not len(catalogue):
+        return np.zeros(neighbours.shape, np.bool_)
+    theirs = np.where(neighbours >= 0, catalogue.family[neighbours], -1)
+    priced = ~np.isnan(catalogue.worth(neighbours))
+    return np.asarray((theirs == family[:, None]) & (theirs >= 0) & priced)
 
 
 def context_of(

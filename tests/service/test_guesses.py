@@ -1,0 +1,60 @@
+"""What is guessed of a listing before it sells, beside variants of products that are known."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+THINGS = [
+    " ".join(words)
+    for words in itertools.product(
+        ("oak", "steel", "paper", "linen", "glass", "wool", "clay", "cork"),
+        ("table", "lantern", "notebook", "curtain", "vase", "blanket", "bowl", "coaster"),
+    )
+]
+COLOURS = ("red", "blue", "green", "black")
+
+
+def _variant(thing, colour, price=None):
+    terms = {"listing_id": f"{thing} {colour}", "title": f"{thing}, {colour}", "currency": "GBP"}
+    return {**terms, "family": thing, **({} if price is None else {"reference_price": price})}
+
+
+def test_guesses_of_new_products_are_not_as_sure_as_variants_of_known_ones_are(open_bandit, drive):
+    rng = np.random.default_rng(0)
+    order, price = rng.permutation(len(THINGS)), np.exp(rng.normal(2.5, 0.8, len(THINGS)))
+    known, new = order[:44], order[44:]
+    bandit = open_bandit()
+    asked = {i: _variant(THINGS[i], "white") for i in (*known[:20], *new)}
+    drive.listings(
+        bandit,
+        *(_variant(THINGS[i], c, round(float(price[i]), 2)) for i in known for c in COLOURS),
+        *asked.values(),
+        *(_variant(THINGS[i], "pink") for i in new),  # variants without a price tell of none
+    )
+    bandit.refresh()
+
+    def off(things):
+        rows = bandit.catalogue.rows([asked[i]["listing_id"] for i in things])
+        _, guess, sd = bandit.strangers(rows)
+        return np.log(price[things]) - guess, sd
+
+    error, sd = off(new)
+    assert np.sqrt(np.mean((error / sd) ** 2)) < 1.5
+    assert np.mean(np.abs(error) < 1.645 * sd) >= 0.75
+    of_variants, told = off(known[:20])
+    assert np.sqrt(np.mean(of_variants**2)) < 0.5 * np.sqrt(np.mean(error**2))
+    assert told.max() < 0.5 * np.median(sd)
+
+
+@pytest.mark.parametrize("family", [True, False])
+def test_listings_that_are_no_variants_are_guessed_by_one_model(open_bandit, drive, family):
+    bandit = open_bandit()
+    alone = [_variant(thing, "red", 5.0 + i) for i, thing in enumerate(THINGS[:12])]
+    drive.listings(
+        bandit,
+        *(one if family else {k: v for k, v in one.items() if k != "family"} for one in alone),
+    )
+    bandit.refresh()
+    assert "GBP" in bandit.guesses.models
+    assert not bandit.guesses.variants
