@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 WEIGHTS = "adapter_model.safetensors"
+_MERGED = "merged.part"  # names the merged model that a killed run has put in place
 
 
 class OutputTaken(ValueError):
@@ -189,6 +190,10 @@ def _deliver(
         shutil.rmtree(half, ignore_errors=True)
         adapter.save_merged(encoder, half)
         trained_texts.write(half, learned)
+        # killed from here on, the run goes on into what is its own
+        (found.folder / _MERGED).write_text(f"{merged.resolve()}\n", "utf-8")
+        sync(found.folder)
+        shutil.rmtree(merged, ignore_errors=True)
         os.replace(half, merged)
     names = sorted(path.name for path in aside.iterdir())
     for name in sorted(names, key=lambda name: name == WEIGHTS):
@@ -196,6 +201,7 @@ def _deliver(
         os.replace(aside / name, found.folder / name)
     sync(found.folder)
     aside.rmdir()
+    (found.folder / _MERGED).unlink(missing_ok=True)
 
 
 def _chosen(products: Products, tasks: tuple[str, ...]) -> Products:
@@ -231,7 +237,7 @@ def _check(output: Path, merged: Path | None) -> None:
         path.name
         for path in (output.iterdir() if output.is_dir() else ())
         if path.name not in (checkpoint.NAME, f"{checkpoint.NAME}.part", "part", "README.md",
-                             "adapter_config.json", base_weights.FILE, trained_texts.FILE)
+                             "adapter_config.json", _MERGED, base_weights.FILE, trained_texts.FILE)
     ]  # fmt: skip
     if strangers:
         raise OutputTaken(
@@ -240,7 +246,9 @@ def _check(output: Path, merged: Path | None) -> None:
         )
     if merged is None:
         return
-    if merged.is_dir() and any(merged.iterdir()):
+    note = output / _MERGED
+    ours = note.is_file() and note.read_text("utf-8").strip() == str(merged.resolve())
+    if merged.is_dir() and any(merged.iterdir()) and not ours:
         raise OutputTaken(f"{merged} is not empty: give another --merged")
     inside, outside = merged.resolve(), output.resolve()
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):

@@ -56,6 +56,8 @@ _MONEY = (
     rf"|^(?:\w+:?\s)?(?:{_CURRENCY}\s*{_AMOUNT}|{_AMOUNT}\s*{_CURRENCY})"
     rf"[\s(,]*(?:/.*|{_TERMS}(?:[^\p{{L}}].*)?)?$"
 )
+# Numbers that go with the price, and lie near it, are money, however they are written.
+_FEWEST_NUMBERS, _ALIKE, _APART = 10, 0.9, 1.1
 _NUMBER = r"^[\d.,' ]*\d[\d.,' ]*$"
 # A number under such a name in `attributes` is money, where a column of numbers would be left out.
 _OF_MONEY = r"(?i)(?:^|[\W_])(?:prices?|rrp|msrp|costs?)(?:[\W_]|$)"
@@ -121,7 +123,8 @@ def price_list(
     called = find_columns(table, _NAMES, source, _NAMES.keys() - set(_REQUIRED))
     words = _columns_of_words(table, called)
     # A price in the text would be predicted from itself.
-    money = [name for name in words if _mostly(table[name], _MONEY)]
+    price = to_numbers(table[called["price"]])
+    money = [name for name in words if _mostly(table[name], _MONEY) or _follows(table[name], price)]
     others = [name for name in words if name not in money]
     if not others and not {"title", "description", "category", "brand"} & called.keys():
         raise TableError(
@@ -176,6 +179,20 @@ def _says_words(column: pl.Series) -> bool:
 def _mostly(column: pl.Series, pattern: str) -> bool:
     share = to_text(column).drop_nulls().str.contains(pattern).mean()
     return isinstance(share, float) and share > 0.5
+
+
+def _follows(column: pl.Series, price: pl.Series) -> bool:
+    """Whether the numbers in a column's cells are the price in other words."""
+    number = to_text(column).str.extract(r"(\d+(?:\.\d+)?)").cast(pl.Float64, strict=False)
+    logs = pl.DataFrame({"said": number, "price": price}).filter(
+        (pl.col("said") > 0) & (pl.col("price") > 0)
+    )
+    logs = logs.select(pl.all().log())
+    if logs.height < max(_FEWEST_NUMBERS, column.len() / 2):
+        return False
+    alike = logs.select(pl.corr("said", "price")).item()
+    apart = (logs["said"] - logs["price"]).abs().median()
+    return bool(alike > _ALIKE and isinstance(apart, float) and apart < _APART)
 
 
 def _typed(raw: pl.DataFrame) -> pl.DataFrame:

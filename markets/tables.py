@@ -80,7 +80,25 @@ def _read_csv(path: Path) -> pl.DataFrame:
                 'a comma in double quotes ("2,50"), numbers with a decimal point (2.50)'
             ) from None
         # Older spreadsheets save Windows-1252, or Latin-1: a pound sign is one byte.
+        if (row := _stray_row(path)) is not None:
+            raise TableError(
+                f"{path.name}: row {row} is not in UTF-8 as the rest is: save the whole file in it"
+            ) from None
         return pl.read_csv(path, infer_schema=False, encoding=_one_byte_encoding(path))
+
+
+def _stray_row(path: Path) -> int | None:
+    """The first row that is not in UTF-8, where most of what is no ASCII is; else None."""
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+        return None
+    except UnicodeDecodeError as error:
+        first = content[: error.start].count(b"\n")
+    read = content.decode("utf-8", "replace")
+    bad = read.count("\ufffd")
+    good = len(read) - len(read.encode("ascii", "ignore")) - bad
+    return first if good >= bad or content.startswith(b"\xef\xbb\xbf") else None
 
 
 def _one_byte_encoding(path: Path) -> str:

@@ -134,6 +134,10 @@ class Catalogue:
         rows[new] = len(self) + np.arange(new.sum())
         return rows
 
+    def currencies(self) -> dict[str, str]:
+        """Id of each active listing → its currency."""
+        return {name: str(self.currency[row]) for name, row in self.row_of.items()}
+
     def minor_units(self) -> dict[str, int]:
         """Minor units in one unit of its currency, by the id of every active listing."""
         rows = list(self.row_of.values())

@@ -146,13 +146,16 @@ def import_(
 ) -> None:
     """Import recorded sales of registered listings; importing a file again changes nothing."""
     from service.sales import import_sales
-    from service.tables import TableError, read_table
+    from service.tables import TableError, not_read, read_table
     from service.tables import sales as sales_of
 
     try:
         table = read_table(sales)
+        if others := not_read(table):
+            typer.echo(f"not read: {', '.join(others)}", err=True)
         with _open(home) as bandit:
-            recorded = sales_of(table, bandit.catalogue.minor_units())
+            catalogue = bandit.catalogue
+            recorded = sales_of(table, catalogue.minor_units(), catalogue.currencies())
             with ProgressBar("importing", len(recorded.listing_id)) as bar:
                 accepted = duplicates = 0
                 for start in range(0, len(recorded.listing_id), _PART):

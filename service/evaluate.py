@@ -180,7 +180,9 @@ def _draws(rows: list[Any], currency: str, expecting: bool) -> Draws:
         np.where(there, shared[group], np.nan)[kept],
         cost[kept],
     )
-    predicted = None if silent[kept].any() else expected[kept]
+    # a gain over stock that is left, or of another objective, is no prediction of today's profit
+    other = np.array([row.objective is not None or row.plan is not None for row in rows])
+    predicted = None if (silent | other)[kept].any() else expected[kept]
     return Draws(currency, logged, menus, predicted, left_out)
 
 
@@ -207,8 +209,8 @@ def _rows(url: str) -> list[Any]:
     )
     query = sa.select(
         _d.id, _d.drawn_with, _d.currency, _d.unit_cost, _d.arm, _d.propensity, _d.ladder,
-        _d.expected_gains, _d.weight, _d.propensities, outcomes.c.impressions, outcomes.c.units,
-        outcomes.c.returned,
+        _d.expected_gains, _d.weight, _d.objective, _d.plan, _d.propensities,
+        outcomes.c.impressions, outcomes.c.units, outcomes.c.returned,
     ).select_from(log.decisions.outerjoin(outcomes, outcomes.c.decision_id == _d.id))  # fmt: skip
     engine = _reader(url)
     try:

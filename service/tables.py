@@ -129,19 +129,28 @@ class SalesTable:
         )
 
 
-def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
-    """Recorded sales: listing_id, at, price, units and, where there is one, impressions.
+def not_read(table: pl.DataFrame) -> list[str]:
+    """Columns that `sales` does not look at."""
+    return [name for name in table.columns if name not in (*_KEPT, "currency", *_OTHER_NAMES)]
+
+
+def sales(
+    table: pl.DataFrame, known: Mapping[str, int], currency: Mapping[str, str] | None = None
+) -> SalesTable:
+    """Recorded sales: listing_id, at, price, units and, where there are any, impressions and the
+    currency.
 
     Args:
         known: registered listings, id → minor units in one unit of its currency, as
             `Catalogue.minor_units`; sales of others are errors.
+        currency: id → code of the currency that its price is in; what says another is an error.
 
     Raises:
         TableError: a column is missing.
     """
-    table = table.rename(
-        {old: new for old, new in _OTHER_NAMES.items() if old in table.columns}, strict=False
-    )
+    for other, ours in _OTHER_NAMES.items():
+        if other in table.columns and ours not in table.columns:
+            table = table.rename({other: ours})
     if missing := [name for name in _SALES if name not in table.columns]:
         raise TableError(
             f"no column {', '.join(missing)} among {', '.join(table.columns)}: rename or add it"
@@ -162,6 +171,14 @@ def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
         given &= raw["impressions"].str.strip_chars() != ""
     per_major = pl.col("listing_id").replace_strict(
         list(known), list(known.values()), default=None, return_dtype=pl.Int64
+    )
+    said = pl.lit(None, pl.String)
+    if "currency" in table.columns:
+        raw = raw.with_columns(table["currency"])
+        codes = table["currency"].cast(pl.String).str.strip_chars().str.to_uppercase()
+        said = pl.lit(codes.replace("", None))
+    own = pl.col("listing_id").replace_strict(
+        list(currency or {}), list((currency or {}).values()), default=None, return_dtype=pl.String
     )
     # a price is kept in minor units, and that of nothing has no logarithm
     nothing = (pl.col("price") > 0) & (pl.col("price") * per_major <= 0.5)
@@ -188,6 +205,11 @@ def sales(table: pl.DataFrame, known: Mapping[str, int]) -> SalesTable:
             "price",
             ~nothing.fill_null(False),
             "rounds to 0 in its currency: check the unit, or leave the row out",
+        ),
+        (
+            "currency",
+            said.is_null() | own.is_null() | (said == own),
+            "the listing has another: convert the price, or leave the row out",
         ),
         ("units", _whole("units", 0), "give a whole number of at least 0"),
         (

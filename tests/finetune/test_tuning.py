@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from small_products import small_products
 
 from encoders import DEFAULT_MODEL, AdapterError, Encoder, base_weights, model_folder, trained_texts
-from finetune import Augmentation, Hardware, Listener, Recipe, adapter, tune
+from finetune import Augmentation, Hardware, Listener, Recipe, adapter, tune, tuning
 from finetune.adapter import prepared
 from finetune.checkpoint import NAME, AnotherRun
 from finetune.judging import judge
@@ -347,14 +347,23 @@ def test_a_merged_model_is_not_written_among_other_files(tmp_path, place):
     assert not (tmp_path / "out" / WEIGHTS).exists()
 
 
-def test_a_run_broken_off_while_the_merged_model_is_written_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("broken", ["save_merged", "sync"])
+def test_a_run_broken_off_while_the_merged_model_is_written_goes_on(tmp_path, monkeypatch, broken):
+    def off(*path):
+        # of the merged model's note the sync passes, of what comes after it none
+        if broken == "save_merged" or path[0].parent.name == "part":
+            raise ZeroDivisionError
+
     where = {"output": tmp_path / "out", "merged": tmp_path / "merged"}
     recipe = replace(SHORT, epochs=1)
     with monkeypatch.context() as patch:
-        patch.setattr(adapter, "save_merged", lambda *_: 1 / 0)
+        patch.setattr(adapter if broken == "save_merged" else tuning, broken, off)
         with pytest.raises(ZeroDivisionError):
             tune(small_products(), recipe=recipe, hardware=CPU, **where)
     assert not (tmp_path / "out" / WEIGHTS).exists()
+    assert (tmp_path / "merged" / "modules.json").exists() == (broken == "sync")
+    with pytest.raises(OutputTaken):  # another run's is not
+        tune(small_products(), tmp_path / "new", recipe, hardware=CPU, merged=tmp_path / "out")
     tune(small_products(), recipe=recipe, hardware=CPU, **where)
     texts = small_products().text[:4]
     np.testing.assert_allclose(
@@ -363,6 +372,7 @@ def test_a_run_broken_off_while_the_merged_model_is_written_goes_on(tmp_path, mo
         atol=1e-5,
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["merged", "out"]
+    assert not list((tmp_path / "out").glob("*.part"))
 
 
 def test_too_many_parts_for_few_products_are_refused(tmp_path):

@@ -110,6 +110,28 @@ def test_money_in_words_and_in_attributes_is_not_read_as_text(tmp_path: Path) ->
     assert said in found.notes
 
 
+@pytest.mark.parametrize(
+    "written", ["RRP {}", "{} incl. VAT", "was {}", "{}/pc", "under {} pounds", "{} - {} GBP"]
+)
+def test_numbers_that_follow_the_price_are_money_however_written(
+    tmp_path: Path, written: str
+) -> None:
+    path = tmp_path / "a.csv"
+    prices = [round(1.3**i, 2) for i in range(20)]
+    frame = {
+        "sku": [f"p{i}" for i in range(20)],
+        "title": ["Mug"] * 20,
+        "price": [str(price) for price in prices],
+        "note": [written.format(round(price * 1.2, 2), price) for price in prices],
+        "size": [f"{100 + i % 7} ml" for i in range(20)],
+        "weight": [f"{40 * price:.0f} grams" for price in prices],
+    }
+    pl.DataFrame(frame).write_csv(path)
+    found = read_price_list(path)
+    assert found.attributes[3] == {"size": "103 ml", "weight": f"{40 * prices[3]:.0f} grams"}
+    assert "not read as attributes: note; most cells are money" in found.notes
+
+
 def test_several_currencies_need_a_choice(tmp_path: Path) -> None:
     rows = ["a,Mug,1,EUR", "b,Cup,2,USD"]
     path = write(tmp_path / "a.csv", "listing_id,title,price,currency", rows)

@@ -82,6 +82,18 @@ def test_a_row_with_too_many_cells_is_named(tmp_path: Path) -> None:
     refused(path, "a.csv: row 2 has more cells than the header: .*decimal point")
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_stray_byte_does_not_turn_a_whole_file_into_another(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "a.csv"
+    rows = "".join(f"p{i},Caf\u00e9 cr\u00e8me {i} \u20ac\n" for i in range(50)).encode()
+    path.write_bytes(mark + b"id,title\n" + rows + b"px,Caf\xe9\npy,Tea\n")
+    refused(path, r"a\.csv: row 51 is not in UTF-8 as the rest is: save the whole file in it")
+    path.write_bytes(mark + b"id,title\n" + rows)
+    assert read_table(path)["title"][1] == "Caf\u00e9 cr\u00e8me 1 \u20ac"
+    path.write_bytes("id,title\na,Caf\u00e9 \u00a35\nb,cr\u00e8me\n".encode("cp1252"))
+    assert read_table(path)["title"].to_list() == ["Caf\u00e9 \u00a35", "cr\u00e8me"]
+
+
 def test_columns_are_found_under_other_names_and_put_in_order() -> None:
     table = pl.DataFrame({"Unit Price": [1], "Stock-Code": ["a"], "more": [0]})
     names = {"listing_id": ("stock_code",), "price": ("unit_price",), "units": ("quantity",)}

@@ -188,6 +188,18 @@ def test_what_was_expected_is_not_guessed_where_an_earlier_version_did_not_keep_
     assert len(detail["scores"]) == len(decided[0]["ladder"])
 
 
+@pytest.mark.parametrize("terms", [{"objective": "revenue"}, {"inventory": 3}])
+def test_a_gain_that_is_not_todays_profit_is_no_prediction_of_it(shop, terms):
+    shop.register(*LISTINGS[:2], {**LISTINGS[2], **terms})
+    decided = shop.decide(*({"listing_id": name} for name in REFERENCES))
+    shop.report(*(outcome(d) for d in decided[:2]))
+    assert read_draws(shop.settings.url).expected is not None
+    shop.report(outcome(decided[2]))
+    draws = read_draws(shop.settings.url, expecting=True)
+    assert len(draws.logged) == 3  # what it would have charged is known all the same
+    assert draws.expected is None
+
+
 def test_the_command_prints_every_estimator_while_the_service_runs(traded):
     result = run("--policy", "uniform", "--home", str(traded.settings.home))
     assert result.exit_code == 0, result.output

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 import markets
-from service.tables import TableError, listing_items, sales
+from service.tables import TableError, listing_items, not_read, sales
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOON_US = int(NOON.timestamp() * 1_000_000)
@@ -156,3 +156,41 @@ def test_a_price_that_rounds_to_nothing_in_its_currency_is_refused() -> None:
         "price is 0.001: rounds to 0 in its currency: check the unit, or leave the row out"
     )
     assert sales(table, {}).listing_id == []
+
+
+def test_prices_in_another_currency_are_refused() -> None:
+    table = pl.DataFrame(
+        {
+            "listing_id": ["a", "a", "b", "b", "a"],
+            "at": [NOON] * 5,
+            "price": [5.0, 975.0, 5.0, 6.0, 7.0],
+            "units": [1] * 5,
+            "currency": ["GBP", "JPY", " gbp ", None, ""],
+        }
+    )
+    found = sales(table, {"a": 100, "b": 100}, {"a": "GBP", "b": "GBP"})
+    assert found.price.tolist() == [5.0, 5.0, 6.0, 7.0]
+    assert [(e.index, e.field) for e in found.errors] == [(1, "currency")]
+    assert (
+        "currency is 'JPY': the listing has another: convert the price" in found.errors[0].message
+    )
+
+
+def test_our_own_name_of_a_column_goes_first() -> None:
+    table = pl.DataFrame(
+        {
+            "date": ["1999-01-01"],
+            "time": ["noon"],
+            "at": ["2026-01-31"],
+            "listing": ["z"],
+            "listing_id": ["a"],
+            "price": [5.0],
+            "units": [1],
+            "status": ["cancelled"],
+        }
+    )
+    found = sales(table, {"a": 100})
+    assert found.listing_id == ["a"]
+    assert found.at_us[0] == NOON_US - 12 * 3600 * 1_000_000
+    assert not_read(table) == ["status"]
+    assert sales(table.drop("at", "listing_id", "time"), {"z": 100}).listing_id == ["z"]
