@@ -160,14 +160,18 @@ def _scored(stage: Stage, run: _Run) -> Result:
         shown = day.impressions
         of_best, of_rung, best_prices = judged[0] * shown, judged[1] * shown, judged[2]
         gain[t], best[t], best_rung[t] = day.expected.sum(), of_best.sum(), of_rung.sum()
-        if ideal is not None:
-            gain[t], best[t], best_rung[t] = (prices * day.units).sum(), ideal[t], ideal[t]
-        young = np.clip(FIRST - seen, 0.0, shown) / np.maximum(shown, 1)
-        first += (young * day.expected).sum(), (young * of_best).sum()
+        earned = day.expected
+        if ideal is not None:  # what is taken in, beside what the programme takes in
+            earned = prices * day.units
+            gain[t], best[t], best_rung[t] = earned.sum(), ideal[0][t], ideal[0][t]
+        young = _young(seen, shown)
+        first += (young * earned).sum(), (young * of_best).sum()
         seen += shown
         nearest = np.abs(np.log(ladders / prices[:, None])).argmin(axis=1)
         arms += np.bincount(nearest, minlength=k)
         path[t], best_path[t] = prices[: path.shape[1]], best_prices[: path.shape[1]]
+    if ideal is not None:
+        first[1], best_path = ideal[1], ideal[2]
     return Result(
         gain,
         best,
@@ -182,14 +186,28 @@ def _scored(stage: Stage, run: _Run) -> Result:
     )
 
 
-def _by_programme(stage: Stage) -> Floats:
-    """Takings of each day, (days,), of one who follows the exact programme over the ladders."""
+def _by_programme(stage: Stage) -> tuple[Floats, float, Floats]:
+    """One who follows the exact programme over the ladders: takings of each day, (days,), and over
+    each listing's first impressions, and prices of the listings shown, (days, shown).
+    """
     season = stage.season(stage.new, stage.market.conditions)
     ladders = stage.knowledge.ladders[stage.new]
     programme = clairvoyant_programme(season, ladders)
-    takings = np.zeros(season.conditions.days)
+    takings, first, path = np.zeros(season.conditions.days), 0.0, []
+    seen = np.zeros(len(ladders))
     while not season.done:
         assert season.stock is not None
         prices, day = programme.price(season.day, season.stock), season.day
-        takings[day] = (prices * season.step(prices).units).sum()
-    return takings
+        sold = season.step(prices)
+        taken = prices * sold.units
+        takings[day] = taken.sum()
+        first += float((_young(seen, sold.impressions) * taken).sum())
+        seen += sold.impressions
+        path.append(prices[:_SHOWN])
+    return takings, first, np.array(path)
+
+
+def _young(seen: Floats, shown: Ints) -> Floats:
+    """Share of a day's impressions, (n,), that are among each listing's first."""
+    share: Floats = np.clip(FIRST - seen, 0.0, shown) / np.maximum(shown, 1)
+    return share

@@ -208,7 +208,8 @@ def _taken_back(read: pl.DataFrame, sold: pl.DataFrame) -> pl.Series:
     """Numbers of the sold rows whose whole quantity the same customer later cancelled.
 
     A cancellation takes back the last earlier line of that customer with its stock code, price and
-    quantity. Without this, an order of 74,215 jars cancelled within minutes is a bestseller.
+    quantity that none before it took back. Without this, an order of 74,215 jars cancelled within
+    minutes is a bestseller.
     """
     key = ["customer_id", "stock_code", "unit_price", "quantity"]
     identified = pl.col("customer_id").is_not_null() & pl.col("invoice_date").is_not_null()
@@ -218,10 +219,16 @@ def _taken_back(read: pl.DataFrame, sold: pl.DataFrame) -> pl.Series:
         .sort("invoice_date")
         .select("invoice_date", *key[:-1], -pl.col("quantity"))
     )
-    matched = cancelled.join_asof(
-        sales, on="invoice_date", by=key, strategy="backward", check_sortedness=False
-    )
-    return matched["row"].drop_nulls().unique()
+    taken = [sales["row"].head(0)]
+    while cancelled.height:
+        matched = cancelled.join_asof(
+            sales, on="invoice_date", by=key, strategy="backward", check_sortedness=False
+        ).drop_nulls("row")
+        # of several that would take back one line the first does, the others look before it
+        taken.append(matched["row"].unique())
+        sales = sales.filter(~pl.col("row").is_in(taken[-1].implode()))
+        cancelled = matched.filter(~pl.col("row").is_first_distinct()).drop("row")
+    return pl.concat(taken)
 
 
 def _listings(kept: pl.DataFrame) -> pl.DataFrame:

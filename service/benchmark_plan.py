@@ -150,7 +150,11 @@ def _markets(asked: Asked) -> dict[str, Market]:
             for scenario in _chosen("scenarios", asked.scenarios, SCENARIOS):
                 parts = [regime] if mixture == FAMILIES[:3] else [regime, "+".join(mixture)]
                 name = "/".join(parts if scenario == "plain" else [*parts, scenario])
-                conditions = replace(SCENARIOS[scenario], days=asked.days)
+                conditions = SCENARIOS[scenario]
+                # a season too short for the turn turns at half of its days
+                turn = conditions.turn_day
+                turn = asked.days // 2 if turn is not None and turn >= asked.days else turn
+                conditions = replace(conditions, days=asked.days, turn_day=turn)
                 markets[name] = Market(regime, mixture, conditions, warm_days=asked.warm_days)
     return markets
 

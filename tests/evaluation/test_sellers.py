@@ -21,6 +21,7 @@ from evaluation.sellers.ucb1 import upper
 from evaluation.stage import Market, Stage, stage
 from evaluation.trial import Result, hold
 from markets import REGIMES, Conditions, Knowledge, load_catalogue
+from markets.inventory import clairvoyant_programme
 
 PAGE = Path(__file__).parents[2] / "docs" / "sellers.md"
 EVENTS = Conditions(days=5, stock=(0, 30), competitors=0.0, prompt=0.6, delay=2.0, lost=0.05)
@@ -310,3 +311,32 @@ def test_learners_practise_once_and_only_with_stock(stages):
     assert lived > 0
     seller.price(_today(knowledge, 4, 9))
     assert seller._learner.replay.size == lived
+
+
+def test_beside_stock_the_programme_misses_nothing_and_others_are_judged_by_it(stages):
+    held = stages["stock"]
+    held = replace(held, market=replace(held.market, warm_days=0))
+
+    class Programme:
+        def __init__(self, knowledge: Knowledge, seed: int) -> None:
+            season = held.season(held.new, held.market.conditions)
+            self._programme = clairvoyant_programme(season, knowledge.ladders[held.new])
+
+        def price(self, today: Today) -> np.ndarray:
+            return self._programme.price(today.day, today.stock)
+
+        def learn(self, sales: Sales) -> None:
+            pass
+
+    class OneADay(Programme):
+        """Follows it on all days but the first, on which it charges twice as much."""
+
+        def price(self, today: Today) -> np.ndarray:
+            return super().price(today) * (1.0 if today.day else 2.0)
+
+    best, other = hold(held, Programme), hold(held, OneADay)
+    assert best.share == pytest.approx(1.0)
+    assert best.first_gain == pytest.approx(best.first_best)
+    np.testing.assert_array_equal(best.path, best.best_path)
+    assert other.first_gain < best.first_gain
+    assert other.first_best == best.first_best

@@ -22,3 +22,10 @@ def test_policies_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plan(small("all")).sellers == own
     with pytest.raises(ValueError, match="vw-squarecb cannot be run: no package"):
         plan(small("peers"))
+
+
+@pytest.mark.parametrize(("days", "turn"), [(30, 15), (16, 15), (15, 7), (8, 4)])
+def test_a_season_turns_while_it_lasts(days: int, turn: int) -> None:
+    asked = Asked(regimes="cost", scenarios="changing", seeds=1, known=20, new=10, days=days)
+    (market,) = plan(asked).markets.values()
+    assert (market.conditions.days, market.conditions.turn_day) == (days, turn)
