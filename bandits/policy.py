@@ -60,6 +60,9 @@ class Policy(Demand):
         if listings.stock is not None:
             # scarce units are dear: up to the price at which they last to the end, and more
             lasting = grid[listings.stock.lasting(mean)] + listings.anchor
+            # nor much below the lowest at which they may, should few be as keen as is believed
+            shy = grid[listings.stock.lasting(on_grid.quantile(-_LIKELY))] + listings.anchor
+            low = np.fmax(low, shy - _SCARCE)
             high = np.fmax(high, lasting + _SCARCE)
         # the cost is a limit, and as a limit it lifts the lower end; with a cost above the
         # believed range the best price is still some way over it

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from service import pricing
@@ -62,6 +63,25 @@ def test_days_are_counted_to_the_last(shop, until, days):
     plan = _best(shop, {"inventory": 3, **({"sell_by": last} if last else {})})["plan"]
     if datetime.now(UTC).date() == day:  # else midnight has passed meanwhile
         assert plan == {"inventory": 3, "days": days, "impressions_per_day": 400.0}
+
+
+def test_more_stock_is_never_much_dearer_nor_fewer_days(shop):
+    shop.register({"listing_id": "vase", "title": "glass vase", "currency": "GBP",
+                   "reference_price": 10})  # fmt: skip
+    market = {"traffic": 3000}
+
+    def prices(*plans):
+        asked = [
+            {"listing_id": "vase", "market": market, "inventory": units, "periods_left": days}
+            for units, days in plans
+        ]
+        return np.array([d["price"] for d in shop.decide(*asked, explore=False, record=False)])
+
+    by_stock = prices(*((units, 7) for units in range(1, 60)))
+    by_days = prices(*((1, days) for days in range(60, 0, -1)))
+    for falling in (by_stock, by_days):
+        assert (falling[1:] / falling[:-1]).max() < 1.1
+        assert falling[0] > 2 * falling[-1]
 
 
 def test_the_request_says_more_of_stock_than_the_listing(shop):
