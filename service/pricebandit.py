@@ -121,6 +121,7 @@ class Pricebandit:
         self.guesses = Guesses()
         self._unguessed = 0  # listings registered since guesses were fitted last
         self._unlearned = 0  # outcomes since guesses and prices were learned last
+        self._failed = 0  # outcomes that learning failed on
         self._taught = 0  # events in the log when the population was learned last
         self._since_snapshot = 0
         self._touched: list[NDArray[np.int64]] = []
@@ -157,16 +158,16 @@ class Pricebandit:
         ends = self._read_listings(progress)
         learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         moved = self._restate()
-        known = self._events()
         report = partial(progress, "replaying the log") if progress else None
         self._since_snapshot = self.fold.replay(self.log, self.catalogue, report, ends)
         self._load_prices(ends)
+        self._unlearned = self._since_snapshot
         if learned:
             learned.hand_over(self.policy, self.catalogue)
-            self._taught = known
+            self._taught = learned.taught
+            self._unlearned += learned.unlearned
         else:
             self.policy.evidence.trust[:] = 1.0
-        self._unlearned = self._events() - self._taught
         if self._unlearned or len(moved):
             self._touched = [self.policy.evidence.listing]
 
@@ -291,9 +292,9 @@ class Pricebandit:
             )
 
     def snapshot(self) -> Path:
-        """Learn what is new, and write a snapshot, from which another start prices alike."""
+        """Learn what is due, and write a snapshot, from which another start prices alike."""
         with prices_go_on():
-            if self._touched:
+            if self._much_is_new:
                 self.refresh()
             self._guess()  # as a start does, from the prices learned last
         self._since_snapshot = 0
@@ -301,7 +302,8 @@ class Pricebandit:
 
     def _snapshot_lesson(self) -> Lesson:
         there = self.fold, self.catalogue, self.log, self.snapshots
-        return snapshots.write_snapshot(*there, sum(map(len, self._touched)))
+        # what failed here the next start may be able to learn
+        return snapshots.write_snapshot(*there, self._taught, self._unlearned + self._failed)
 
     def spoil(self) -> None:
         """Memory may lack part of what the log has: no snapshot of it is written any more."""
@@ -415,6 +417,7 @@ class Pricebandit:
                     self.policy.population, self.policy.alignment = yield lesson
                     self._taught, taught = events, True
                 yield from self._price_lessons(np.unique(np.concatenate(touched)))
+                self._failed = 0
             # what was learned outlasts a kill: a restart that learned otherwise would reprice all
             if snapshot or (taught and not self._spoiled):
                 yield from self._guess_lessons()  # as a start does, from the prices learned last
@@ -423,6 +426,7 @@ class Pricebandit:
             if touched:
                 self._touched.append(np.unique(np.concatenate(touched)))
             # what failed would fail again at once: it waits until as much again is new
+            self._failed += unlearned if isinstance(error, Exception) else 0
             if not isinstance(error, Exception):
                 self._unguessed += unguessed
                 self._unlearned += unlearned

@@ -52,7 +52,12 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
 
 
 def write_snapshot(
-    fold: Fold, catalogue: Catalogue, source: log.Log, folder: Path, unlearned: int
+    fold: Fold,
+    catalogue: Catalogue,
+    source: log.Log,
+    folder: Path,
+    taught: int,
+    unlearned: int,
 ) -> Callable[[], Path]:
     """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones go.
 
@@ -60,8 +65,8 @@ def write_snapshot(
     it was trained on, and ends with its own SHA-256.
 
     Args:
-        unlearned: listings with evidence in the fold that the catalogue as a whole was not learned
-            from yet, repeats included.
+        taught: events that the population was learned from. unlearned: outcomes in the fold that
+            came since anything was learned from the catalogue as a whole.
 
     Returns:
         What writes it, for any thread: all that it writes is taken now.
@@ -74,6 +79,7 @@ def write_snapshot(
         "families": _families(catalogue),
         "decided_until": catalogue.decided_until,
         "trained_on": asdict(fold.read),
+        "taught": taught,
         "unlearned": unlearned,
         "versions": _versions(fold),
         "all_rules": asdict(fold.policy.rules),
@@ -139,12 +145,14 @@ class Learned:
 
     Attributes:
         population: see `Policy`. doubt: factor of `Alignment` by category.
-        price: `Catalogue.learned_price`, (n,).
+        price: `Catalogue.learned_price`, (n,). taught, unlearned: as given to `write_snapshot`.
     """
 
     population: Population
     doubt: dict[str, float]
     price: NDArray[np.float64]
+    taught: int
+    unlearned: int
 
     def hand_over(self, policy: Policy, catalogue: Catalogue) -> None:
         """Let the model know it, in the place of learning it anew."""
@@ -158,8 +166,7 @@ def read_snapshot(
 ) -> Learned | None:
     """Take over the newest sound snapshot of this log and these features, if there is one.
 
-    What its writer had learned from the catalogue is returned, if it had learned from all events:
-    it holds where none came after.
+    What its writer had learned from the catalogue as a whole is returned.
 
     A torn or foreign file is passed over, and so is one of events that the log lost when it was put
     back to an earlier state: the log has everything.
@@ -179,9 +186,8 @@ def read_snapshot(
         fold.read = Read(**told)
         catalogue.decided_until = header["decided_until"]
         catalogue.family_prices = _family_prices(catalogue, header["families"])
-        if header["unlearned"]:
-            return None
-        return Learned(_population(header["population"]), header["doubt"], price)
+        population = _population(header["population"])
+        return Learned(population, header["doubt"], price, header["taught"], header["unlearned"])
     return None
 
 

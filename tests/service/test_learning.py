@@ -32,6 +32,7 @@ def lived(bandit_on, drive, titles, names):
     )
     drive.days(bandit, names, 3, seed=1)
     _sell(bandit, names, 1)
+    bandit.refresh()
     bandit.snapshot()
     drive.days(bandit, names[2:], 2, seed=2)
     _sell(bandit, names, 2)
@@ -142,7 +143,8 @@ def _asked(bandit, drive, names):
 
 
 @pytest.mark.parametrize("days", [6, 40])
-def test_a_restart_after_a_kill_changes_no_price(bandit_on, drive, titles, names, days):
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_restart_changes_no_price(bandit_on, drive, titles, names, days, killed):
     bandit = bandit_on()
     drive.listings(
         bandit,
@@ -154,7 +156,7 @@ def test_a_restart_after_a_kill_changes_no_price(bandit_on, drive, titles, names
     assert (bandit._taught > 0) == (days == 40)  # the population was learned, and written down
     drive.days(bandit, names, 2, seed=2)
     before = _asked(bandit, drive, names)
-    _killed(bandit)
+    _killed(bandit) if killed else bandit.close()
     again = bandit_on()
     assert again.fold.read.outcomes == (days + 2) * len(names)
     assert _asked(again, drive, names) == before
@@ -465,7 +467,7 @@ def test_a_snapshot_deleted_while_others_are_read_is_passed_over(lived, drive, n
 
 def test_two_snapshots_of_one_position_may_be_written_at_once(lived, monkeypatch):
     first, second = (
-        snapshots.write_snapshot(lived.fold, lived.catalogue, lived.log, lived.snapshots, 0)
+        snapshots.write_snapshot(lived.fold, lived.catalogue, lived.log, lived.snapshots, 0, 0)
         for _ in range(2)
     )
     replace = snapshots.os.replace
