@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO
 from uuid import uuid4
 
 import numpy as np
+import orjson
 import sqlalchemy as sa
 import torch
 from numpy.typing import NDArray
@@ -100,7 +100,8 @@ def write_snapshot(
 
 
 def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Path:
-    head = json.dumps(header).encode()
+    # prices of families by unit may be millions, and whoever encodes them holds up all threads
+    head = orjson.dumps(header, option=orjson.OPT_NON_STR_KEYS)
     # a model that is on its way and the active one may write at the same position at once
     aside = path.with_suffix(f".{_PROCESS}.{uuid4().hex}.part")
     try:
@@ -238,7 +239,7 @@ def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
             if file.read() != digest.digest():
                 continue
             file.seek(len(_MAGIC))
-            header = json.loads(file.read(int.from_bytes(file.read(8), "big")))
+            header = orjson.loads(file.read(int.from_bytes(file.read(8), "big")))
             yield {**header, "file": path.name}, file
 
 

@@ -104,7 +104,7 @@ class Steps:
             row = self._rows[next_]
             self.turn[row] = self.turn[self._rows[place]]
             self._rows[[place, next_]] = self._rows[[next_, place]]
-            self._rank[next_] = _ASKS
+            self._rank[next_] = _ASKS  # it got no price, and begins nothing
             found.append(row)
         return np.array(found, np.int64)
 

@@ -272,8 +272,9 @@ class Guesses:
 
     def nothing_known(self, subjects: Subjects) -> NDArray[np.bool_]:
         """Whether neither the subject nor its currency has any price to go by, bool (n,)."""
-        models = [self.models.get(currency, BLIND) for currency in subjects.currency]
-        none = np.array([model.prices == 0 for model in models], np.bool_)
+        none = np.zeros(len(subjects), np.bool_)
+        for currency in set(subjects.currency):
+            none[subjects.currency == currency] = not self.models.get(currency, BLIND).prices
         own = ~(subjects.number["unit_cost"] > 0) & np.isnan(subjects.charged)
         return none & own & np.isnan(subjects.anchor)
 
