@@ -115,7 +115,8 @@ class Policy(Demand):
         if explore and self.rules.rule == "thompson":
             # which arm is the best today says nothing of a stock that has to last
             today = ~np.isin(leader, leader[planned])
-            drawn = self._thompson(listings, belief, profile, ladders, gain, estimates)
+            corrected = gain * (estimates.mean / x[..., 0].double().cpu().numpy())
+            drawn = self._thompson(listings, belief, ladders, corrected, expected, weight)
             propensities[today] = drawn[today]
         if explore and self.rules.budget < 1:
             propensities = choice.within_budget(
@@ -212,19 +213,21 @@ class Policy(Demand):
         self,
         listings: Listings,
         belief: Posterior,
-        profile: Profile,
         ladders: Ladders,
         gain: NDArray[np.float64],
-        estimates: Estimates,
+        expected: NDArray[np.float64],
+        counts: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Probability that each arm is the best, (n, k); in a family its members' mean by gain."""
+        """Probability that each arm is the best, (n, k); in a family its members' mean by gain.
+
+        Args:
+            gain: of a unit, times the correction of the own curve that hypotheses are about, which
+                is the same under all of them, (n, k). expected: gain of an impression, (n, k).
+            counts: what rows count in their families, (n,).
+        """
         bank, leader = self.evidence.bank, listings.leader
         prices = np.log(ladders.prices / listings.per_major[:, None]) - listings.anchor[:, None]
         relative, weight = torch.as_tensor(prices).float(), belief.weight.float().flatten(1)
-        expected = gain * estimates.mean
-        own, _ = profile.at(relative.to(self.device))
-        # hypotheses are about the own curve; what the head corrects is the same under all of them
-        gain = gain * (estimates.mean / own.double().cpu().numpy())
         best = np.concatenate(
             [
                 choice.best_shares(
@@ -239,7 +242,7 @@ class Policy(Demand):
         )
         if (leader != np.arange(len(leader))).any():
             best *= np.maximum(expected.max(1, keepdims=True), 1e-12)
-            best = _summed(best, leader, _members(listings)[1])
+            best = _summed(best, leader, counts)
             best /= best.sum(1, keepdims=True)
         return choice.with_floor(best, ladders.allowed, self.rules.floor)
 

@@ -1,6 +1,6 @@
 """Limits and families: which prices are allowed, and who must share one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,34 +134,31 @@ def prices_before(
         for row, key in keys.items()
         if key in held and held[key][1] != subjects.currency[row]
     }
-    left = {one for one in currencies if not catalogue.has_member(*one)}
+    left = {one for one in currencies if not catalogue.members(*one).size}
     held = {key: price for key, price in held.items() if (key[0], price[1]) not in left}
-    own = _fixed(subjects.per_major, subjects.number)
-    outside = {key for row, key in keys.items() if key in held and not own(row, held[key][0])}
-    for key in outside:
+    rows = np.array([row for row, key in keys.items() if key in held], np.int64)
+    amounts = np.array([held[keys[row]][0] for row in rows.tolist()], np.int64)
+    numbers = {name: column[rows] for name, column in subjects.number.items()}
+    outside = rows[~_allowed(subjects.per_major[rows], numbers, amounts)]
+    for key in {keys[row] for row in outside.tolist()}:
         amount, currency = held[key]
-        mine = np.flatnonzero(catalogue.family[: len(catalogue)] == key[0])
-        mine = mine[catalogue.active[mine] & (catalogue.currency[mine] == currency)]
+        mine = catalogue.members(key[0], currency)
         numbers = {name: column[mine] for name, column in catalogue.number.items()}
-        if len(mine) and not _fixed(catalogue.per_major[mine], numbers)(slice(None), amount).any():
+        if mine.size and not _allowed(catalogue.per_major[mine], numbers, amount).any():
             del held[key]
     return held
 
 
-def _fixed(
-    per_major: NDArray[np.int64], number: Mapping[str, NDArray[np.float64]]
-) -> Callable[[int | slice, int], NDArray[np.bool_]]:
-    """Whether a price, minor units, keeps the limits of some of n listings, their steps aside."""
-    names = (
-        "unit_cost", "min_price", "max_price", "minimum_advertised_price", "price_ending"
-    )  # fmt: skip
+def _allowed(
+    per_major: NDArray[np.int64],
+    number: Mapping[str, NDArray[np.float64]],
+    price: NDArray[np.int64] | int,
+) -> NDArray[np.bool_]:
+    """Whether prices, minor units, keep the limits of listings, their steps aside, (n,)."""
+    names = ("unit_cost", "min_price", "max_price", "minimum_advertised_price", "price_ending")
     fixed = limits(per_major, **{name: number[name] for name in names})
-
-    def allow(rows: int | slice, price: int) -> NDArray[np.bool_]:
-        inside = (fixed.lower[rows] <= price) & (price <= fixed.upper[rows])
-        return np.asarray(inside & ((price - fixed.offset[rows]) % fixed.step[rows] == 0))
-
-    return allow
+    inside = (fixed.lower <= price) & (price <= fixed.upper)
+    return np.asarray(inside & ((price - fixed.offset) % fixed.step == 0))
 
 
 def prices_held(subjects: Subjects, price: NDArray[np.int64], at_us: int) -> dict[Key, Held]:

@@ -330,10 +330,10 @@ class Catalogue:
                 code = self.family_code.setdefault(name, len(self.family_code))
                 self.family_prices.note(code, unit[i], int(at_us[i]), held)
 
-    def has_member(self, family: int, currency: str) -> bool:
-        """Whether an active listing in the currency belongs to a family, given by its code."""
+    def members(self, family: int, currency: str) -> NDArray[np.int64]:
+        """Rows of a family's active listings in a currency, the family given by its code, (m,)."""
         mine = np.flatnonzero(self.family[: len(self)] == family)
-        return bool((self.active[mine] & (self.currency[mine] == currency)).any())
+        return np.asarray(mine[self.active[mine] & (self.currency[mine] == currency)], np.int64)
 
 
 def _first_with(

@@ -230,7 +230,8 @@ class Guesses:
                 np.where(family >= 0, family, n + rows),
                 catalogue.trained_on[rows],
             )
-            own[currency] = _of_own_family(catalogue, family, neighbours)
+            worth = sources[currency].neighbour_price
+            own[currency] = _of_own_family(catalogue, family, neighbours, worth)
 
         def fitted() -> Guesses:
             strange = {name: source.without(own[name]) for name, source in sources.items()}
@@ -258,7 +259,8 @@ class Guesses:
             subjects.family,
         )
         guess, sd = np.empty(len(subjects)), np.empty(len(subjects))
-        variant = _of_own_family(catalogue, subjects.family, subjects.neighbours).any(1)
+        near = subjects.neighbours, sources.neighbour_price
+        variant = _of_own_family(catalogue, subjects.family, *near).any(1)
         for currency in set(subjects.currency):
             rows = subjects.currency == currency
             strange = self.models.get(currency, BLIND)
@@ -285,16 +287,21 @@ class Guesses:
 
 
 def _of_own_family(
-    catalogue: Catalogue, family: NDArray[np.int64], neighbours: NDArray[np.int64]
+    catalogue: Catalogue,
+    family: NDArray[np.int64],
+    neighbours: NDArray[np.int64],
+    worth: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
     """Which neighbours, (n, k), -1 for none, have a known price and are of the family (n,), -1
     without one, bool (n, k).
+
+    Args:
+        worth: the neighbours' log prices, NaN where unknown, (n, k).
     """
     if not len(catalogue):
         return np.zeros(neighbours.shape, np.bool_)
     theirs = np.where(neighbours >= 0, catalogue.family[neighbours], -1)
-    priced = ~np.isnan(catalogue.worth(neighbours))
-    return np.asarray((theirs == family[:, None]) & (theirs >= 0) & priced)
+    return np.asarray((theirs == family[:, None]) & (theirs >= 0) & ~np.isnan(worth))
 
 
 def context_of(

@@ -55,7 +55,8 @@ def _parsed(table: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _listing(row: dict[str, Any]) -> dict[str, Any]:
-    row = {name: _READ.get(name, _as_it_is)(value) for name, value in row.items()}
+    for name in _READ.keys() & row.keys():
+        row[name] = _READ[name](row[name])
     listing = {name: value for name, value in row.items() if value is not None and value != ""}
     for name in ("attributes", "objective"):
         value = listing.get(name)
@@ -65,10 +66,6 @@ def _listing(row: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(value, dict):
             listing[name] = {k: v for k, v in value.items() if v is not None}
     return listing
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def _count(value: Any) -> Any:
@@ -157,7 +154,7 @@ def sales(
         )
     if "impressions" not in table.columns:
         table = table.with_columns(impressions=pl.lit(None, pl.Float64))
-    raw = table.select(_KEPT)
+    raw = table.select(*_KEPT, *({"currency"} & set(table.columns)))
     read = raw.select(
         pl.col("listing_id").cast(pl.String),
         to_times(raw["at"]),
@@ -166,6 +163,31 @@ def sales(
             for name in ("price", "units", "impressions")
         ),
     )
+    checks = _checks(raw, known, currency or {})
+    sound = read.select(
+        check.fill_null(False).alias(str(i)) for i, (_, check, _) in enumerate(checks)
+    )
+    errors = [
+        ItemError(i, name, f"{name} is {_shown(raw[name][i])}: {message}")
+        for (name, _, message), passed in zip(checks, sound, strict=True)
+        for i in (~passed).arg_true().to_list()
+    ]
+    good = read.filter(sound.select(pl.all_horizontal(pl.all())).to_series())
+    return SalesTable(
+        good["listing_id"].to_list(),
+        good["at"].dt.epoch("us").to_numpy(),
+        good["price"].to_numpy(),
+        good["units"].cast(pl.Int64).to_numpy(),
+        good["impressions"].fill_null(float("nan")).to_numpy(),
+        sorted(errors, key=lambda error: error.index),
+        _repeats(good, known),
+    )
+
+
+def _checks(
+    raw: pl.DataFrame, known: Mapping[str, int], currency: Mapping[str, str]
+) -> tuple[tuple[str, pl.Expr, str], ...]:
+    """Column, what is to hold of it over the columns as read, and what to do where it does not."""
     given = raw["impressions"].is_not_null()
     if raw.schema["impressions"] == pl.String:
         given &= raw["impressions"].str.strip_chars() != ""
@@ -173,16 +195,15 @@ def sales(
         list(known), list(known.values()), default=None, return_dtype=pl.Int64
     )
     said = pl.lit(None, pl.String)
-    if "currency" in table.columns:
-        raw = raw.with_columns(table["currency"])
-        codes = table["currency"].cast(pl.String).str.strip_chars().str.to_uppercase()
+    if "currency" in raw.columns:
+        codes = raw["currency"].cast(pl.String).str.strip_chars().str.to_uppercase()
         said = pl.lit(codes.replace("", None))
     own = pl.col("listing_id").replace_strict(
-        list(currency or {}), list((currency or {}).values()), default=None, return_dtype=pl.String
+        list(currency), list(currency.values()), default=None, return_dtype=pl.String
     )
     # a price is kept in minor units, and that of nothing has no logarithm
     nothing = (pl.col("price") > 0) & (pl.col("price") * per_major <= 0.5)
-    checks = (
+    return (
         ("listing_id", pl.col("listing_id").is_in(list(known)), "unknown: register it first"),
         (
             "at",
@@ -217,24 +238,6 @@ def sales(
             pl.when(given).then(_whole("impressions", 1)).otherwise(True),
             "give a whole number of at least 1, or nothing where it is unknown",
         ),
-    )
-    sound = read.select(
-        check.fill_null(False).alias(str(i)) for i, (_, check, _) in enumerate(checks)
-    )
-    errors = [
-        ItemError(i, name, f"{name} is {_shown(raw[name][i])}: {message}")
-        for (name, _, message), passed in zip(checks, sound, strict=True)
-        for i in (~passed).arg_true().to_list()
-    ]
-    good = read.filter(sound.select(pl.all_horizontal(pl.all())).to_series())
-    return SalesTable(
-        good["listing_id"].to_list(),
-        good["at"].dt.epoch("us").to_numpy(),
-        good["price"].to_numpy(),
-        good["units"].cast(pl.Int64).to_numpy(),
-        good["impressions"].fill_null(float("nan")).to_numpy(),
-        sorted(errors, key=lambda error: error.index),
-        _repeats(good, known),
     )
 
 
