@@ -158,13 +158,15 @@ class Pricebandit:
         ends = self._read_listings(progress)
         learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         moved = self._restate()
+        known = self._events()
         report = partial(progress, "replaying the log") if progress else None
         self._since_snapshot = self.fold.replay(self.log, self.catalogue, report, ends)
         self._load_prices(ends)
         self._unlearned = self._since_snapshot
         if learned:
             learned.hand_over(self.policy, self.catalogue)
-            self._taught = learned.taught
+            # recorded sales count: beside a long record a first day's outcomes are few
+            self._taught = known - learned.unlearned
             self._unlearned += learned.unlearned
         else:
             self.policy.evidence.trust[:] = 1.0
