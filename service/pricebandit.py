@@ -305,7 +305,7 @@ class Pricebandit:
     def _snapshot_lesson(self) -> Lesson:
         there = self.fold, self.catalogue, self.log, self.snapshots
         # what failed here the next start may be able to learn
-        return snapshots.write_snapshot(*there, self._taught, self._unlearned + self._failed)
+        return snapshots.write_snapshot(*there, self._unlearned + self._failed)
 
     def spoil(self) -> None:
         """Memory may lack part of what the log has: no snapshot of it is written any more."""

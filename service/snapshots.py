@@ -56,7 +56,6 @@ def write_snapshot(
     catalogue: Catalogue,
     source: log.Log,
     folder: Path,
-    taught: int,
     unlearned: int,
 ) -> Callable[[], Path]:
     """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones go.
@@ -65,8 +64,8 @@ def write_snapshot(
     it was trained on, and ends with its own SHA-256.
 
     Args:
-        taught: events that the population was learned from. unlearned: outcomes in the fold that
-            came since anything was learned from the catalogue as a whole.
+        unlearned: outcomes in the fold that came since anything was learned from the catalogue as
+            a whole.
 
     Returns:
         What writes it, for any thread: all that it writes is taken now.
@@ -79,7 +78,6 @@ def write_snapshot(
         "families": _families(catalogue),
         "decided_until": catalogue.decided_until,
         "trained_on": asdict(fold.read),
-        "taught": taught,
         "unlearned": unlearned,
         "versions": _versions(fold),
         "all_rules": asdict(fold.policy.rules),
@@ -146,13 +144,12 @@ class Learned:
 
     Attributes:
         population: see `Policy`. doubt: factor of `Alignment` by category.
-        price: `Catalogue.learned_price`, (n,). taught, unlearned: as given to `write_snapshot`.
+        price: `Catalogue.learned_price`, (n,). unlearned: as given to `write_snapshot`.
     """
 
     population: Population
     doubt: dict[str, float]
     price: NDArray[np.float64]
-    taught: int
     unlearned: int
 
     def hand_over(self, policy: Policy, catalogue: Catalogue) -> None:
@@ -188,7 +185,7 @@ def read_snapshot(
         catalogue.decided_until = header["decided_until"]
         catalogue.family_prices = _family_prices(catalogue, header["families"])
         population = _population(header["population"])
-        return Learned(population, header["doubt"], price, header["taught"], header["unlearned"])
+        return Learned(population, header["doubt"], price, header["unlearned"])
     return None
 
 
