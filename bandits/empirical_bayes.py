@@ -23,9 +23,9 @@ _FEWEST = 40  # listings from which traits teach anything
 
 # What the parameters are taken for before any sales: mean and standard deviation of each on the
 # scale on which it is normal, and how many listings the usual shapes weigh.
-_SHIFT = (0.0, 0.15)
+_SHIFT = (0.0, 0.05)
 _LOG_WORTH_SD = (math.log(0.3), 0.4)
-_ELASTICITY = (0.64, 0.15)
+_ELASTICITY = (0.64, 0.1)
 _LOG_LEVEL = (math.log(0.03), 1.0)
 _LOG_LEVEL_SHAPE = (math.log(2.5), 0.5)
 _SHAPE_LISTINGS = 20.0

@@ -23,6 +23,7 @@ a trust that is too great is better than one drawn from a handful."""
 SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
 
+_BY_COST = np.array([0.0, 1.0, 0.5])  # before prices tell: the usual markup, half way to neighbours'
 _UNLIKE = 0.1  # similarity that a difference of e times in amount costs
 _UNSAID = 1.0  # difference, on the log scale, where one is not said
 _EVEN = 30.0  # listings that must disagree before words and neighbours do not count alike
@@ -192,20 +193,20 @@ class GuessModel:
         by_words, words = _words(sources, known)
         alike = sources.at_own_amount(words)
         reading = _reading(alike, by_words, judged)
-        text, cost = _text(alike, by_words, reading), _cost(sources, markup)
-        has_text, has_cost = judged & ~np.isnan(text), known & ~np.isnan(cost)
+        text, cost = _text(alike, by_words, reading)[:, None], _cost(sources, markup)
+        has_text, has_cost = judged & ~np.isnan(text[:, 0]), known & ~np.isnan(cost[:, 0])
         harder = _harder(by_words - y, judged)
-        coefficients, text_sd = _fit(text[has_text, None], y[has_text])
+        coefficients, text_sd = _fit(text[has_text], y[has_text])
         by_text = coefficients, text_sd * harder
         agreement = _agreement(alike)
-        error = (y - coefficients[0] - coefficients[1] * text) * harder
+        error = (y - coefficients[0] - coefficients[1] * text[:, 0]) * harder
         told = has_text & ~np.isnan(agreement).any(1)
         doubt = Doubt.fit(agreement[told], error[told], by_text[1])
-        by_cost = _fit(cost[has_cost, None], y[has_cost])
+        by_cost = _fit(cost[has_cost], y[has_cost], _BY_COST)
         rows = has_text & has_cost
         # until many tell what the text adds to the cost, the cost is believed alone
-        (start, slope), cost_sd = by_cost
-        alone = np.array([start, 0.0, slope])
+        (start, *slopes), cost_sd = by_cost
+        alone = np.array([start, 0.0, *slopes])
         by_both = _fit(np.column_stack([text, cost])[rows], y[rows], alone, cost_sd)
         middle_sd = max(spread, 0.3)
         fits = by_text, by_cost, by_both
@@ -308,7 +309,12 @@ def _text(
 
 
 def _cost(sources: Sources, markup: float) -> NDArray[np.float64]:
-    """Log price by the cost, (n,); NaN where there is none."""
-    # similar products carry similar markups: prefer theirs to the catalogue's
-    margins = _neighbour_mean(sources.neighbour_price - sources.neighbour_cost, sources.similarity)
-    return sources.log_cost + np.where(np.isnan(margins), markup, margins)
+    """What the cost says, (n, 2): log price at the usual markup, NaN without a cost; and how much
+    higher neighbours' markups are, 0 where there are none.
+
+    Whether similar products carry similar markups depends on the shop: how far neighbours' are to
+    be believed is fitted, too.
+    """
+    markups = sources.neighbour_price - sources.neighbour_cost
+    higher = _neighbour_mean(markups, sources.similarity) - markup
+    return np.column_stack([sources.log_cost + markup, np.nan_to_num(higher)])
