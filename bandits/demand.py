@@ -42,6 +42,8 @@ _PASSED = 5.0  # units that an outcome teaches the head, whatever was expected
 
 _USUAL = 30.0  # times the median listing's units per impression, above which none tells of others
 
+_TELLING = 0.5  # share of the variance of a worth that own sales must take away to tell of it
+
 _NO_CURVE = 1e-30  # below it features × curve say nothing of the features
 
 
@@ -272,7 +274,8 @@ class Demand:
         """Doubt older sales of listings whose recent ones contradict them; args as above.
 
         Returns:
-            Log price that own evidence points to, in the terms of a guess, (m,).
+            Log price that own evidence points to, in the terms of a guess, (m,); NaN where it says
+            less than the guess.
         """
         trust, worth = self.watch_lesson(listing, anchor, context)()
         self.evidence.believe(listing, trust)
@@ -291,9 +294,15 @@ class Demand:
             known = _known(population, alignment, context, anchor)
             before = prior(bank, population, known)
             trust = trust_in_older(bank, sums, population, before)
-            belief = updated(bank, weighed(sums, trust), population, before)
-            worth = belief.worth()[0].numpy() - float(population.shift) + anchor
-            return trust.numpy(), worth
+            nothing = torch.zeros_like(sums[:, 0])
+            (_, guessed_sd), (worth, sd) = (
+                updated(bank, part, population, before).worth()
+                for part in (nothing, weighed(sums, trust))
+            )
+            # else the guess comes back as a price, and would prove itself right
+            told = sd**2 <= (1.0 - _TELLING) * guessed_sd**2
+            worth = torch.where(told, worth - population.shift, torch.nan)
+            return trust.numpy(), worth.numpy() + anchor
 
         return learned
 
@@ -350,5 +359,8 @@ def _told(
     """
     doubt = alignment.of(context.category)
     variance = context.guess_sd**2
-    variance = variance + (doubt - 1.0) * (variance + float(population.worth_sd) ** 2)
+    own = (
+        float(population.worth_sd / population.guess_error) ** 2
+    )  # in what guesses are said to err
+    variance = variance + (doubt - 1.0) * (variance + own)
     return Known(as_tensor(context.guess - anchor), as_tensor(np.sqrt(variance)), blocks)

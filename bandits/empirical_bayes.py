@@ -23,14 +23,17 @@ _FEWEST = 40  # listings from which traits teach anything
 
 # What the parameters are taken for before any sales: mean and standard deviation of each on the
 # scale on which it is normal, and how many listings the usual shapes weigh.
-_SHIFT = (0.0, 0.05)
+_SHIFT = (0.0, 0.08)
 _LOG_WORTH_SD = (math.log(0.3), 0.4)
+_LOG_GUESS_ERROR = (0.0, 0.7)
 _ELASTICITY = (0.64, 0.1)
 _LOG_LEVEL = (math.log(0.03), 1.0)
 _LOG_LEVEL_SHAPE = (math.log(2.5), 0.5)
 _SHAPE_LISTINGS = 20.0
 
-_SCALARS = (_SHIFT, _LOG_WORTH_SD, _ELASTICITY, _LOG_LEVEL, _LOG_LEVEL_SHAPE)
+_COMMON = 0.25  # share of what guesses are said to err that may be common to all of them
+
+_SCALARS = (_SHIFT, _LOG_WORTH_SD, _LOG_GUESS_ERROR, _ELASTICITY, _LOG_LEVEL, _LOG_LEVEL_SHAPE)
 
 
 def learn_population(bank: CurveBank, sums: torch.Tensor, known: Known) -> Population:
@@ -62,6 +65,9 @@ class _Fit:
 
     def __init__(self, bank: CurveBank, sums: torch.Tensor, known: Known) -> None:
         self.bank, self.sums, self.known = bank, sums, known
+        # before any sales, mean and standard deviation of each scalar, (scalars,)
+        self.mean, self.sd = torch.tensor(_SCALARS, dtype=torch.float64).T.clone()
+        self.sd[0] = torch.clamp(_COMMON * known.guess_sd.median(), min=float(self.sd[0]))
         # effects are learned for blocks of unit length on average
         self.centre, self.scale = {}, {}
         for name, block in known.traits.items():
@@ -83,9 +89,9 @@ class _Fit:
         """Parameters from where the optimiser has them; `effect_sd`: as `_chosen`."""
         scalars, shapes = len(_SCALARS), len(self.bank.shapes)
         # sales without impressions, or returns alone, would take some beyond all numbers
-        mean, sd = torch.tensor(_SCALARS, dtype=torch.float64).T
-        near = torch.clamp(theta[:scalars], mean - _FARTHEST * sd, mean + _FARTHEST * sd)
-        shift, worth_sd, elasticity, level, level_shape = near
+        reach = _FARTHEST * self.sd
+        near = torch.clamp(theta[:scalars], self.mean - reach, self.mean + reach)
+        shift, worth_sd, guess_error, elasticity, level, level_shape = near
         effects: dict[str, Effect] = {}
         start = scalars + shapes
         for name, moved in effect_sd.items():
@@ -97,6 +103,7 @@ class _Fit:
             torch.softmax(theta[scalars : scalars + shapes], 0),
             shift,
             torch.exp(worth_sd),
+            torch.exp(guess_error),
             elasticity,
             level=torch.exp(level),
             level_shape=torch.exp(level_shape),
@@ -112,14 +119,13 @@ class _Fit:
     ) -> torch.Tensor:
         """The most likely parameters; from `start` if given."""
         scalars, shapes = len(_SCALARS), len(self.bank.shapes)
-        mean, sd = torch.tensor(_SCALARS, dtype=torch.float64).T
         usual = Population.default(self.bank).shapes
-        first = torch.cat([mean, torch.log(usual)]) if start is None else start
+        first = torch.cat([self.mean, torch.log(usual)]) if start is None else start
 
         def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             theta = torch.tensor(at, requires_grad=True)
             fit = self.log_likelihood(self.population(effect_sd, theta)).sum()
-            off = (theta[:scalars] - mean) / sd
+            off = (theta[:scalars] - self.mean) / self.sd
             effects = theta[scalars + shapes :]
             weights = torch.log_softmax(theta[scalars : scalars + shapes], 0)
             doubt = _SHAPE_LISTINGS * (usual @ weights) - 0.5 * (off @ off + effects @ effects)

@@ -73,7 +73,7 @@ class Population:
 
     Of a listing i, with v what buyers think it worth and e > 0 the elasticity there,
 
-        log v ~ N(guess_i + shift, guess_sd_i² + worth_sd²),
+        log v ~ N(guess_i + shift, (guess_error guess_sd_i)² + worth_sd²),
         log e ~ N(elasticity + Σ effects of its traits, elasticity_sd²),
 
     each shape κ of the bank as likely as `shapes` says, and units per impression at v Gamma with
@@ -84,13 +84,15 @@ class Population:
     hold until there is evidence. Fields are floats or 0-d tensors.
 
     Attributes:
-        shapes: probability of each shape, (s,). effects: block of traits → its effect.
+        shapes: probability of each shape, (s,). guess_error: how large errors of guesses are, in
+            multiples of what they are said to be. effects: block of traits → its effect.
         vocabulary: columns of the block "words", int64 (v,); none where it has no effect.
     """
 
     shapes: torch.Tensor
     shift: float | torch.Tensor = 0.0
     worth_sd: float | torch.Tensor = WORTH_SD
+    guess_error: float | torch.Tensor = 1.0
     elasticity: float | torch.Tensor = 0.64  # log of 1.9: scanner panels' median
     elasticity_sd: float | torch.Tensor = ELASTICITY_SD
     level: float | torch.Tensor = 0.03
@@ -139,7 +141,8 @@ def prior(bank: CurveBank, population: Population, known: Known) -> Prior:
     second does not; they are weighed as variances (regression of one normal variable on a sum).
     """
     kappa = bank.kappa
-    worth_variance = (known.guess_sd**2 + population.worth_sd**2)[:, None]  # (n, 1)
+    error = population.guess_error * known.guess_sd
+    worth_variance = (error**2 + population.worth_sd**2)[:, None]  # (n, 1)
     off = math.log(bank.elasticity) - population.log_elasticity(known)
     expected = known.guess + population.shift
     location = expected[:, None] + off[:, None] / kappa  # (n, s)

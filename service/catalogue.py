@@ -59,7 +59,8 @@ class Catalogue:
         last_price: price decided last, currency units, NaN before the first.
         family, category: their codes, int64 (a,), -1 without one.
         sold: Σ units · log price and Σ units of recorded sales, float64 (a, 2).
-        learned_price: log price that own evidence points to, (a,), NaN until it does.
+        learned_price: log price that own evidence points to, (a,), NaN until it tells more than
+            the guess.
         family_prices: what families are held to, by their codes.
         decided_until: id of the newest decision whose price is noted here.
         cosines: measures embeddings; whoever has them says how.

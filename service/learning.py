@@ -30,11 +30,13 @@ class Read:
     """What the fold has read so far: counts, units net of returns, and the span of the events.
 
     Attributes:
+        shown: of both, those that tell of demand: outcomes, and sales with impressions.
         first, last: microseconds since 1970 UTC; None before any event.
     """
 
     outcomes: int = 0
     sales: int = 0
+    shown: int = 0
     units: float = 0.0
     first: int | None = None
     last: int | None = None
@@ -85,6 +87,7 @@ class Fold:
         """
         self.policy.learn(outcomes, before)
         self.read.outcomes += len(outcomes.listing)
+        self.read.shown += len(outcomes.listing)
         self.read.add(outcomes.units, outcomes.at)
         self.position.outcomes = max(self.position.outcomes, last)
 
@@ -113,6 +116,7 @@ class Fold:
             catalogue, rows[shown], price[shown], units[shown], impressions[shown], at[shown]
         )
         self.read.sales += len(rows)
+        self.read.shown += int(shown.sum())
         self.read.add(units, at)
         self.position.sales = max(self.position.sales, last)
 

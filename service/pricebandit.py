@@ -122,7 +122,7 @@ class Pricebandit:
         self._unguessed = 0  # listings registered since guesses were fitted last
         self._unlearned = 0  # outcomes since guesses and prices were learned last
         self._failed = 0  # outcomes that learning failed on
-        self._taught = 0  # events in the log when the population was learned last
+        self._taught = 0  # events that told of demand when the population was learned last
         self._since_snapshot = 0
         self._touched: list[NDArray[np.int64]] = []
         self._spoiled = False
@@ -158,14 +158,13 @@ class Pricebandit:
         ends = self._read_listings(progress)
         learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         moved = self._restate()
-        known = self._events()
+        known = self.fold.read.shown
         report = partial(progress, "replaying the log") if progress else None
         self._since_snapshot = self.fold.replay(self.log, self.catalogue, report, ends)
         self._load_prices(ends)
         self._unlearned = self._since_snapshot
         if learned:
             learned.hand_over(self.policy, self.catalogue)
-            # recorded sales count: beside a long record a first day's outcomes are few
             self._taught = known - learned.unlearned
             self._unlearned += learned.unlearned
         else:
@@ -412,7 +411,7 @@ class Pricebandit:
             since, self._since_snapshot = self._since_snapshot, 0
         try:
             yield from self._guess_lessons()
-            rows, events = self.policy.consulted(), self._events()
+            rows, events = self.policy.consulted(), self.fold.read.shown
             if touched and len(rows):
                 if events > 1.25 * self._taught:
                     lesson = self.policy.population_lesson(rows, *self._standing(rows))
@@ -460,10 +459,6 @@ class Pricebandit:
         """Fit guesses to the catalogue as it stands, now; where that fails, it is still due."""
         self._unguessed = len(self.catalogue)
         self.guesses, self._unguessed = Guesses.lesson(self.catalogue)(), 0
-
-    def _events(self) -> int:
-        """Outcomes and sales in the model."""
-        return self.fold.position.outcomes + self.fold.position.sales
 
     def _standing(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], Context]:
         """Anchors of listings, (n,), and their contexts as strangers."""

@@ -94,8 +94,8 @@ def test_rows_are_guessed_from_what_each_has():
     value, sd = model.guess(mixed)
     assert value[nothing] == model.middle
     assert value[text] == pytest.approx(model.text[0] @ [1.0, 4.0])
-    assert value[money] == pytest.approx(model.cost[0] @ [1.0, 3.0 + model.markup])
-    assert value[both] == pytest.approx(model.both[0] @ [1.0, 4.0, 3.0 + model.markup])
+    assert value[money] == pytest.approx(model.cost[0] @ [1.0, 3.0 + model.markup, 0.0])
+    assert value[both] == pytest.approx(model.both[0] @ [1.0, 4.0, 3.0 + model.markup, 0.0])
     assert value[reference] == 1.0
     alike = model.doubt.of(np.array([[np.log(0.1), 0.8]]))[0]  # equal neighbours, cosine of 0.8
     assert sd.tolist() == pytest.approx([model.middle_sd, alike, model.cost[1], model.both[1], 0.0])
@@ -163,6 +163,28 @@ def test_similar_listings_lend_their_markup():
     own = sources(1, 1, cost=1.0, price=[[3.0]], similarity=[[0.9]])
     assert model.guess(lent)[0][0] == pytest.approx(1.0 + 1.6)
     assert model.guess(own)[0][0] == pytest.approx(1.0 + np.log(2.0))
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("alike", [True, False])
+def test_neighbours_markups_are_believed_as_far_as_they_tell(alike):
+    """800 listings, seeded; what is learned lies well inside the bounds in other seeds, too."""
+    rng = np.random.default_rng(4)
+    cost = rng.normal(1.0, 1.0, 800)
+    common = 0.2 * rng.standard_normal(800)
+    own = common if alike else 0.2 * rng.standard_normal(800)
+    theirs = common[:, None] + 0.1 * rng.standard_normal((800, 4)) * np.sqrt(2.0)
+    near_cost = rng.normal(1.0, 1.0, (800, 4))
+    columns = {
+        "cost": cost, "price": near_cost + 0.6 + theirs,
+        "neighbour_cost": near_cost, "similarity": 0.7,
+    }  # fmt: skip
+    price = cost + 0.6 + own + 0.1 * rng.standard_normal(800)
+    model = GuessModel.fit(sources(800, 4, reference=price, **columns))
+    assert model.cost[0][2] == pytest.approx(0.9 if alike else 0.0, abs=0.1)
+    assert model.cost[1] == pytest.approx(0.12 if alike else np.hypot(0.2, 0.1), abs=0.015)
+    error = model.guess(sources(800, 4, **columns))[0] - price
+    assert error.std() == pytest.approx(model.cost[1], rel=0.15)
 
 
 @pytest.mark.parametrize("few", [1, 3, 8, 20])
