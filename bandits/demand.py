@@ -38,7 +38,7 @@ where the curve expected next to none may outweigh all others."""
 CONSULTED = 2000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
-_PASSED = 5.0  # units that an outcome teaches the head, whatever was expected
+PASSED = 5.0  # units that an outcome teaches the head, whatever was expected
 
 _USUAL = 30.0  # times the median listing's units per impression, above which none tells of others
 
@@ -206,9 +206,9 @@ class Demand:
         variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[row]) ** 2
         # sales beyond any correction show a wrong guess, which is the listing's own affair; a few
         # units pass whatever was expected, or decisions of one impression would not
-        units = torch.minimum(units, CORRECTED * expected * impressions + _PASSED)
+        units = torch.minimum(units, CORRECTED * expected * impressions + PASSED)
         # nor do more returns than that, which nobody else's demand is to suffer for
-        units = units.clamp_min(-_PASSED)
+        units = units.clamp_min(-PASSED)
         self.head.update(
             self._seen(x),
             units / impressions,
@@ -228,7 +228,7 @@ class Demand:
         shown = impressions > 0
         sold = rate[shown & (units > 0)]
         usual = np.median(sold) if len(sold) else 0.0
-        slip = shown & (units > _USUAL * usual * impressions + _PASSED)
+        slip = shown & (units > _USUAL * usual * impressions + PASSED)
         rows = np.sort(evidence.listing[~((off > evidence.bank.reach) | slip)])
         # an even stride keeps the choice a function of the log alone
         return rows[:: max(1, -(-len(rows) // CONSULTED))]

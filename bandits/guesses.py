@@ -23,7 +23,7 @@ a trust that is too great is better than one drawn from a handful."""
 SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
 
-_BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell otherwise: the cost at neighbours' markup
+_BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell: the cost, at neighbours' markup
 _UNLIKE = 0.1  # similarity that a difference of e times in amount costs
 _UNSAID = 1.0  # difference, on the log scale, where one is not said
 _EVEN = 30.0  # listings that must disagree before words and neighbours do not count alike

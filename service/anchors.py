@@ -58,7 +58,7 @@ def set_first(
     bandit: Pricebandit, conn: sa.Connection, rows: NDArray[np.int64], at_us: NDArray[np.int64]
 ) -> Callable[[], None]:
     """Log since when listings are offered where that is earlier than was known, (m,) each; what
-    sets it in memory. Records may come in any order.
+    sets it in memory. Records may come in any order, and decisions by a clock that was ahead.
     """
     rows, place = np.unique(rows, return_inverse=True)
     first_at = np.full(len(rows), np.inf)

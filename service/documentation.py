@@ -109,8 +109,8 @@ PRICES_CALL = _call(
 OUTCOMES_CALL = _call(
     _object({"outcomes": _items(Outcome)}, ["outcomes"]),
     _object(
-        {"accepted": _COUNT, "duplicates": _COUNT, "errors": _ERRORS},
-        ["accepted", "duplicates", "errors"],
+        {"accepted": _COUNT, "corrected": _COUNT, "duplicates": _COUNT, "errors": _ERRORS},
+        ["accepted", "corrected", "duplicates", "errors"],
     ),
 )
 _MODEL = _object(

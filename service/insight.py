@@ -223,6 +223,7 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
         "outcomes": [
             {
                 "outcome_id": outcome.outcome_id,
+                "revision": outcome.revision,
                 "impressions": outcome.impressions,
                 "units": outcome.units,
                 "returned_units": outcome.returned_units,

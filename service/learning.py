@@ -255,6 +255,7 @@ OUTCOME_COLUMNS = (
     _d.curve_sd,
     _d.features,
     _d.features_of,
+    _d.at,
     _o.seq,
 )
 """What the fold reads of an outcome and its decision."""
@@ -332,10 +333,14 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
     """Rows of OUTCOME_COLUMNS, less `seq` where not yet numbered, as the policy takes them.
 
     Features of another version count for nothing in the head: their row is all zeros. What is
-    logged is no trunk's, so that a decision under one trunk teaches the head under another.
+    logged is no trunk's, so that a decision under one trunk teaches the head under another. Returns
+    told without impressions bear the time of the decision that sold them.
     """
     columns = list(zip(*rows, strict=True))
     impressions, units, returned, at, listing, price, cost, curve_sd, blobs, versions = columns[:10]
+    # what comes back must have faded as far as what was sold has
+    came_back = (np.array(impressions) == 0) & (np.array(units) == 0)
+    at_us = np.where(came_back, np.array(columns[10], np.int64), np.array(at, np.int64))
     where = np.array(listing, np.int64)
     wanted = logged_version(features_of)
     other = np.array([logged_version(version) != wanted for version in versions])
@@ -355,5 +360,5 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         net * margin,
         np.array(curve_sd, np.float64),
         features,
-        np.array(at, np.int64),
+        at_us,
     )

@@ -96,12 +96,14 @@ outcomes = sa.Table(
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("decision_id", sa.String(36), nullable=False),
     sa.Column("outcome_id", sa.Text, nullable=False),
+    # 0: as told first; each correction is a row of its own, which says by how much more or less
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
     sa.Column("impressions", sa.BigInteger, nullable=False),
     sa.Column("units", sa.BigInteger, nullable=False),
     sa.Column("returned_units", sa.BigInteger, nullable=False),
     sa.Column("occurred_at", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
-    sa.UniqueConstraint("decision_id", "outcome_id", name="outcomes_once"),
+    sa.UniqueConstraint("decision_id", "outcome_id", "revision", name="outcomes_once"),
     sqlite_autoincrement=True,
 )
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service import ids, learning, log
+from service.anchors import set_first
 from service.items import Items
 from service.pricebandit import Pending, Pricebandit, now_us
 from service.problems import ItemError
@@ -23,6 +24,20 @@ AHEAD_US = 24 * 3600 * 1_000_000
 _FEW = 100  # reports of a decision that are read at once
 
 
+class Report(NamedTuple):
+    """What outcomes of one id say of a decision, corrections included.
+
+    Attributes:
+        revision: how often it was corrected. occurred_at: as it was told first, microseconds UTC.
+    """
+
+    revision: int
+    impressions: int
+    units: int
+    returned_units: int
+    occurred_at: int
+
+
 class Told(NamedTuple):
     """How often a decision was reported on, and impressions and net units told in all."""
 
@@ -31,11 +46,15 @@ class Told(NamedTuple):
     units: float
 
 
-Judgement = Literal["new", "duplicate"] | ItemError
+Judgement = Literal["new", "corrected", "duplicate"] | ItemError
 
 
 def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Items]) -> Pending:
-    """Log outcomes: each id once per decision, those of unknown decisions set apart."""
+    """Log outcomes: each id once per decision, those of unknown decisions set apart.
+
+    An id that is told again with other numbers is corrected: the log gains the difference, which
+    teaches what it would have taught in the first place, as all that is learned from is sums.
+    """
     at = now_us()
     rows = [row for batch in batches for row in batch.rows]
     keys = [ids.canonical(row["decision_id"]) for row in rows]
@@ -43,7 +62,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     d, o = log.decisions.c, log.outcomes.c
     wanted = learning.logged_version(bandit.fold.features_of)
     query = (
-        sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single)
+        sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single, d.at)
         .add_columns(*learning.expressed_columns(wanted))
         .select_from(log.decisions)
         .outerjoin(log.expressions, learning.expressed_in(wanted))
@@ -52,7 +71,26 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     earlier = _earlier(conn, asked)
     seen = _seen(conn, rows, keys, earlier)
     when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
-    kind = _judged(bandit, rows, keys, when, found, seen, at)
+    wrong = [
+        _refused(bandit, key, row, happened, found, earlier, at)
+        for key, row, happened in zip(keys, rows, when, strict=True)
+    ]
+    reports = [
+        Report(0, row["impressions"], row["units"], row.get("returned_units", 0), happened)
+        for row, happened in zip(rows, when, strict=True)
+    ]
+    kind: list[Judgement] = []
+    fresh: list[dict[str, Any]] = []
+    for key, row, told, error in zip(keys, rows, reports, wrong, strict=True):
+        if error:
+            kind.append(error)
+            continue
+        pair = str(key), row["outcome_id"]
+        what, part, seen[pair] = _compared(told, seen.get(pair))
+        kind.append(what)
+        if part:
+            names = {"decision_id": key, "outcome_id": row["outcome_id"], "received_at": at}
+            fresh.append({**names, **part._asdict()})
     strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
     if strangers:
         log.insert(
@@ -63,27 +101,18 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
                 for row in strangers
             ],
         )
-    fresh = [
-        {
-            "decision_id": key,
-            "outcome_id": row["outcome_id"],
-            "impressions": row["impressions"],
-            "units": row["units"],
-            "returned_units": row.get("returned_units", 0),
-            "occurred_at": happened,
-            "received_at": at,
-        }
-        for key, row, happened, what in zip(keys, rows, when, kind, strict=True)
-        if what == "new"
-    ]
     last = 0
     if fresh:
         log.insert(conn, log.outcomes, fresh)
         last = conn.scalar(sa.select(sa.func.max(o.seq))) or 0
+    about = np.array([found[row["decision_id"]].listing for row in fresh], np.int64)
+    happened_at = np.array([row["occurred_at"] for row in fresh], np.int64)
+    offered = set_first(bandit, conn, about, happened_at)
 
     def apply() -> None:
         if not fresh:
             return
+        offered()
         joined = []
         for row in fresh:
             decision = found[row["decision_id"]]
@@ -92,6 +121,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
                     row["impressions"], row["units"], row["returned_units"],
                     row["occurred_at"], decision.listing, decision.price,
                     decision.unit_cost, decision.curve_sd, decision.features, decision.features_of,
+                    decision.at,
                 )
             )  # fmt: skip
         outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)
@@ -116,26 +146,64 @@ def _earlier(conn: sa.Connection, decisions: Sequence[str]) -> dict[str, Told]:
     }
 
 
+def _compared(told: Report, before: Report | None) -> tuple[Judgement, Report | None, Report]:
+    """What an outcome is beside what was told under its id; what the log gains by it, the outcome
+    or by how much it differs; and what holds under the id from now on.
+    """
+    if before is None:
+        return "new", told, told
+    if told[1:4] == before[1:4]:
+        return "duplicate", None, before
+    last = {"revision": before.revision + 1, "occurred_at": before.occurred_at}
+    more = told._replace(
+        impressions=told.impressions - before.impressions,
+        units=told.units - before.units,
+        returned_units=told.returned_units - before.returned_units,
+        **last,
+    )
+    return "corrected", more, told._replace(**last)
+
+
 def _seen(
     conn: sa.Connection,
     rows: Sequence[dict[str, Any]],
     keys: Sequence[str | None],
     earlier: Mapping[str, Told],
-) -> set[tuple[str | None, str]]:
+) -> dict[tuple[str, str], Report]:
     """Outcomes, by decision and id, that the log has already among those reported now."""
     o = log.outcomes.c
-    pairs = sa.select(o.decision_id, o.outcome_id)
+    parts = sa.select(
+        o.decision_id, o.outcome_id, o.revision,
+        o.impressions, o.units, o.returned_units, o.occurred_at,
+    )  # fmt: skip
     few = [key for key, told in earlier.items() if told.reports <= _FEW]
-    found = log.select_in(conn, pairs, o.decision_id, few)
+    found = log.select_in(conn, parts, o.decision_id, few)
     # of a decision told impression by impression, all that was told is not read each time
     names: dict[str | None, set[str]] = {key: set() for key in earlier.keys() - set(few)}
     for key, row in zip(keys, rows, strict=True):
         if key in names:
             names[key].add(row["outcome_id"])
     for key, mine in names.items():
-        of_one = pairs.where(o.decision_id == key)
+        of_one = parts.where(o.decision_id == key)
         found += log.select_in(conn, of_one, o.outcome_id, sorted(mine))
-    return {(row.decision_id, row.outcome_id) for row in found}
+    seen: dict[tuple[str, str], Report] = {}
+    for entry in found:
+        pair = entry.decision_id, entry.outcome_id
+        one = Report(*(getattr(entry, name) for name in Report._fields))
+        seen[pair] = _together(seen[pair], one) if pair in seen else one
+    return seen
+
+
+def _together(one: Report, other: Report) -> Report:
+    """What an outcome and its correction, or two corrections, say together."""
+    first, last = sorted((one, other))
+    return Report(
+        last.revision,
+        first.impressions + last.impressions,
+        first.units + last.units,
+        first.returned_units + last.returned_units,
+        first.occurred_at,
+    )
 
 
 def _told_before(
@@ -156,41 +224,33 @@ def _told_before(
     return np.array(before, np.float64).reshape(-1, 2)
 
 
-def _judged(
+def _refused(
     bandit: Pricebandit,
-    rows: Sequence[dict[str, Any]],
-    keys: Sequence[str | None],
-    when: Sequence[int],
+    key: str | None,
+    row: dict[str, Any],
+    happened: int,
     found: Mapping[Any, Any],
-    seen: set[tuple[str | None, str]],
+    earlier: Mapping[str, Told],
     at: int,
-) -> list[Judgement]:
-    """What each outcome is; `seen` takes up those that are new."""
-    kind: list[Judgement] = []
-    for key, row, happened in zip(keys, rows, when, strict=True):
-        outcome = (key, row["outcome_id"])
-        if key not in found:
-            shown = f"decision_id is {row['decision_id']!r:.80}"
-            kind.append(ItemError(0, "decision_id", f"{shown}: unknown, kept for inspection"))
-        elif outcome in seen:
-            kind.append("duplicate")
-        elif row["units"] > row["impressions"] and _single(bandit, found[key]):
-            kind.append(
-                ItemError(
-                    0,
-                    "units",
-                    f"units is {row['units']}, above {row['impressions']} impressions: this "
-                    "listing sells one unit per impression",
-                )
-            )
-        elif not 0 <= happened <= at + AHEAD_US:
-            # forgetting counts from the latest time seen: one in the future would forget all
-            shown = f"occurred_at is {row['occurred_at'].isoformat()}"
-            kind.append(ItemError(0, "occurred_at", f"{shown}: give a time from 1970 to now"))
-        else:
-            seen.add(outcome)
-            kind.append("new")
-    return kind
+) -> ItemError | None:
+    """What is wrong with an outcome, if anything is."""
+    if key not in found:
+        shown = f"decision_id is {row['decision_id']!r:.80}"
+        return ItemError(0, "decision_id", f"{shown}: unknown, kept for inspection")
+    told = earlier.get(str(key), Told(0, 0.0, 0.0))
+    unsold = int(max(told.impressions - told.units, 0))  # impressions, whose units may come late
+    if row["units"] > row["impressions"] + unsold and _single(bandit, found[key]):
+        return ItemError(
+            0,
+            "units",
+            f"units is {row['units']}, above {row['impressions'] + unsold} impressions: this "
+            "listing sells one unit per impression",
+        )
+    if not 0 <= happened <= at + AHEAD_US:
+        # forgetting counts from the latest time seen: one in the future would forget all
+        shown = f"occurred_at is {row['occurred_at'].isoformat()}"
+        return ItemError(0, "occurred_at", f"{shown}: give a time from 1970 to now")
+    return None
 
 
 def _single(bandit: Pricebandit, decision: sa.Row[Any]) -> bool:
@@ -214,6 +274,7 @@ def _answers(batches: Sequence[Items], kind: Sequence[Judgement]) -> list[dict[s
         answers.append(
             {
                 "accepted": mine.count("new"),
+                "corrected": mine.count("corrected"),
                 "duplicates": mine.count("duplicate"),
                 "errors": [e.as_json() for e in sorted(errors, key=lambda e: e.index)],
             }

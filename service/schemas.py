@@ -84,7 +84,7 @@ class Outcome(TypedDict):
 
     decision_id: Name
     outcome_id: Name
-    impressions: Annotated[int, Field(strict=True, gt=0, le=10**12)]
+    impressions: Annotated[int, Field(strict=True, ge=0, le=10**12)]
     units: Count
     returned_units: NotRequired[Count]
     occurred_at: NotRequired[When]

@@ -227,7 +227,9 @@ def test_worth_is_the_guess_until_sales_say_otherwise(make):
     policy, listings = trained(make)
     unknown = dataclasses.replace(listings, listing=np.where(np.arange(30) % 2, -1, 500))
     _, anchor, context = rows_of(unknown, np.arange(30))
-    stranger = policy.watch(unknown.listing, anchor, context)
-    np.testing.assert_allclose(stranger, context.guess, atol=0.1)
-    sold = policy.watch(listings.listing, anchor, context)
-    assert np.abs(sold - stranger).max() > 0.02
+    # the guess is no price that others may be guessed from
+    assert np.isnan(policy.watch(unknown.listing, anchor, context)).all()
+    unsure = dataclasses.replace(context, guess_sd=np.full(30, 1.0))
+    sold = policy.watch(listings.listing, anchor, unsure)
+    assert (~np.isnan(sold)).any()
+    assert np.nanmax(np.abs(sold - context.guess)) > 0.02

@@ -352,7 +352,9 @@ def test_batches_of_10_000_are_served(shop, titles):
         {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 50, "units": 1}
         for d in decisions
     ]
-    assert shop.report(*outcomes) == {"accepted": n, "duplicates": 0, "errors": []}
+    assert shop.report(*outcomes) == {
+        "accepted": n, "corrected": 0, "duplicates": 0, "errors": [],
+    }  # fmt: skip
     assert _log(shop)[:3] == [n, n, n]
     too_many = shop.post("/v1/outcomes", {"outcomes": [*outcomes, outcomes[0]]})
     assert "10001 items" in _is_problem(too_many, 422)

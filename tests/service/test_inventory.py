@@ -241,6 +241,19 @@ def test_records_count_from_the_first_in_whatever_order_they_come(bandit_on, dri
     assert bandit_on().catalogue.first_at[0] == first_at
 
 
+def test_days_count_from_the_first_outcome_where_a_clock_was_ahead(shop, monkeypatch):
+    monkeypatch.setattr(pricing, "now_us", lambda: now_us() + 365 * DAY_US)
+    shop.register({**MUG, "inventory": 30})
+    decided = shop.decide({"listing_id": "mug"})[0]["decision_id"]
+    monkeypatch.setattr(pricing, "now_us", now_us)
+    for day in range(10):
+        shop.report({
+            "decision_id": decided, "outcome_id": f"{day}", "impressions": 100, "units": 1,
+            "occurred_at": _in(days=day - 10),
+        })  # fmt: skip
+    assert _expected(shop, "mug") == pytest.approx(1000 / 9, rel=1e-3)
+
+
 def test_hardly_any_traffic_is_planned_for_as_hardly_any(shop):
     prices = [
         _best(shop, inventory=1, periods_left=10, market={"traffic": traffic})["price"]

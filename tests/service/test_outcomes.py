@@ -3,8 +3,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import orjson
 import pytest
+import torch
 
-from service import learning, log
+from service import learning, log, pricing
 from service import outcomes as outcomes_module
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "unit_cost": 2}
@@ -35,7 +36,7 @@ def _totals(shop):
 def test_parts_add_up_in_any_order(shop_on, decision):
     price = decision["price"]
     assert shop_on.report(_outcome(decision, "b", 60, 2), _outcome(decision, "a", 30, 0)) == {
-        "accepted": 2, "duplicates": 0, "errors": [],
+        "accepted": 2, "corrected": 0, "duplicates": 0, "errors": [],
     }  # fmt: skip
     shop_on.report(_outcome(decision, "c", 10, 1, occurred_at="2026-01-31T12:00:00+02:00"))
     units, impressions, revenue, profit = _totals(shop_on)
@@ -79,7 +80,7 @@ def test_an_outcome_may_come_much_later_and_after_newer_decisions(shop_on, decis
 def test_repeats_count_once_within_and_across_batches(shop_on, decision, few, monkeypatch):
     monkeypatch.setattr(outcomes_module, "_FEW", few)  # reports that are read at once
     one = _outcome(decision, "1")
-    answer = shop_on.report(one, one, {**one, "units": 9}, _outcome(decision, "2"))
+    answer = shop_on.report(one, one, one, _outcome(decision, "2"))
     assert (answer["accepted"], answer["duplicates"]) == (2, 2)
     answer = shop_on.report(one, _outcome(decision, "3"))
     assert (answer["accepted"], answer["duplicates"]) == (1, 1)
@@ -87,6 +88,70 @@ def test_repeats_count_once_within_and_across_batches(shop_on, decision, few, mo
     assert shop_on.report(spelled)["duplicates"] == 1
     assert _totals(shop_on)[:2] == [9.0, 300.0]
     assert shop_on.count("outcomes") == 3
+
+
+def _told(shop):
+    """Sums of all that outcomes taught: of the head, and of own evidence."""
+    policy = shop.bandit.policy
+    head = policy.head.gram.clone(), policy.head.moment.clone()
+    return [*head, *policy.evidence.gather(np.arange(len(shop.bandit.catalogue)))[:2]]
+
+
+@pytest.mark.parametrize("few", [100, 1])
+def test_an_outcome_told_wrong_is_corrected_as_if_it_had_been_told_right(
+    shop_on, decision, few, monkeypatch
+):
+    monkeypatch.setattr(outcomes_module, "_FEW", few)  # reports that are read at once
+    at = "2026-01-05T12:00:00Z"
+    right = {**_outcome(decision, "1"), "occurred_at": at}
+    other = {**_outcome(decision, "2"), "occurred_at": at}
+    assert shop_on.report(right, other)["accepted"] == 2
+    wanted = _told(shop_on)
+    third = {**_outcome(decision, "3"), "occurred_at": at}
+    wrong = {**third, "impressions": 10**8, "units": 0, "returned_units": 4}
+    nothing = {**third, "impressions": 0, "units": 0, "returned_units": 0}
+    answer = shop_on.report(wrong, {**wrong, "units": 7})
+    assert (answer["accepted"], answer["corrected"], answer["duplicates"]) == (1, 1, 0)
+    without_time = {name: value for name, value in nothing.items() if name != "occurred_at"}
+    answer = shop_on.report(without_time, nothing)
+    assert (answer["accepted"], answer["corrected"], answer["duplicates"]) == (0, 1, 1)
+    for now, was in zip(_told(shop_on), wanted, strict=True):
+        torch.testing.assert_close(now, was, rtol=1e-6, atol=1e-6)
+    fold, events = learning.rebuild(
+        shop_on.bandit.fold, shop_on.bandit.log, shop_on.bandit.catalogue
+    )
+    assert events == 5
+    assert learning.difference(fold, shop_on.bandit.fold) < 1e-9
+    shown = shop_on.client.get(f"/v1/decisions/{decision['decision_id']}").json()["outcomes"]
+    assert [(o["outcome_id"], o["revision"]) for o in shown] == [
+        ("1", 0), ("2", 0), ("3", 0), ("3", 1), ("3", 2),
+    ]  # fmt: skip
+    assert sum(o["impressions"] for o in shown) == 2 * right["impressions"]
+    assert {o["occurred_at"] for o in shown} == {shown[0]["occurred_at"]}
+
+
+def test_returns_fade_with_what_was_sold(shop_at, monkeypatch):
+    with shop_at(half_life_days=7) as shop:
+        shop.register({**MUG, "reference_price": 5})
+        sold_at = datetime.now(UTC) - timedelta(days=14)
+        sold_us = int(sold_at.timestamp() * 1e6)
+        monkeypatch.setattr(pricing, "now_us", lambda: sold_us)
+        decision = shop.decide({"listing_id": "mug"})[0]
+        shop.report(_outcome(decision, "1", occurred_at=sold_at.isoformat()))
+        other = shop.decide({"listing_id": "mug"})[0]
+        shop.report(_outcome(other, "1", units=0))  # today, when what was sold counts a quarter
+        units = shop.bandit.policy.evidence.sums[0, 0, -1]
+        assert units == pytest.approx(3 / 4, rel=1e-3)
+        shop.report(_outcome(decision, "back", impressions=0, units=0, returned_units=3))
+        sums = shop.bandit.policy.evidence.sums[0, :, -1]
+        np.testing.assert_allclose(sums, 0.0, atol=1e-4)
+
+
+def test_units_that_come_late_need_no_impressions_of_their_own(shop_on, decision):
+    assert shop_on.report(_outcome(decision, "1"))["errors"] == []
+    late = {**_outcome(decision, "late"), "impressions": 0, "units": 2}
+    assert shop_on.report(late)["accepted"] == 1
+    assert _totals(shop_on)[:2] == [5.0, 100.0]
 
 
 def test_one_outcome_id_may_serve_several_decisions(shop_on, decision):
