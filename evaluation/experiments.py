@@ -51,8 +51,8 @@ class Comparison:
             and covariate, so not exactly the difference of the two figures above. nan while nothing
             can be said.
         low, high: confidence sequence of the difference now, ±inf while nothing is excluded.
-        decided_at: units of both arms after which zero was first excluded, or None.
-        decided_difference: the difference as estimated after those units, or None.
+        decided_at: units and periods of both arms after which zero was first excluded, or None.
+        decided_difference: the difference as estimated after those, or None.
         p_value: anytime-valid, of "no effect": 1 / largest evidence so far.
         alpha: accepted rate of false alarms over all looks together.
         once: the fixed-horizon answer, for comparison.
@@ -101,7 +101,7 @@ class Comparison:
             now = " The difference has turned since."
         return (
             f"{self.treatment} earns {sign} per impression than {self.control}, decided after "
-            f"{self.decided_at} units: {sure}.{now}"
+            f"{self.decided_at} units and periods: {sure}.{now}"
         )
 
 
@@ -121,7 +121,8 @@ def compare(
         table: one row per unit (as it was assigned: listing or family) and period that is over,
             columns `COLUMNS`: `unit`, `period` (sorts by time), `arm`, `profit` (currency units),
             `impressions`. Rows in any order; those of one period are ordered by unit. A unit
-            recurs only where the coin was thrown again: sum what one throw decided.
+            recurs only where the coin was thrown again: sum what one throw decided. A column
+            `currency`, if there is one, has one value.
         control, treatment: the two arms; rows of others count for the sample ratio only.
         shares: as given to `assign`.
         covariate: column with the unit's profit per impression before the experiment, or None.
@@ -130,8 +131,9 @@ def compare(
 
     Raises:
         ValueError: bad shares or arms, a missing column, a value that is no number, negative
-            impressions, an unknown arm, a period of digits as text, a unit twice in one period, an
-            arm without units or impressions, units that recur and hardly change sides.
+            impressions, an unknown arm, several currencies, a period of digits as text, a unit
+            twice in one period, an arm without units or impressions, units that recur and hardly
+            change sides.
     """
     check_shares(shares)
     for field, arm in (("control", control), ("treatment", treatment)):
@@ -253,6 +255,11 @@ def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | No
             raise ValueError(f"column {column!r} is missing: found {table.columns}")
     if not table.height:
         raise ValueError("table has no rows: give one for each unit and period that is over")
+    if "currency" in table.columns and len(found := table["currency"].unique().sort()) > 1:
+        raise ValueError(
+            f"column 'currency' has {found.to_list()}: compare each currency by itself, or convert "
+            "all profit to one"
+        )
     for column in ("unit", "period", "arm"):
         _refuse(table, column, table[column].is_null(), "give every row one")
     if table["period"].dtype == pl.String:

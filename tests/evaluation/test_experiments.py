@@ -64,6 +64,14 @@ def test_estimate_is_near_the_difference_of_the_two_ratios():
     assert result.difference == pytest.approx(gap, rel=0.05)
 
 
+def test_a_single_currency_changes_nothing():
+    table = make(periods=5)
+    named = table.with_columns(currency=pl.lit("GBP"))
+    assert compare(named, "control", "treatment", HALVES) == compare(
+        table, "control", "treatment", HALVES
+    )
+
+
 def test_order_of_rows_is_irrelevant_and_later_rows_change_nothing_that_was_decided():
     table = make(lift=0.6)
     whole = compare(table, "control", "treatment", HALVES)
@@ -154,6 +162,7 @@ def test_a_verdict_says_what_was_decided_and_what_came_after():
     assert early.decided_difference == late.decided_difference > 0 > late.high
     for result in (early, between, late):
         assert "treatment earns more per impression than control" in result.verdict
+        assert f"decided after {result.decided_at} units and periods" in result.verdict
     assert early.verdict.endswith("at 95% confidence.")
     assert between.verdict.endswith("Zero has come back into it since.")
     assert late.verdict.endswith("The difference has turned since.")
@@ -197,6 +206,10 @@ def spoiled(**values):
         (
             make(periods=12).with_columns(period=pl.format("W{}", pl.col("period") + 1)),
             r"column 'period', row \d+ is 'W10' \(60 such rows\): give dates, or numbers of one",
+        ),
+        (
+            make(periods=2).with_columns(currency=pl.Series(["JPY", *["GBP"] * 119])),
+            r"column 'currency' has \['GBP', 'JPY'\]: compare each currency by itself, or convert",
         ),
         (make().clear(), r"table has no rows"),
         (make().filter(pl.col("arm") == "control"), r"'treatment' has 0 units and no impressions"),
