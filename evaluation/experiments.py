@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +21,13 @@ COLUMNS = ("unit", "period", "arm", "profit", "impressions")
 
 MISMATCH_ALPHA = 0.001
 """Rate of false alarms of the sample-ratio test, and of the test that units change arms."""
+
+_MONTH = "^[0-9]{4}-(0[1-9]|1[0-2])"
+_ISO = (  # days, weeks and months, whose order as text is that of time
+    f"{_MONTH}-(0[1-9]|[12][0-9]|3[01])$",
+    "^[0-9]{4}-W(0[1-9]|[1-4][0-9]|5[0-3])$",
+    f"{_MONTH}$",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +125,11 @@ def compare(
 
     Args:
         table: one row per unit (as it was assigned: listing or family) and period that is over,
-            columns `COLUMNS`: `unit`, `period` (sorts by time), `arm`, `profit` (currency units),
-            `impressions`. Rows in any order; those of one period are ordered by unit. A unit
-            recurs only where the coin was thrown again: sum what one throw decided. A column
-            `currency`, if there is one, has one value.
+            columns `COLUMNS`: `unit`, `period`, `arm`, `profit` (currency units), `impressions`.
+            Periods are numbers or dates, as text ISO days, weeks or months, or one constant. Rows
+            in any order; those of one period are ordered by unit. A unit recurs only where the coin
+            was thrown again: sum what one throw decided. A column `currency`, if there is one, has
+            one value.
         control, treatment: the two arms; rows of others count for the sample ratio only.
         shares: as given to `assign`.
         covariate: column with the unit's profit per impression before the experiment, or None.
@@ -131,9 +138,9 @@ def compare(
 
     Raises:
         ValueError: bad shares or arms, a missing column, a value that is no number, negative
-            impressions, an unknown arm, several currencies, a period of digits as text, a unit
-            twice in one period, an arm without units or impressions, units that recur and hardly
-            change sides.
+            impressions, an unknown arm, several currencies, periods as text of another form, a
+            unit twice in one period, an arm without units or impressions, units that recur and
+            hardly change sides.
     """
     check_shares(shares)
     for field, arm in (("control", control), ("treatment", treatment)):
@@ -243,11 +250,6 @@ def _numbers(table: pl.DataFrame, column: str) -> NDArray[np.float64]:
     return table[column].cast(pl.Float64).to_numpy()
 
 
-def _counted(name: str) -> list[tuple[int, str]]:
-    """A name in parts, by which its numbers are in the order of counting."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
 def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | None) -> None:
     wanted = COLUMNS if covariate is None else (*COLUMNS, covariate)
     for column in wanted:
@@ -262,15 +264,7 @@ def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | No
         )
     for column in ("unit", "period", "arm"):
         _refuse(table, column, table[column].is_null(), "give every row one")
-    if table["period"].dtype == pl.String:
-        digits = table["period"].str.contains(r"^\d+$")
-        fix = "give numbers or dates: as text, '10' goes before '9'"
-        _refuse(table, "period", digits, fix)
-        names = table["period"].unique().to_list()
-        pairs = zip(sorted(names), sorted(names, key=_counted), strict=True)
-        late = next((as_text for as_text, counted in pairs if as_text != counted), None)
-        fix = "give dates, or numbers of one width ('2026-W09'): as text, 'W10' goes before 'W9'"
-        _refuse(table, "period", table["period"] == (late or ""), fix)
+    _check_periods(table)
     for column in wanted[3:]:
         values = table[column]
         if not values.dtype.is_numeric():
@@ -286,6 +280,19 @@ def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | No
     again = ~pl.struct("unit", "period").is_first_distinct()
     twice = table.select(again.alias("twice"))["twice"]
     _refuse(table, "unit", twice, "sum profit and impressions over each unit and period")
+
+
+def _check_periods(table: pl.DataFrame) -> None:
+    """Refuse periods as text whose order is not that of time."""
+    period = table["period"]
+    if period.dtype not in (pl.String, pl.Categorical) or period.n_unique() == 1:
+        return
+    unlike = [~period.cast(pl.String).str.contains(form) for form in _ISO]
+    fix = (
+        "give dates or numbers, or as text ISO days ('2026-01-31'), weeks ('2026-W05') or months "
+        "('2026-01'), one form in all rows: the order of other text is not that of time"
+    )
+    _refuse(table, "period", min(unlike, key=pl.Series.sum), fix)
 
 
 def _check_throws(table: pl.DataFrame, shares: Mapping[str, float]) -> None:

@@ -1,4 +1,5 @@
 import math
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -173,6 +174,24 @@ def test_the_confidence_is_not_rounded_to_certainty():
     assert "at 99.9% confidence" in sure.verdict
 
 
+def dated(form: str, each: int = 1) -> pl.DataFrame:
+    """Twelve periods from 25 January on, `each` days apart, as text of a form."""
+    day = pl.lit(date(2026, 1, 25)) + pl.duration(days=each * pl.col("period"))
+    return make(lift=0.6, periods=12).with_columns(period=day.dt.strftime(form))
+
+
+@pytest.mark.parametrize(("form", "each"), [("%Y-%m-%d", 1), ("%G-W%V", 7), ("%Y-%m", 31)])
+def test_iso_text_is_in_the_order_of_time(form, each):
+    numbered = compare(make(lift=0.6, periods=12), "control", "treatment", HALVES)
+    assert compare(dated(form, each), "control", "treatment", HALVES) == numbered
+
+
+@pytest.mark.parametrize("period", ["0", "all of May"])
+def test_one_constant_period_may_have_any_name(period):
+    table = make(periods=1).with_columns(period=pl.lit(period))
+    assert sum(compare(table, "control", "treatment", HALVES).units.values()) == 60
+
+
 def spoiled(**values):
     """The good table with other values in row 7."""
     table = make(periods=2)
@@ -201,11 +220,18 @@ def spoiled(**values):
         (make().drop("period"), r"column 'period' is missing"),
         (
             make(periods=2).with_columns(pl.col("period").cast(pl.String)),
-            r"column 'period', row 0 is '0' \(120 such rows\): give numbers or dates",
+            r"column 'period', row 0 is '0' \(120 such rows\): give dates or numbers, or as text",
         ),
         (
             make(periods=12).with_columns(period=pl.format("W{}", pl.col("period") + 1)),
-            r"column 'period', row \d+ is 'W10' \(60 such rows\): give dates, or numbers of one",
+            r"column 'period', row 0 is 'W1' \(720 such rows\): give dates or numbers",
+        ),
+        (dated("%d/%m/%Y"), r"'period', row 0 is '25/01/2026' .* ISO days \('2026-01-31'\)"),
+        (dated("%d/%m/%Y").cast({"period": pl.Categorical}), r"row 0 is '25/01/2026'"),
+        (dated("%Y-%d-%m"), r"column 'period', row 0 is '2026-25-01' \(\d+ such rows\)"),
+        (
+            pl.concat([dated("%Y-%m-%d").head(120), dated("%G-W%V").tail(60)]),
+            r"column 'period', row 120 is '2026-W06' \(60 such rows\): .* one form in all rows",
         ),
         (
             make(periods=2).with_columns(currency=pl.Series(["JPY", *["GBP"] * 119])),
