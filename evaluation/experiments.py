@@ -54,8 +54,8 @@ class Comparison:
         units: arm -> units and periods counted.
         profit_per_impression: arm -> total profit over total impressions, currency units.
         difference: profit per impression that the treatment adds, currency units; adjusted for time
-            and covariate, so not exactly the difference of the two figures above. nan while nothing
-            can be said.
+            and covariate and without the warm-up, so not exactly the difference of the two figures
+            above. nan while nothing can be said.
         low, high: confidence sequence of the difference now, ±inf while nothing is excluded.
         decided_at: units and periods of both arms after which zero was first excluded, or None.
         decided_difference: the difference as estimated after those, or None.

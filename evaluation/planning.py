@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from evaluation.sequential import coin_variance, tightness
+from evaluation.sequential import WARM_UP, coin_variance, tightness
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def plan(
     (Deng, Knoblich & Lu 2018, "Applying the delta method in metric analytics"), s² the mean
     square of profit − ratio · impressions. For the sequence, z(1 − α/2) √(p (1 − p)) is
     replaced by √(v(p) (1 + 1/g) (2 log(1/α) + log(1 + g))), g = `tightness`, the boundary at the
-    unit it is tuned for.
+    unit it is tuned for, and the units of its warm-up, `WARM_UP`, come on top.
 
     Args:
         profit, impressions: of each unit and period, (n,), n at least 2.
@@ -89,7 +89,7 @@ def plan(
     ever = math.sqrt(coin * (1 + 1 / tuned) * (2 * math.log(1 / alpha) + math.log1p(tuned)))
     return Plan(
         units=math.ceil((max(once + found, 0.0) * scale) ** 2),
-        units_sequential=math.ceil((max(ever + found, 0.0) * scale) ** 2),
+        units_sequential=WARM_UP + math.ceil((max(ever + found, 0.0) * scale) ** 2),
         effect=effect,
         ratio=float(ratio),
         deviation=math.sqrt(square),

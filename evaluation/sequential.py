@@ -23,7 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 WARM_UP = 20
-"""Units with a profit other than zero before the first verdict; they set the scale of the test."""
+"""Units that teach what to expect of a unit before any is judged by it, both arms together."""
+
+TUNED_BY = 20
+"""Units with a profit other than zero after the warm-up that set the scale of the test."""
 
 TIGHTEST_AT = 2000
 """Units at which the interval is narrowest compared with what is possible, if no plan says so."""
@@ -54,8 +57,8 @@ def leftover(amount: Floats, impressions: Floats, covariate: Floats | None = Non
     """Amount minus what the units before it, of both arms together, let expect for it.
 
     Formula: aᵢ = yᵢ − (ȳ + θ (xᵢ − x̄)) Iᵢ, with ȳ = Σy / ΣI, x̄ = ΣxI / ΣI and θ the slope of the
-    impression-weighted regression of y / I on x (Deng et al. 2013, control variates), shrunk by
-    n / (n + 10), all sums over j < i. Linear in `amount`; looks at no arm and no later unit.
+    impression-weighted regression of y / I on x (Deng et al. 2013, control variates), all sums over
+    j < i. Linear in `amount`; looks at no arm and no later unit.
 
     Args:
         amount: profit (currency units), (..., n), units in the order of time.
@@ -74,9 +77,7 @@ def leftover(amount: Floats, impressions: Floats, covariate: Floats | None = Non
     spread = _before(x * weighted) - weight * centre**2
     together = _before(x * amount) - weight * centre * mean
     usable = spread > 1e-12 * _before(x * weighted)
-    count = np.arange(amount.shape[-1])
     slope = np.divide(together, spread, out=np.zeros_like(mean), where=usable)
-    slope *= count / (count + 10)
     return np.asarray(amount - (mean + slope * (x - centre)) * impressions)
 
 
@@ -94,8 +95,10 @@ def log_evidence(
     """Evidence against "the treatment adds `effect` per impression" after every unit.
 
     Formula: log M = S² / 2(V + ρ) − ½ log((V + ρ) / ρ), S = Σ (Wᵢ − p) aᵢ, V = v(p) Σ aᵢ²,
-    aᵢ the `leftover` of profit − effect Wᵢ Iᵢ, v(p) = `coin_variance`, and
-    ρ = tightest_at · V / (n · `tightness`) once, at the end of the warm-up.
+    aᵢ the `leftover` of profit − effect Wᵢ Iᵢ, v(p) = `coin_variance`, sums over the n units after
+    the first `WARM_UP`, and ρ = tightest_at · V / (n · `tightness`) once, when `TUNED_BY` of them
+    had a profit. What the first units leave over is not noise but what is not learned yet: in V for
+    ever, it would hide effects that are small beside the profit itself.
 
     Under the hypothesis the aᵢ do not depend on the coins, so given them exp(λS − λ²V/2) is a
     supermartingale for every λ, M mixes it over λ ~ N(0, 1/ρ), and P(some M ≥ 1/α) ≤ α by Ville's
@@ -107,15 +110,16 @@ def log_evidence(
         effect: difference of profit per impression under test.
         alpha: level for which ρ is tuned. tightest_at: units for which it is tuned.
 
-    Returns: float64 (..., n), −inf in the warm-up. Reject for ever once above log(1 / alpha).
+    Returns: float64 (..., n), −inf until ρ is set. Reject for ever once above log(1 / alpha).
     """
     coin = coin_variance(share)
-    rest = leftover(profit - effect * treated * impressions, impressions, covariate)
+    rest = _judged(profit - effect * treated * impressions, impressions, covariate)
     tilt = ((treated - share) * rest).cumsum(-1)  # S
     spread = coin * (rest * rest).cumsum(-1)  # V
-    end = _warm_up(profit)[..., None]  # (..., 1), index of the last unit of the warm-up
+    end = _tuned(profit)[..., None]  # (..., 1)
     last = np.minimum(end, profit.shape[-1] - 1)
-    rho = np.take_along_axis(spread, last, -1) / (last + 1) * tightest_at / tightness(alpha)
+    count = np.maximum(last + 1 - WARM_UP, 1)
+    rho = np.take_along_axis(spread, last, -1) / count * tightest_at / tightness(alpha)
     ready = (np.arange(profit.shape[-1]) >= end) & (rho > 0)
     total = np.where(ready, spread + rho, 1.0)
     evidence = tilt**2 / (2 * total) - 0.5 * np.log(total / np.where(rho > 0, rho, 1.0))
@@ -142,14 +146,14 @@ def interval(
     Returns: estimate (the δ at which S = 0; nan where no impression was treated), lower and upper
         end, ±inf where nothing is excluded yet.
     """
-    a = leftover(profit, impressions, covariate)
-    b = leftover(treated * impressions, impressions, covariate)
+    a = _judged(profit, impressions, covariate)
+    b = _judged(treated * impressions, impressions, covariate)
     lift = float(((treated - share) * b).sum())
     estimate = float(((treated - share) * a).sum()) / lift if lift > 0 else math.nan
-    end = int(_warm_up(profit))
+    end = int(_tuned(profit))
     if lift <= 0 or end >= len(profit):
         return estimate, -math.inf, math.inf
-    coin, tuned = coin_variance(share), tightest_at / (tightness(alpha) * (end + 1))
+    coin, tuned = coin_variance(share), tightest_at / (tightness(alpha) * (end + 1 - WARM_UP))
     centred = a - estimate * b
     now = _moments(centred, b)
     early = _moments(centred[: end + 1], b[: end + 1])
@@ -162,9 +166,7 @@ def interval(
         bound = total * (2 * math.log(1 / alpha) + np.log(total / np.maximum(rho, 1e-300)))
         return np.asarray(((shift * lift) ** 2 < bound) | (np.asarray(shift) == 0), np.bool_)
 
-    unit = math.sqrt(coin * now[0]) / lift
-    if unit == 0:
-        return estimate, estimate, estimate
+    unit = math.sqrt(coin * now[0]) / lift or 1.0  # any, where nothing is left over
     angle = np.arange(1, 2000) * (math.pi / 4000)
     grid = unit * np.tan(angle)  # shifts from 0.0008 to 1300 standard errors
     return estimate, estimate + _edge(accepted, -grid), estimate + _edge(accepted, grid)
@@ -190,11 +192,18 @@ def _moments(a: Floats, b: Floats) -> tuple[float, float, float]:
     return float(a @ a), float(a @ b), float(b @ b)
 
 
-def _warm_up(profit: Floats) -> NDArray[np.intp]:
-    """Index of the unit that ends the warm-up, n where none does; (...,)."""
-    sold = (profit != 0).cumsum(-1)
-    ends = (sold >= WARM_UP).argmax(-1)
-    return np.asarray(np.where(sold[..., -1] >= WARM_UP, ends, profit.shape[-1]))
+def _judged(amount: Floats, impressions: Floats, covariate: Floats | None) -> Floats:
+    """The `leftover` of the units after the warm-up, 0 in it, (..., n)."""
+    rest = leftover(amount, impressions, covariate)
+    rest[..., :WARM_UP] = 0.0
+    return rest
+
+
+def _tuned(profit: Floats) -> NDArray[np.intp]:
+    """Index of the unit at which ρ is set, n where too few were sold; (...,)."""
+    after = np.arange(profit.shape[-1]) >= WARM_UP
+    enough = ((profit != 0) & after).cumsum(-1) >= TUNED_BY
+    return np.asarray(np.where(enough[..., -1], enough.argmax(-1), profit.shape[-1]))
 
 
 def _before(values: Floats) -> Floats:

@@ -55,7 +55,8 @@ def test_leftover_is_linear_and_looks_only_back(seed, factor, adjusted):
 @pytest.mark.parametrize("share", [0.5, 0.3])
 def test_evidence_is_a_supermartingale_over_all_throws(share, monkeypatch):
     """Twelve fixed units, all 4,096 outcomes of the coin: the mean of M is at most 1, exactly."""
-    monkeypatch.setattr(sequential, "WARM_UP", 2)
+    monkeypatch.setattr(sequential, "WARM_UP", 1)
+    monkeypatch.setattr(sequential, "TUNED_BY", 2)
     profit = np.array([1.0, 0.0, 30.0, 2.0, -4.0, 0.5, 1e6, 3.0, 1.0, 7.0, 0.0, 2.0])
     treated = np.array(list(product([False, True], repeat=12)))  # (4096, 12)
     weight = np.where(treated, share, 1 - share).prod(1)
@@ -65,9 +66,9 @@ def test_evidence_is_a_supermartingale_over_all_throws(share, monkeypatch):
         np.broadcast_to(profit, shape), impressions, treated, share, tightest_at=20
     )
     means = weight @ np.exp(evidence)
-    assert (means[:2] == 0).all()  # warm-up: the second unit has no profit
-    assert (means[2:] <= 1 + 1e-9).all()
-    assert (np.diff(means[2:]) <= 1e-9).all()
+    assert (means[:3] == 0).all()  # the first unit teaches, the second has no profit
+    assert (means[3:] <= 1 + 1e-9).all()
+    assert (np.diff(means[3:]) <= 1e-9).all()
     ever = weight @ (evidence.max(1) >= math.log(2))
     assert ever <= 0.5
 
@@ -104,13 +105,45 @@ def test_interval_moves_with_an_added_effect(seed, effect):
     assert np.allclose(after - before, effect, atol=1e-6)
 
 
-def test_nothing_is_said_in_the_warm_up():
-    profit, shown, treated = world(np.random.default_rng(3), 400, conversion=0.04)
-    sold = np.flatnonzero(profit)
-    evidence = log_evidence(profit, shown, treated)
-    assert np.isneginf(evidence).all() == (len(sold) < sequential.WARM_UP)
+@pytest.mark.parametrize("units", [1, sequential.WARM_UP, sequential.WARM_UP + 300])
+def test_nothing_is_said_before_enough_was_sold_after_the_warm_up(units):
+    profit, shown, treated = world(np.random.default_rng(3), units, conversion=0.04)
+    profit[: sequential.WARM_UP] = 1.0
+    assert (profit != 0).sum() < sequential.WARM_UP + sequential.TUNED_BY
+    assert np.isneginf(log_evidence(profit, shown, treated)).all()
     _, low, high = interval(profit, shown, treated)
     assert (low, high) == (-math.inf, math.inf)
+
+
+def test_first_units_teach_and_are_not_judged():
+    rng = np.random.default_rng(5)
+    profit, shown, treated = world(rng, 600)
+    other = treated.copy()
+    other[: sequential.WARM_UP] = ~other[: sequential.WARM_UP]
+    assert (log_evidence(profit, shown, treated) == log_evidence(profit, shown, other)).all()
+    raised = profit + 1000.0 * shown  # what all units have in common is no noise
+    a, b = (log_evidence(y, shown, treated)[-1] for y in (profit, raised))
+    assert a == pytest.approx(b, abs=1e-6)
+
+
+def test_profit_that_impressions_tell_exactly_leaves_no_doubt():
+    _, shown, treated = world(np.random.default_rng(6), 200)
+    assert interval(2 * shown, shown, treated) == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)
+    few = slice(sequential.WARM_UP + sequential.TUNED_BY)
+    assert interval(2 * shown[few], shown[few], treated[few])[1:] == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("noise", [1.0, 0.01])
+def test_an_adjusted_test_is_as_good_as_one_of_the_noise_alone(noise):
+    """However much of the variance the covariate takes out, from none to 99.99 %."""
+    rng = np.random.default_rng(7)
+    x, rest = np.exp(rng.normal(size=1000)), np.exp(rng.normal(size=1000))
+    _, shown, treated = world(rng, 1000)
+    effect = 0.3 * treated
+    found = log_evidence(x + noise * (rest + effect), shown, treated, covariate=x)
+    assert found[-1] == pytest.approx(
+        log_evidence(rest + effect, shown, treated, covariate=x)[-1], rel=1e-6
+    )
 
 
 def test_a_large_effect_is_found_soon():
