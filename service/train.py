@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from bandits import Outcomes, Policy, Rules, Trunk, TrunkSettings
-from bandits.demand import CORRECTED
+from bandits.demand import _PASSED, CORRECTED, RAREST
 from evaluation.intervals import Interval, Ratio, bca
 from service import log
 from service.catalogue import Catalogue
@@ -35,7 +35,7 @@ class NothingToTrainOn(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Outcomes with what was believed when their prices were charged.
+    """Outcomes with what was believed when their prices were charged, one of each decision.
 
     Attributes:
         outcomes: m of them, all with impressions and with features of this version.
@@ -98,20 +98,46 @@ class Comparison:
 
 
 def rows_of_log(source: log.Log, catalogue: Catalogue, features_of: str) -> Rows:
-    """All outcomes of a log with the features of their decisions."""
-    query = outcomes_in(features_of).order_by(log.outcomes.c.seq)
-    parts = [outcomes_of(part, catalogue, features_of) for part in source.stream(query)]
+    """What came of each decision of a log, all its outcomes as one, with its features."""
+    o = log.outcomes.c
+    query = outcomes_in(features_of).add_columns(o.decision_id).order_by(o.seq)
+    parts: list[Outcomes] = []
+    decision: list[str] = []
+    for part in source.stream(query):
+        parts.append(outcomes_of(part, catalogue, features_of))
+        decision += [row.decision_id for row in part]
     if not parts:
         imported = "; imported sales do not say what was believed when prices were set"
         raise NothingToTrainOn(
             f"the log holds no outcome{imported if source.ends().sales else ''}: price listings "
             "and report what was sold (POST /v1/outcomes), or give a table of sales with --data"
         )
-    outcomes = concatenated(parts)
+    outcomes = _summed(concatenated(parts), np.array(decision))
     names = np.array(catalogue.listing_id, object)
     families = np.array([*catalogue.family_code, None], object)[catalogue.family[: len(names)]]
     families = np.where(families == None, names, families)  # noqa: E711  elementwise
     return Rows.of(outcomes, names[outcomes.listing], families[outcomes.listing])
+
+
+def _summed(outcomes: Outcomes, decision: NDArray[np.str_]) -> Outcomes:
+    """The outcomes of each decision as one of the earliest's time: units that came late or were
+    returned are a matter of all the decision's impressions, not of those they were told with.
+    """
+    _, first, of = np.unique(decision, return_index=True, return_inverse=True)
+
+    def total(told: Floats) -> Floats:
+        return np.asarray(np.bincount(of, told), np.float64)
+
+    at = outcomes.at[first]
+    np.minimum.at(at, of, outcomes.at)
+    summed = replace(
+        _take(outcomes, first),
+        impressions=total(outcomes.impressions),
+        units=total(outcomes.units),
+        profit=total(outcomes.profit),
+        at=at,
+    )
+    return _take(summed, np.argsort(first))
 
 
 def concatenated(parts: list[Outcomes]) -> Outcomes:
@@ -172,9 +198,10 @@ def trained_on(
     curve = x[:, :1]
     own = curve[:, 0].double().numpy()
     # weights and bounds are those of the head, `Policy.learn_corrections`, relative to the curve
-    units = np.minimum(outcomes.units, CORRECTED * own * outcomes.impressions + 5.0)
-    y = units / outcomes.impressions / own
-    weight = own**2 / (own / outcomes.impressions + outcomes.curve_sd**2)
+    expected = np.maximum(own, RAREST)
+    most = CORRECTED * expected * outcomes.impressions + _PASSED
+    y = np.clip(outcomes.units, -_PASSED, most) / outcomes.impressions / own
+    weight = own**2 / (expected / outcomes.impressions + outcomes.curve_sd**2)
     family = np.unique(rows.family, return_inverse=True)[1]
 
     def told(epoch: int, learned: float, held_out: float) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from bandits import DIM, Context, Effect, Outcomes, Population, Rules
+from bandits import DIM, Context, Effect, Outcomes, Policy, Population, Rules
 from bandits.features import SCALE, features
 from bandits.words import WORDS
 from service import learning, log, snapshots, train, trunks
@@ -158,6 +159,21 @@ def test_the_seed_decides_everything():
     again, other = (train.trained_on(rows, torch.device("cpu"), seed) for seed in (1, 2))
     assert train.trained_on(rows, torch.device("cpu"), 1).version == again.version
     assert other.version != again.version
+
+
+def test_a_trunk_learns_with_the_weights_and_bounds_of_the_head(monkeypatch):
+    rows = made_up(1, strength=0.3, listings=6, days=5)
+    rows.outcomes.features[:10] *= 1e-4  # next to nothing expected, and more than that sold
+    rows.outcomes.units[:4] = [0, 3, 100, -100]
+    fit = Mock()
+    monkeypatch.setattr(train.Trunk, "fit", fit)
+    train.trained_on(rows, torch.device("cpu"), 1)
+    _, y, weight = fit.call_args.args
+    policy = Policy(Rules())
+    policy.learn_corrections(rows.outcomes)
+    # the head's first feature is the curve: its sums are those of a mean of units over the curve
+    assert float(weight.sum()) == pytest.approx(float(policy.head.gram[0, 0, 0]), rel=1e-6)
+    assert float(weight @ y) == pytest.approx(float(policy.head.moment[0, 0]), rel=1e-6)
 
 
 def test_whole_listings_and_the_last_days_are_held_out():
@@ -376,6 +392,34 @@ def test_outcomes_of_decisions_under_a_trunk_teach_the_raw_head_after_going_back
     rows = train.rows_of_log(bandit.log, bandit.catalogue, bandit.fold.features_of)
     assert len(rows.name) == COUNT + 2 * len(NAMES)
     assert rows.left_out == {}
+
+
+def test_a_decision_that_is_told_in_parts_counts_once_with_all_of_them(open_bandit, drive, titles):
+    bandit = open_bandit()
+    names = NAMES[:2]
+    drive.listings(
+        bandit, *({"listing_id": n, "title": titles[0], "currency": "GBP"} for n in names)
+    )
+    ids = [d["decision_id"] for d in drive.prices(bandit, *({"listing_id": n} for n in names))]
+    told = [
+        # decision, impressions, units, returned, days after the start
+        (1, 100, 2, 0, 2), (0, 50, 1, 0, 2), (1, 1, 3, 0, 3), (1, 1, 0, 4, 4), (1, 40, 0, 0, 1),
+    ]  # fmt: skip
+    for i, (which, shown, units, returned, day) in enumerate(told):
+        when = (START + timedelta(days=day)).isoformat()
+        drive.outcomes(
+            bandit,
+            {"decision_id": ids[which], "outcome_id": str(i), "occurred_at": when}
+            | {"impressions": shown, "units": units, "returned_units": returned},
+        )
+    rows = train.rows_of_log(bandit.log, bandit.catalogue, bandit.fold.features_of)
+    assert rows.name.tolist() == [names[1], names[0]]  # as first told
+    outcomes = rows.outcomes
+    assert outcomes.impressions.tolist() == [142, 50]
+    assert outcomes.units.tolist() == [1, 1]
+    assert outcomes.profit == pytest.approx(outcomes.units * outcomes.price)
+    days = (outcomes.at / 1e6 - START.timestamp()) / 86_400
+    assert days.tolist() == [1, 2]
 
 
 def test_a_snapshot_under_another_trunk_is_passed_over(adopted, open_bandit, monkeypatch):
