@@ -38,7 +38,8 @@ where the curve expected next to none may outweigh all others."""
 CONSULTED = 2000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
-PASSED = 5.0  # units that an outcome teaches the head, whatever was expected
+PASSED = 5.0
+"""Units that an outcome teaches the head, whatever was expected."""
 
 _USUAL = 30.0  # times the median listing's units per impression, above which none tells of others
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from bandits import Outcomes, Policy, Rules, Trunk, TrunkSettings
-from bandits.demand import _PASSED, CORRECTED, RAREST
+from bandits.demand import CORRECTED, PASSED, RAREST
 from evaluation.intervals import Interval, Ratio, bca
 from service import log
 from service.catalogue import Catalogue
@@ -199,8 +199,8 @@ def trained_on(
     own = curve[:, 0].double().numpy()
     # weights and bounds are those of the head, `Policy.learn_corrections`, relative to the curve
     expected = np.maximum(own, RAREST)
-    most = CORRECTED * expected * outcomes.impressions + _PASSED
-    y = np.clip(outcomes.units, -_PASSED, most) / outcomes.impressions / own
+    most = CORRECTED * expected * outcomes.impressions + PASSED
+    y = np.clip(outcomes.units, -PASSED, most) / outcomes.impressions / own
     weight = own**2 / (expected / outcomes.impressions + outcomes.curve_sd**2)
     family = np.unique(rows.family, return_inverse=True)[1]
 
