@@ -19,6 +19,8 @@ from bandits.trunk import Trunk
 _LIKELY = 1.64  # deviations up to which demand may be when a stock is asked whether it will do
 _ABOVE_COST = 0.35  # a ladder's least reach above the cost, log units
 _SCARCE = 0.4  # a ladder's reach above the price at which a stock lasts to the end, log units
+_BLIND = 1.0  # log error of a guess that says next to nothing
+_STRIDE = 1.6  # log units above what was paid, to which such a listing's prices may go
 _PROMISING = 0.8  # deviations of demand up to which an arm may turn out the best
 
 
@@ -57,6 +59,7 @@ class Policy(Demand):
         low = grid[able.argmax(1)] + listings.anchor - self.rules.ladder_margin
         last = able.shape[1] - 1 - able[:, ::-1].argmax(1)
         high = grid[last] + listings.anchor + self.rules.ladder_margin
+        high = np.fmin(high, self._reach(listings))
         if listings.stock is not None:
             # scarce units are dear: up to the price at which they last to the end, and more
             lasting = grid[listings.stock.lasting(mean)] + listings.anchor
@@ -76,6 +79,18 @@ class Policy(Demand):
             np.maximum.at(high, listings.leader, high.copy())
             low, high = low[listings.leader], high[listings.leader]
         return geometric_ladders(low, high, listings.limits, self.rules.arms)
+
+    def _reach(self, listings: Listings) -> NDArray[np.float64]:
+        """Highest log price that a listing of which next to nothing is known may be tried at, by
+        what was paid for it; infinite for others, (n,).
+
+        A handful of sales at a low price promise most where nobody has bought yet, of a whole shop
+        at once: it goes there in steps.
+        """
+        units, _, revenue, _ = self.evidence.gather(listings.listing)[1].numpy().T
+        bold = (listings.context.guess_sd > _BLIND) & (units > 0) & (revenue > 0)
+        paid = np.divide(revenue, units, out=np.ones(len(units)), where=bold)
+        return np.where(bold, np.log(paid) + _STRIDE, np.inf)
 
     def decide(
         self,
