@@ -21,7 +21,7 @@ from encoders import EncoderError
 from service import insight, reading, registering
 from service.crew import Crew
 from service.documentation import OUTCOMES_CALL, PRICES_CALL, REGISTER_CALL, STAGE_CALL
-from service.engine import Engine, Once, Work, explained
+from service.engine import Engine, Once, Work, explained, rewrite
 from service.gate import OPEN_PATHS, Gate
 from service.outcomes import record_outcomes
 from service.pricebandit import Execute, Pending, Pricebandit
@@ -317,6 +317,8 @@ async def readyz(request: Request) -> dict[str, Any]:
         raise Problem(503, f"model: {request.app.state.failure}")
     service = _service(request)
     await service.read(service.check)
+    if service.engine.unwritten:  # a full disk is read as well as ever
+        await service.work(rewrite, None, 0)
     version = service.bandit.fold.version
     return {"status": "ready", "model_version": version, "learning": service.engine.learning}
 

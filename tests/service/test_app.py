@@ -1,4 +1,5 @@
 import json
+import resource
 import sqlite3
 
 import pytest
@@ -270,6 +271,21 @@ def test_readiness_says_that_the_log_cannot_be_used(shop, monkeypatch):
     assert shop.client.get("/livez").status_code == 200
     monkeypatch.undo()
     assert shop.client.get("/readyz").json()["status"] == "ready"
+
+
+def test_readiness_says_that_nothing_can_be_written_until_it_can(shop_at):
+    with shop_at() as shop:
+        shop.register(MUG)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # as where a disk is full
+            refused = shop.post("/v1/prices", {"requests": [{"listing_id": "mug"}]})
+            assert refused.status_code == 503
+            assert "log cannot be used" in _is_problem(shop.client.get("/readyz"), 503)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert shop.client.get("/readyz").json()["status"] == "ready"
+        assert shop.decide({"listing_id": "mug"})
 
 
 def test_readiness_says_why_the_state_could_not_be_opened(shop_at, tmp_path):
