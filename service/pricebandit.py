@@ -119,7 +119,7 @@ class Pricebandit:
             learning.version_under(features_of, trunk),
         )
         self.guesses = Guesses()
-        self._unguessed = 0  # listings registered since guesses were fitted last
+        self._unguessed = 0  # listings registered or deleted since guesses were fitted last
         self._unlearned = 0  # outcomes since guesses and prices were learned last
         self._failed = 0  # outcomes that learning failed on
         self._taught = 0  # events that told of demand when the population was learned last
@@ -344,8 +344,9 @@ class Pricebandit:
         self._since_snapshot += len(rows)
 
     def registered(self, rows: NDArray[np.int64]) -> None:
-        """Note that listings were registered or changed. Where they are many, or the first of their
-        currency, guess anew at once: they must not be guessed by a catalogue without them.
+        """Note that listings were registered, changed or deleted. Where they are many, or the first
+        of their currency, guess anew at once: no price may rest on a catalogue without those that
+        came, nor on one with those that went.
         """
         self._unguessed += len(rows)
         strange = set(self.catalogue.currency[rows]) - self.guesses.models.keys()

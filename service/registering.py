@@ -210,6 +210,7 @@ def delete(bandit: Pricebandit, conn: sa.Connection, listing_ids: Sequence[str])
 
     def apply() -> None:
         bandit.catalogue.remove(gone)
+        bandit.registered(gone)
 
     return Pending([{} for _ in listing_ids], apply)
 

@@ -98,6 +98,27 @@ def test_a_deleted_listing_is_gone_until_it_is_registered_anew(shop_on):
     assert shop_on.count("listings") == 3
 
 
+@pytest.mark.parametrize("gone", [1, 6])
+def test_guesses_forget_listings_that_are_deleted_as_a_restart_does(open_bandit, drive, gone):
+    bandit = open_bandit()
+    prices = [5, 6, 400, 500, 600, 700, 800, 900]
+    drive.listings(
+        bandit,
+        *({**MUG, "listing_id": f"m{i}", "reference_price": p} for i, p in enumerate(prices)),
+        {"listing_id": "new", "title": "oak dining table", "currency": "GBP"},
+    )
+
+    def guessed(bandit):
+        return bandit.strangers(bandit.catalogue.rows(["new"]))[1]
+
+    before = guessed(bandit)
+    drive.delete(bandit, *(f"m{2 + i}" for i in range(gone)))
+    after = guessed(bandit)
+    assert after < before
+    bandit.close()
+    np.testing.assert_allclose(after, guessed(open_bandit()), rtol=1e-6)
+
+
 def test_listings_deleted_and_registered_anew_outlive_restarts(shop_at, database_url):
     with shop_at(database_url=database_url) as shop:
         for price in (5, 6, 7):
