@@ -266,6 +266,7 @@ def _members(listings: Listings) -> tuple[NDArray[np.int64], NDArray[np.float64]
     """How many listings decide with each row, however often they are asked about, and what the row
     counts in their sum, (n,) each: impressions a day over those of the family's mean member, whose
     they are where they are not known, over how often the row's listing is asked about.
+    Where nobody looks at the family, its members count alike.
     """
     leader = listings.leader
     n = len(leader)
@@ -276,11 +277,13 @@ def _members(listings: Listings) -> tuple[NDArray[np.int64], NDArray[np.float64]
     size = np.bincount(member[0], minlength=n)[leader]
     once = 1.0 / times[place.ravel()]
     looks = np.full(n, np.nan) if listings.impressions is None else listings.impressions
-    known = looks > 0
+    known = ~np.isnan(looks)
     total = np.bincount(leader, np.where(known, looks * once, 0.0), minlength=n)
     count = np.bincount(leader, known * once, minlength=n)
-    mean = np.where(count > 0, total / np.maximum(count, 1e-12), 1.0)
-    return np.asarray(size, np.int64), np.where(known, looks / mean[leader], 1.0) * once
+    mean = (total / np.maximum(count, 1e-12))[leader]
+    share = np.ones(n)
+    np.divide(looks, mean, out=share, where=known & (mean > 0))
+    return np.asarray(size, np.int64), share * once
 
 
 def _summed(

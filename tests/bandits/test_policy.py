@@ -398,7 +398,9 @@ def test_a_member_counts_once_in_its_family_however_often_it_is_asked_about(make
     np.testing.assert_allclose(often.propensities[0], once.propensities[0], rtol=1e-4)
 
 
-@pytest.mark.parametrize("looks", [[1000.0, 10.0], [10.0, 1000.0], [np.nan, 50.0], None])
+@pytest.mark.parametrize(
+    "looks", [[1000.0, 10.0], [10.0, 1000.0], [50.0, 0.0], [0.0, 50.0], [np.nan, 50.0], None]
+)
 def test_members_of_a_family_count_by_how_many_look_at_them(make, looks):
     rows = np.arange(2)
     leader = np.zeros(2, np.int64)
@@ -410,6 +412,15 @@ def test_members_of_a_family_count_by_how_many_look_at_them(make, looks):
     total = (weight[:, None] * made.expected).sum(0)
     assert made.arm[0] == made.arm[1] == np.where(made.ladders.allowed[0], total, -np.inf).argmax()
     np.testing.assert_allclose(made.weight, weight / weight.mean())
+
+
+@pytest.mark.parametrize("looks", [[0.0, 0.0], [0.0, np.nan], [np.nan, np.nan]])
+def test_members_of_a_family_that_nobody_looks_at_count_alike(make, looks):
+    leader = np.zeros(2, np.int64)
+    listings = make.listings([10.0, 40.0], listing=np.arange(2), unit_cost=1.0, leader=leader)
+    listings = dataclasses.replace(listings, impressions=np.array(looks))
+    made = Policy().decide(listings, make.random_ids(1, 2), explore=False)
+    np.testing.assert_array_equal(made.weight, [1.0, 1.0])
 
 
 def test_a_family_of_one_decides_as_if_alone(make):
