@@ -103,7 +103,8 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
         Moved: a batch was embedded in another space than the bandit's.
     """
     Moved.check(bandit.space, batches)
-    batches = [without_currency_changes(bandit, batch) for batch in batches]
+    begun: dict[str, str] = {}
+    batches = [without_currency_changes(bandit, batch, begun) for batch in batches]
     documents = [row for batch in batches for row in batch.items.rows]
     names = [document["listing_id"] for document in documents]
     last = np.array(sorted({name: i for i, name in enumerate(names)}.values()), np.int64)
@@ -170,15 +171,26 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     return Pending(answers, apply)
 
 
-def without_currency_changes(bandit: Pricebandit, batch: Embedded) -> Embedded:
-    """Refuse listings whose currency would change: their sales could not be compared."""
-    rows = bandit.catalogue.rows(batch.items.column("listing_id"))
-    refused = []
-    for i in np.flatnonzero(rows >= 0).tolist():
-        was, wanted = bandit.catalogue.currency[rows[i]], batch.items.rows[i]["currency"]
+def without_currency_changes(
+    bandit: Pricebandit, batch: Embedded, begun: dict[str, str] | None = None
+) -> Embedded:
+    """Refuse listings whose currency would change: their sales could not be compared.
+
+    Args:
+        begun: currencies of listings about to be registered for the first time, by id; grows by
+            those of the batch. None for what-ifs, which may contradict each other.
+    """
+    catalogue, refused = bandit.catalogue, []
+    for index, document in zip(batch.items.index.tolist(), batch.items.rows, strict=True):
+        name, wanted = document["listing_id"], document["currency"]
+        row = catalogue.row_of.get(name)
+        if row is not None:
+            was = catalogue.currency[row]
+        else:
+            was = wanted if begun is None else begun.setdefault(name, wanted)
         if was != wanted:
             message = f"currency is {wanted!r}, was {was!r}: delete the listing first"
-            refused.append(ItemError(int(batch.items.index[i]), "currency", message))
+            refused.append(ItemError(index, "currency", message))
     if not refused:
         return batch
     kept = ~np.isin(batch.items.index, [error.index for error in refused])

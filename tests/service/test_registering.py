@@ -81,6 +81,21 @@ def test_a_currency_cannot_change(shop_on):
     assert shop_on.register({**MUG, "currency": "EUR"})["errors"] == []
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_of_a_new_listing_in_two_currencies_at_once_the_first_counts(open_bandit, together):
+    bandit = open_bandit()
+    pounds, yen = ({**MUG, "currency": currency} for currency in ("GBP", "JPY"))
+    sent = [[pounds, yen, pounds]] if together else [[pounds], [yen, pounds]]
+    answers = bandit.carry_out(
+        register, [unembedded(bandit, read_items(LISTINGS, listings)) for listings in sent]
+    )
+    (error,) = (error for answer in answers for error in answer["errors"])
+    assert (error["index"], error["field"]) == (1 if together else 0, "currency")
+    assert "currency is 'JPY', was 'GBP'" in error["message"]
+    assert sum(answer["accepted"] for answer in answers) == 2
+    assert bandit.catalogue.currency[bandit.catalogue.row_of["mug"]] == "GBP"
+
+
 def test_a_deleted_listing_is_gone_until_it_is_registered_anew(shop_on):
     shop_on.register(MUG, {**MUG, "listing_id": "cup", "title": "blue ceramic mug"})
     old = shop_on.decide({"listing_id": "mug"})[0]
