@@ -281,7 +281,8 @@ class Engine:
                 pending = batch[0].execute(self.bandit, conn, [batch[i].payload for i in new])
                 for i, answer in zip(new, pending.answers, strict=True):
                     answers[i] = orjson.dumps(answer)
-            kept = [(batch[i].once, answers[i]) for i in new if batch[i].once]
+            passing = {new[i] for i in pending.passing}
+            kept = [(batch[i].once, answers[i]) for i in new if batch[i].once and i not in passing]
             if kept:
                 self._keep(conn, kept)
         return [answer or b"" for answer in answers], pending

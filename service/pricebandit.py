@@ -46,10 +46,15 @@ def now_us() -> int:
 
 @dataclass(slots=True)
 class Pending:
-    """What a transaction answers, and what to do in memory once it is durable."""
+    """What a transaction answers, and what to do in memory once it is durable.
+
+    Attributes:
+        passing: places of answers that ask for the same body again: no idempotency key holds them.
+    """
 
     answers: list[dict[str, Any]]
     apply: Callable[[], None] = field(default=lambda: None)
+    passing: frozenset[int] = frozenset()
 
 
 class Pricebandit:

@@ -154,7 +154,8 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         log.insert(conn, log.decisions, stored)
         after.append(partial(_note_prices, catalogue, stored))
     out = _answers(batches, answers, refused, bandit.fold.version)
-    return Pending(out, _all_of(after))
+    passing = [i for i, batch in enumerate(batches) if any(e.again for e in batch.items.errors)]
+    return Pending(out, _all_of(after), frozenset(passing))
 
 
 def _answers(
@@ -269,12 +270,15 @@ def _overtaken(bandit: Pricebandit, items: Items, rows: NDArray[np.int64]) -> li
         rows: of their listings, int64 (n,), -1 for unknown ones.
     """
     document = bandit.catalogue.document
+    # what contradicts itself does so again
+    last = {row["listing_id"]: row["listing"] for row in items.rows if "listing" in row}
     return [
         ItemError(
             int(items.index[i]),
             "listing",
             f"listing {row['listing_id']!r:.80} was sent with other terms meanwhile, by another "
             "request or in this batch: send this one again",
+            again=document[at] != last[row["listing_id"]],
         )
         for i, (row, at) in enumerate(zip(items.rows, rows.tolist(), strict=True))
         if at >= 0 and "listing" in row and document[at] != row["listing"]

@@ -16,11 +16,14 @@ def speakable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """One refused item of a batch: where it stood, which field, and what to change."""
+    """One refused item of a batch: where it stood, which field, and what to change; `again` where
+    the same body, sent again, may find it accepted.
+    """
 
     index: int
     field: str
     message: str
+    again: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The item as the contract spells it."""

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from service import pricing
+from service import app, pricing, registering
+from service.items import read_items
+from service.schemas import LISTINGS
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
 
@@ -294,6 +296,35 @@ def test_no_price_keeps_the_terms_that_another_caller_sent_meanwhile(open_bandit
     found = bandit.carry_out(pricing.price, [batch, drive.batch(bandit, {"listing": dear})])
     assert [len(answer["decisions"]) for answer in found] == [0, 1]
     assert "other terms meanwhile" in found[0]["errors"][0]["message"]
+
+
+def test_what_is_to_be_sent_again_may_be_under_its_key(shop, monkeypatch):
+    listing = {**MUG, "max_price": 9}
+    register, others = app._register_inline, [{**listing, "max_price": 8}]
+
+    async def overtaken(service, embedded):
+        lost = await register(service, embedded)
+        if others:
+            items = read_items(LISTINGS, [others.pop()])
+            theirs = registering.unembedded(service.bandit, items)
+            await service.work(registering.register, theirs, 1)
+        return lost
+
+    monkeypatch.setattr(app, "_register_inline", overtaken)
+
+    def asked(*listings):
+        body = {"requests": [{"listing": one} for one in listings]}
+        key = {"Idempotency-Key": f"{len(listings)} listings"}
+        return shop.post("/v1/prices", body, **key).json()
+
+    first, second, third = (asked(listing) for _ in range(3))
+    assert "send this one again" in first["errors"][0]["message"]
+    assert len(second["decisions"]) == 1
+    assert third == second
+    # a body that contradicts itself is answered once
+    two = listing, {**listing, "max_price": 7}
+    assert asked(*two) == asked(*two)
+    assert shop.count("decisions") == 2
 
 
 def test_a_what_if_about_a_known_listing_keeps_its_own_sales(shop):
