@@ -17,8 +17,9 @@ class Steps:
     one of the others, which may use the whole step; then the rest. Those start from its price p, or
     from that of a request that says a `current_price` in between, and step by at most
     1 - 1 / √(1 + max_step) each where they are several: between p / √(1 + max_step) and
-    p √(1 + max_step), no price is more than max_step off another. Requests that share the price of
-    a family count as one.
+    p √(1 + max_step), no price is more than max_step off another. Of a listing that has no price to
+    step from yet, all others start from the first request that says one. Requests that share the
+    price of a family count as one.
 
     Args:
         subjects: n requests in their order; their `last_price` and `max_step` are changed.
@@ -62,7 +63,12 @@ class Steps:
         # by listing, what-ifs last; the one that opens before those since a current_price was said
         mine = rows[np.lexsort((~recorded[rows], again))]
         begins = np.diff(number[mine], prepend=-1) > 0
-        self._rows = mine[np.lexsort((rank[mine], np.cumsum(begins | said[mine])))]
+        since = said[mine]
+        # where nothing else limits a listing, those before the first that says one step from it too
+        free = np.isnan(subjects.last_price) & np.isnan(subjects.number["reference_price"])
+        telling = np.flatnonzero(since & free[mine])
+        since[telling[np.unique(number[mine[telling]], return_index=True)[1]]] = False
+        self._rows = mine[np.lexsort((rank[mine], np.cumsum(begins | since)))]
         self._first = np.searchsorted(number[self._rows], number[self._rows])
         self._rank = rank[self._rows]
         self._decided = np.full(n, np.nan)

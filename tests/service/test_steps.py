@@ -76,6 +76,28 @@ def test_a_step_counts_from_the_request_before_also_where_that_says_its_current_
         assert abs(price / (50 if i % 4 == 2 else before) - 1) < 0.101
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_listing_without_any_price_steps_from_the_first_that_a_body_says(
+    open_bandit, drive, together
+):
+    bandit = open_bandit(temperature=10.0, budget=1.0)
+    drive.listings(
+        bandit,
+        *({**MUG, "listing_id": f"dear {i}", "reference_price": 200 + i} for i in range(5)),
+        {"listing_id": "new", "title": "red mug", "currency": "GBP", "max_step": 0.1},
+    )
+    plain, said = {"listing_id": "new"}, {"listing_id": "new", "current_price": 6.5}
+    asked = [plain, plain, said, plain, {**said, "current_price": 30}, plain]
+    parts = [asked] if together else [asked[:2], asked[2:]]
+    batches = [drive.batch(bandit, *part) for part in parts]
+    one, other, first, third, fourth, last = _prices(bandit.carry_out(pricing.price, batches))
+    assert abs(first / 6.5 - 1) < 0.101
+    assert abs(fourth / 30 - 1) < 0.101
+    assert _largest_step([first, one]) < 0.101
+    assert max(one, other, third) / min(one, other, third) < 1.101
+    assert _largest_step([fourth, last]) < 0.101
+
+
 def test_only_requests_that_step_from_others_are_priced_apart(stepping, drive, passes):
     drive.prices(stepping, *[{"listing_id": "leap"}] * 3, {"listing_id": "step"})
     drive.prices(stepping, *[{"listing_id": "step", "current_price": 99}] * 3)
