@@ -15,9 +15,14 @@ Key = tuple[int, str]
 """A family, and the unit or UTC day that its price is held for."""
 
 
-def bounds_of(subjects: Subjects) -> Limits:
-    """Prices that the sellers' rules allow for each subject."""
+def bounds_of(subjects: Subjects, held: NDArray[np.int64] | None = None) -> Limits:
+    """Prices that the sellers' rules allow for each subject.
+
+    Args:
+        held: what each one's family is held to, see `held_of`: given again whatever the step.
+    """
     number = subjects.number
+    step = number["max_step"]
     current = np.where(
         np.isnan(subjects.current_price), subjects.last_price, subjects.current_price
     )
@@ -28,7 +33,7 @@ def bounds_of(subjects: Subjects) -> Limits:
         max_price=number["max_price"],
         minimum_advertised_price=number["minimum_advertised_price"],
         current_price=np.where(np.isnan(current), number["reference_price"], current),
-        max_step=number["max_step"],
+        max_step=step if held is None else np.where(held < 0, step, np.nan),
         price_ending=number["price_ending"],
     )
 
@@ -74,33 +79,43 @@ def keys_of(subjects: Subjects, at_us: int) -> dict[int, Key]:
     }
 
 
+def held_of(subjects: Subjects, family_prices: Mapping[Key, Held], at_us: int) -> NDArray[np.int64]:
+    """Prices that the families of subjects are held to, minor units, (n,): -1 where to none, 0
+    where to one in another currency, which nobody can have.
+    """
+    held = np.full(len(subjects), -1)
+    for row, key in keys_of(subjects, at_us).items():
+        if key in family_prices:
+            price, currency = family_prices[key]
+            held[row] = price if currency == subjects.currency[row] else 0
+    return held
+
+
 def families(
-    subjects: Subjects,
-    bounds: Limits,
-    family_prices: Mapping[Key, Held],
-    at_us: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[ItemError]]:
-    """Who decides for whom: leaders (n,), held prices (n,) or -1, and members that cannot agree.
+    subjects: Subjects, bounds: Limits, held: NDArray[np.int64], at_us: int
+) -> tuple[NDArray[np.int64], list[ItemError]]:
+    """Who decides for whom: leaders (n,), and members that cannot agree.
 
     A member is refused where it excludes what those before it agreed on, and holds back nobody.
 
     Args:
         subjects, bounds: n rows whose limits are feasible.
-        family_prices: what families are held to.
+        held: what families are held to, as `held_of` gives it.
     """
     n = len(subjects)
-    leader, held = np.arange(n), np.full(n, -1)
+    leader = np.arange(n)
     first: dict[Key, int] = {}
     agreed: dict[int, tuple[int, int]] = {}  # leader → lowest and highest price all can live with
     errors = []
     for row, key in keys_of(subjects, at_us).items():
         lead = first.get(key, row)
-        price, currency = family_prices.get(key, (-1, subjects.currency[lead]))
-        step, offset = bounds.step[row], bounds.offset[row]
-        if subjects.currency[row] != currency or (step, offset) != (
+        price, step, offset = held[row], bounds.step[row], bounds.offset[row]
+        unlike_lead = (subjects.currency[row], step, offset) != (
+            subjects.currency[lead],
             bounds.step[lead],
             bounds.offset[lead],
-        ):
+        )
+        if price == 0 or unlike_lead:
             unlike = "differs from its family in currency or price_ending: align it"
             errors.append(ItemError(row, "family", unlike))
             continue
@@ -115,8 +130,8 @@ def families(
             errors.append(ItemError(row, "family", excluded))
             continue
         first[key], agreed[lead] = lead, (lower, upper)
-        leader[row], held[row] = lead, price
-    return leader, held, errors
+        leader[row] = lead
+    return leader, errors
 
 
 def prices_before(

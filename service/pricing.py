@@ -306,21 +306,23 @@ def decide(
             no price told what to guess, (n,); none unless given.
     """
     silent = np.zeros(len(subjects), np.bool_) if unknown is None else unknown
-    allowed = bounds.bounds_of(subjects)
+    held = bounds.held_of(subjects, family_prices, at_us)
+    allowed = bounds.bounds_of(subjects, held)
     refused = bounds.infeasible(subjects, allowed)
     overdue = [e for e in inventory.overdue(subjects, at_us) if allowed.feasible[e.index]]
     refused += overdue
     kept = np.setdiff1d(np.flatnonzero(allowed.feasible), [e.index for e in overdue])
     # families agree without their refused members
-    leader, held, errors = bounds.families(
-        subjects.take(kept), bounds.take(allowed, kept), family_prices, at_us
+    leader, errors = bounds.families(
+        subjects.take(kept), bounds.take(allowed, kept), held[kept], at_us
     )
     if errors:
         refused += [ItemError(int(kept[e.index]), e.field, e.message) for e in errors]
         kept = np.delete(kept, [e.index for e in errors])
     if len(kept) < len(subjects):
         subjects, allowed = subjects.take(kept), bounds.take(allowed, kept)
-        leader, held, _ = bounds.families(subjects, allowed, family_prices, at_us)
+        held = held[kept]
+        leader, _ = bounds.families(subjects, allowed, held, at_us)
         guess, guess_sd, ids = guess[kept], guess_sd[kept], ids[kept]
         stock = stock and stock.take(kept)
     shared = bounds.shared(allowed, leader, held)

@@ -153,6 +153,23 @@ def test_a_held_price_that_no_member_allows_any_more_holds_nobody(shop):
     assert {d["price"] for d in shop.decide(*asked)} == {new}
 
 
+def test_a_held_price_is_given_again_whatever_the_step(lively_shop):
+    members = _family(lively_shop, 2, reference_price=20, unit_cost=5, max_step=0.1)
+    first = {}
+    for i in [*range(20), *range(20)]:  # steps lead far away from the first unit's
+        made = lively_shop.decide(*({**member, "unit": f"store {i}"} for member in members))
+        (first[i],) = {d["price"] for d in made} | ({first[i]} if i in first else set())
+    assert max(first.values()) / min(first.values()) > 1.1
+    assert not any("max_step" in d["guardrails"] for d in made)
+    # nor does a step keep it from one that other limits keep to it
+    lively_shop.register(
+        {**MUG, "listing_id": "m0", "family": "mugs", "max_step": 0.1, "reference_price": 20,
+         "max_price": first[0]},
+    )  # fmt: skip
+    asked = {**members[0], "unit": "store 0", "current_price": 2 * first[0]}
+    assert lively_shop.decide(asked)[0]["price"] == first[0]
+
+
 def test_a_member_without_an_allowed_price_sinks_only_itself(shop):
     members = _family(shop)
     shop.register({**MUG, "listing_id": "stuck", "family": "mugs", "max_step": 0.1, "max_price": 3})
