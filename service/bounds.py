@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import GUARDRAILS, Limits, limits
+from bandits.limits import UNLIMITED
 from service.catalogue import Catalogue
 from service.family_prices import Held, utc_day
 from service.problems import ItemError
@@ -19,7 +20,7 @@ def bounds_of(subjects: Subjects, held: NDArray[np.int64] | None = None) -> Limi
     """Prices that the sellers' rules allow for each subject.
 
     Args:
-        held: what each one's family is held to, see `held_of`: given again whatever the step.
+        held: what each one's family is held to, see `groups_of`: given again whatever the step.
     """
     number = subjects.number
     step = number["max_step"]
@@ -79,65 +80,135 @@ def keys_of(subjects: Subjects, at_us: int) -> dict[int, Key]:
     }
 
 
-def held_of(subjects: Subjects, family_prices: Mapping[Key, Held], at_us: int) -> NDArray[np.int64]:
-    """Prices that the families of subjects are held to, minor units, (n,): -1 where to none, 0
-    where to one in another currency, which nobody can have.
+def common_to(
+    subjects: Subjects, catalogue: Catalogue, what_if: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Lowest and highest price that each one's family agrees on, minor units, (2, n).
+
+    All active members in its currency have a say, asked about or not, so that it does not matter
+    who is asked about first; steps have none. Where no price suits all it is the range, with one
+    price ending, that suits most, of several the lowest. One whom none of it suits has an empty
+    range; one without a family, any price.
+
+    Args:
+        what_if: subjects with terms of their own, whom no range keeps from a price, (n,).
     """
-    held = np.full(len(subjects), -1)
+    common = np.repeat([[np.int64(0)], [UNLIMITED]], len(subjects), axis=1)
+    grouped = np.flatnonzero(subjects.family >= 0)
+    for currency in set(subjects.currency[grouped]):
+        mine = grouped[subjects.currency[grouped] == currency]
+        family, place = np.unique(subjects.family[mine], return_inverse=True)
+        members = catalogue.members(family, currency)
+        fixed = _fixed(catalogue.per_major[members], catalogue.number, members)
+        sound = np.flatnonzero(fixed.feasible)
+        members, fixed = members[sound], take(fixed, sound)
+        of = np.searchsorted(family, catalogue.family[members])
+        code = (2 * of + (fixed.step > 1)) * (1 + fixed.offset.max(initial=0)) + fixed.offset
+        _, one, kind = np.unique(code, return_index=True, return_inverse=True)
+        lower, upper, suited = _most(kind, fixed.lower, fixed.upper)
+        of, step, offset = of[one], fixed.step[one], fixed.offset[one]
+        order = np.lexsort((lower, -suited, of))
+        said, first = np.unique(of[order], return_index=True)
+        chosen = np.full(len(family), -1)
+        chosen[said] = order[first]
+        told = chosen[place] >= 0
+        mine, chosen = mine[told], chosen[place[told]]
+        own = _fixed(subjects.per_major[mine], subjects.number, mine)
+        suits = (own.lower <= upper[chosen]) & (lower[chosen] <= own.upper)
+        suits &= (own.step == step[chosen]) & (own.offset == offset[chosen])
+        common[:, mine[suits]] = lower[chosen[suits]], upper[chosen[suits]]
+        common[1, mine[~suits & ~what_if[mine]]] = -1
+    return common
+
+
+def _most(
+    group: NDArray[np.int64], lower: NDArray[np.int64], upper: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The range that lies in the most ranges of each group, the lowest of several, and in how many:
+    lower and upper end and count, (g,) each.
+
+    Args:
+        group: of each range, 0 … g - 1, (m,). lower, upper: its ends, lower <= upper, (m,).
+    """
+    groups, ends = np.tile(group, 2), np.concatenate([lower, upper])
+    opens = np.repeat([1, -1], len(group))
+    order = np.lexsort((-opens, ends, groups))
+    groups, ends = groups[order], ends[order]
+    depth = np.cumsum(opens[order])  # 0 after each group
+    count = np.zeros(group.max(initial=-1) + 1, np.int64)
+    np.maximum.at(count, groups, depth)
+    deepest = np.flatnonzero(depth == count[groups])
+    at = deepest[np.unique(groups[deepest], return_index=True)[1]]
+    return ends[at], ends[at + 1], count
+
+
+def groups_of(
+    subjects: Subjects, family_prices: Mapping[Key, Held], at_us: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which subjects share a price: their group's number, -1 without a family, (n,); and the price
+    that it is held to, minor units, (n,): -1 where to none, 0 where to one in another currency,
+    which nobody can have.
+    """
+    group, held = np.full((2, len(subjects)), -1)
+    numbers: dict[Key, int] = {}
     for row, key in keys_of(subjects, at_us).items():
+        group[row] = numbers.setdefault(key, len(numbers))
         if key in family_prices:
             price, currency = family_prices[key]
             held[row] = price if currency == subjects.currency[row] else 0
-    return held
+    return group, held
 
 
-def families(
-    subjects: Subjects, bounds: Limits, held: NDArray[np.int64], at_us: int
-) -> tuple[NDArray[np.int64], list[ItemError]]:
-    """Who decides for whom: leaders (n,), and members that cannot agree.
-
-    A member is refused where it excludes what those before it agreed on, and holds back nobody.
+def excluded(
+    subjects: Subjects,
+    bounds: Limits,
+    common: NDArray[np.int64],
+    group: NDArray[np.int64],
+    held: NDArray[np.int64],
+) -> list[ItemError]:
+    """An error for every subject that cannot have the price of its family: the held one, else one
+    that most of those asked about with it can have.
 
     Args:
-        subjects, bounds: n rows whose limits are feasible.
-        held: what families are held to, as `held_of` gives it.
+        subjects, bounds: n rows whose limits are feasible. common: as `common_to` gives it.
+        group, held: as `groups_of` gives them.
     """
-    n = len(subjects)
-    leader = np.arange(n)
-    first: dict[Key, int] = {}
-    agreed: dict[int, tuple[int, int]] = {}  # leader → lowest and highest price all can live with
-    errors = []
-    for row, key in keys_of(subjects, at_us).items():
-        lead = first.get(key, row)
-        price, step, offset = held[row], bounds.step[row], bounds.offset[row]
-        unlike_lead = (subjects.currency[row], step, offset) != (
-            subjects.currency[lead],
-            bounds.step[lead],
-            bounds.offset[lead],
-        )
-        if price == 0 or unlike_lead:
-            unlike = "differs from its family in currency or price_ending: align it"
-            errors.append(ItemError(row, "family", unlike))
-            continue
-        lower, upper = int(bounds.lower[row]), int(bounds.upper[row])
-        if lead != row:
-            lower, upper = max(lower, agreed[lead][0]), min(upper, agreed[lead][1])
-        fits = lower <= upper
-        if price >= 0:
-            fits = lower <= price <= upper and (price - offset) % step == 0
-        if not fits:
-            excluded = "its limits exclude the one price of its family: widen them, or leave it"
-            errors.append(ItemError(row, "family", excluded))
-            continue
-        first[key], agreed[lead] = lead, (lower, upper)
-        leader[row] = lead
-    return leader, errors
+    out = (held > 0) & ~_inside(bounds, held)
+    unlike = held == 0
+    free = (group >= 0) & (held < 0)
+    out[free] = common[0, free] > common[1, free]
+    rows = np.flatnonzero(free & ~out)
+    lead = rows[leaders(group[rows])]
+    unlike[rows] = subjects.currency[rows] != subjects.currency[lead]
+    unlike[rows] |= (bounds.step[rows] != bounds.step[lead]) | (
+        bounds.offset[rows] != bounds.offset[lead]
+    )
+    rows = rows[~unlike[rows]]
+    together = np.unique(group[rows], return_inverse=True)[1]
+    lower, upper, _ = _most(together, bounds.lower[rows], bounds.upper[rows])
+    out[rows] = (bounds.lower[rows] > lower[together]) | (bounds.upper[rows] < upper[together])
+    messages = (
+        (unlike, "differs from its family in currency or price_ending: align it"),
+        (out, "its limits exclude the one price of its family: widen them, or leave it"),
+    )
+    return [
+        ItemError(row, "family", message)
+        for which, message in messages
+        for row in np.flatnonzero(which).tolist()
+    ]
+
+
+def leaders(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first row of each row's group, the row itself without one, (n,)."""
+    own = np.where(group >= 0, group, -1 - np.arange(len(group)))
+    _, first, place = np.unique(own, return_index=True, return_inverse=True)
+    return np.asarray(first[place], np.int64)
 
 
 def prices_before(
     subjects: Subjects, keys: dict[int, Key], catalogue: Catalogue
 ) -> dict[Key, Held]:
-    """The prices that families are held to already, as `families` takes them, by `keys_of`.
+    """The prices that families are held to already, as `groups_of` takes them, by `keys_of`.
 
     A price holds nobody any more where its family has left the currency that it is in, or where
     the limits of no member allow it.
@@ -149,46 +220,57 @@ def prices_before(
         for row, key in keys.items()
         if key in held and held[key][1] != subjects.currency[row]
     }
-    left = {one for one in currencies if not catalogue.members(*one).size}
+    left = {one for one in currencies if not catalogue.members([one[0]], one[1]).size}
     held = {key: price for key, price in held.items() if (key[0], price[1]) not in left}
     rows = np.array([row for row, key in keys.items() if key in held], np.int64)
     amounts = np.array([held[keys[row]][0] for row in rows.tolist()], np.int64)
-    numbers = {name: column[rows] for name, column in subjects.number.items()}
-    outside = rows[~_allowed(subjects.per_major[rows], numbers, amounts)]
+    fixed = _fixed(subjects.per_major[rows], subjects.number, rows)
+    outside = rows[~_inside(fixed, amounts)]
     for key in {keys[row] for row in outside.tolist()}:
         amount, currency = held[key]
-        mine = catalogue.members(key[0], currency)
-        numbers = {name: column[mine] for name, column in catalogue.number.items()}
-        if mine.size and not _allowed(catalogue.per_major[mine], numbers, amount).any():
+        mine = catalogue.members([key[0]], currency)
+        fixed = _fixed(catalogue.per_major[mine], catalogue.number, mine)
+        if mine.size and not _inside(fixed, amount).any():
             del held[key]
     return held
 
 
-def _allowed(
-    per_major: NDArray[np.int64],
-    number: Mapping[str, NDArray[np.float64]],
-    price: NDArray[np.int64] | int,
-) -> NDArray[np.bool_]:
-    """Whether prices, minor units, keep the limits of listings, their steps aside, (n,)."""
+def _fixed(
+    per_major: NDArray[np.int64], number: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64]
+) -> Limits:
+    """The limits of rows of listings, (m,), their steps aside; `per_major` is (m,)."""
     names = ("unit_cost", "min_price", "max_price", "minimum_advertised_price", "price_ending")
-    fixed = limits(per_major, **{name: number[name] for name in names})
-    inside = (fixed.lower <= price) & (price <= fixed.upper)
-    return np.asarray(inside & ((price - fixed.offset) % fixed.step == 0))
+    return limits(per_major, **{name: number[name][rows] for name in names})
+
+
+def _inside(bounds: Limits, price: NDArray[np.int64] | int) -> NDArray[np.bool_]:
+    """Whether prices, minor units, keep limits, (n,)."""
+    inside = (bounds.lower <= price) & (price <= bounds.upper)
+    return np.asarray(inside & ((price - bounds.offset) % bounds.step == 0))
 
 
 def prices_held(subjects: Subjects, price: NDArray[np.int64], at_us: int) -> dict[Key, Held]:
-    """The prices, minor units (n,), that families are held to from now on, as `families` takes."""
+    """The prices, minor units (n,), that families are held to from now on, as `groups_of` takes."""
     keys = keys_of(subjects, at_us)
     return {key: (int(price[row]), subjects.currency[row]) for row, key in keys.items()}
 
 
-def shared(bounds: Limits, leader: NDArray[np.int64], held: NDArray[np.int64]) -> Limits:
-    """Limits that all members of a family can live with, narrowed to a price that is held."""
-    if (leader == np.arange(len(leader))).all() and (held < 0).all():
-        return bounds
+def shared(
+    bounds: Limits,
+    leader: NDArray[np.int64],
+    common: NDArray[np.int64],
+    held: NDArray[np.int64],
+) -> Limits:
+    """Limits that all members of a family can live with, narrowed to what it agrees on, as far as
+    steps lead there, or to a price that is held.
+    """
     lower, upper = bounds.lower.copy(), bounds.upper.copy()
-    np.maximum.at(lower, leader, bounds.lower)
-    np.minimum.at(upper, leader, bounds.upper)
-    lower = np.where(held >= 0, held, lower[leader])
-    upper = np.where(held >= 0, held, upper[leader])
+    low, high = common.copy()
+    for floor, own in ((lower, bounds.lower), (low, common[0])):
+        np.maximum.at(floor, leader, own)
+    for ceiling, own in ((upper, bounds.upper), (high, common[1])):
+        np.minimum.at(ceiling, leader, own)
+    lower, upper, low, high = (ends[leader] for ends in (lower, upper, low, high))
+    lower, upper = np.clip(low, lower, upper), np.clip(high, lower, upper)
+    lower, upper = np.where(held >= 0, held, lower), np.where(held >= 0, held, upper)
     return Limits(lower, upper, bounds.step, bounds.offset, bounds.floors, bounds.ceilings)

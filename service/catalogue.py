@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bandits import amounts, minor_per_major, word_ids
 from bandits.amounts import KINDS
@@ -331,9 +331,9 @@ class Catalogue:
                 code = self.family_code.setdefault(name, len(self.family_code))
                 self.family_prices.note(code, unit[i], int(at_us[i]), held)
 
-    def members(self, family: int, currency: str) -> NDArray[np.int64]:
-        """Rows of a family's active listings in a currency, the family given by its code, (m,)."""
-        mine = np.flatnonzero(self.family[: len(self)] == family)
+    def members(self, families: ArrayLike, currency: str) -> NDArray[np.int64]:
+        """Rows of the active listings of families, given by their codes, in a currency, (m,)."""
+        mine = np.flatnonzero(np.isin(self.family[: len(self)], families))
         return np.asarray(mine[self.active[mine] & (self.currency[mine] == currency)], np.int64)
 
 

@@ -52,6 +52,13 @@ class PriceBatch:
     inline: Embedded | None
     space: str
 
+    @property
+    def what_if(self) -> NDArray[np.bool_]:
+        """Requests about a listing as it might be, bool (n,)."""
+        if self.inline is None:
+            return np.zeros(len(self.items.rows), np.bool_)
+        return np.isin(self.items.index, self.inline.items.index)
+
 
 def embed_markets(
     bandit: Pricebandit, items: Items
@@ -103,6 +110,8 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
     if subjects:
         families = bounds.keys_of(subjects, at)
         held = bounds.prices_before(subjects, families, catalogue)
+        what_if = np.concatenate([batch.what_if for batch in batches])
+        common = bounds.common_to(subjects, catalogue, what_if)
         steps = Steps(subjects, recorded, families)
         passes = _passes(subjects.family, explored, recorded, number, steps.turn)
         # ids rise as prices are decided: a step counts from the one decided before
@@ -118,8 +127,9 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         explore = bool(explored[mine[0]])
         unknown = bandit.guesses.nothing_known(part)
         found = decide(
-            bandit.policy, part, guess, sd, held, keys[mine], explore, at, stock, unknown
-        )
+            bandit.policy, part, guess, sd, held, common[:, mine], keys[mine], explore, at, stock,
+            unknown,
+        )  # fmt: skip
         where = mine[found.kept]
         return found, decisions.write(
             found, catalogue, [requests[i] for i in where], keys[where],
@@ -291,6 +301,7 @@ def decide(
     guess: NDArray[np.float64],
     guess_sd: NDArray[np.float64],
     family_prices: Mapping[bounds.Key, Held],
+    common: NDArray[np.int64],
     ids: NDArray[np.uint64],
     explore: bool,
     at_us: int,
@@ -301,35 +312,35 @@ def decide(
 
     Args:
         guess, guess_sd: log price, currency units, and its error, (n,).
-        family_prices: what families are held to.
+        family_prices: what families are held to. common: what they agree on, minor units, (2, n).
         ids: decision ids, uint64 (n, 2). stock: what is left of each subject. unknown: whether
             no price told what to guess, (n,); none unless given.
     """
     silent = np.zeros(len(subjects), np.bool_) if unknown is None else unknown
-    held = bounds.held_of(subjects, family_prices, at_us)
+    group, held = bounds.groups_of(subjects, family_prices, at_us)
     allowed = bounds.bounds_of(subjects, held)
     refused = bounds.infeasible(subjects, allowed)
-    overdue = [e for e in inventory.overdue(subjects, at_us) if allowed.feasible[e.index]]
-    refused += overdue
-    kept = np.setdiff1d(np.flatnonzero(allowed.feasible), [e.index for e in overdue])
+    refused += [e for e in inventory.overdue(subjects, at_us) if allowed.feasible[e.index]]
+    kept = np.delete(np.arange(len(subjects)), [e.index for e in refused])
     # families agree without their refused members
-    leader, errors = bounds.families(
-        subjects.take(kept), bounds.take(allowed, kept), held[kept], at_us
+    errors = bounds.excluded(
+        subjects.take(kept), bounds.take(allowed, kept), common[:, kept], group[kept], held[kept]
     )
     if errors:
         refused += [ItemError(int(kept[e.index]), e.field, e.message) for e in errors]
         kept = np.delete(kept, [e.index for e in errors])
     if len(kept) < len(subjects):
-        subjects, allowed = subjects.take(kept), bounds.take(allowed, kept)
-        held = held[kept]
-        leader, _ = bounds.families(subjects, allowed, held, at_us)
+        subjects, allowed, common = subjects.take(kept), bounds.take(allowed, kept), common[:, kept]
+        group, held = group[kept], held[kept]
         guess, guess_sd, ids = guess[kept], guess_sd[kept], ids[kept]
         stock = stock and stock.take(kept)
-    shared = bounds.shared(allowed, leader, held)
+    leader = bounds.leaders(group)
+    shared = bounds.shared(allowed, leader, common, held)
     shown = inventory.impressions_of(policy.evidence, subjects)
     listings = listings_of(subjects, guess, guess_sd, shared, leader, at_us, stock, shown)
     decisions = policy.decide(listings, ids, explore)
-    decisions.ladders.guardrails[held >= 0, GUARDRAILS.index("family")] = True
+    narrowed = (shared.lower > allowed.lower) | (shared.upper < allowed.upper)
+    decisions.ladders.guardrails[(held >= 0) | narrowed, GUARDRAILS.index("family")] = True
     return Priced(subjects, kept, listings, decisions, refused, silent[kept])
 
 

@@ -1,8 +1,9 @@
 """Listings of a family have one price, within a batch and within a unit."""
 
+import numpy as np
 import pytest
 
-from service import family_prices, pricing
+from service import bounds, family_prices, pricing
 from service.family_prices import FamilyPrices
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
@@ -135,6 +136,100 @@ def test_members_that_exclude_the_one_price_are_refused_and_hold_back_nobody(sho
     again = shop.price({"listing_id": "dear"}, members[2])
     assert [e["index"] for e in again["errors"]] == [0]
     assert again["decisions"][0]["price"] == answer["decisions"][0]["price"]
+
+
+def _asked_in_turn(bandit, drive, names, together):
+    """Price of each listing that gets one, asked about together or one after the other."""
+    bodies = [names] if together else [[name] for name in names]
+    found = {}
+    for body in bodies:
+        batch = drive.batch(bandit, *({"listing_id": name} for name in body))
+        (answer,) = bandit.carry_out(pricing.price, [batch])
+        found |= {d["listing_id"]: d["price"] for d in answer["decisions"]}
+    return found
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("first", ["cheap", "dear"])
+def test_a_family_agrees_on_what_suits_all_whoever_is_asked_about_first(
+    open_bandit, drive, together, first
+):
+    bandit = open_bandit()
+    terms = {"title": MUG["title"], "currency": "GBP", "family": "mugs"}
+    cheap = {**terms, "listing_id": "cheap", "unit_cost": 1, "reference_price": 3}
+    dear = {**terms, "listing_id": "dear", "unit_cost": 8, "max_price": 12}
+    drive.listings(bandit, cheap, dear)
+    names = [first, *({"cheap", "dear"} - {first})]
+    found = _asked_in_turn(bandit, drive, names, together)
+    assert found.keys() == {"cheap", "dear"}
+    assert len(set(found.values())) == 1
+    assert 8 <= found["cheap"] <= 12
+    made = drive.prices(bandit, {"listing_id": "cheap", "unit": "alone"})[0]
+    assert made["price"] >= 8
+    assert "family" in made["guardrails"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    "slip", [{"max_price": 1.99, "unit_cost": 0.5}, {"unit_cost": 500}, {"price_ending": 0.99}]
+)
+def test_the_odd_one_of_a_family_is_refused_though_it_is_asked_about_first(
+    open_bandit, drive, together, slip
+):
+    bandit = open_bandit()
+    member = {**MUG, "family": "mugs", "unit_cost": 4, "max_price": 20}
+    names = [f"m{i}" for i in range(4)]
+    odd = {**member, "max_price": 900, **slip}
+    drive.listings(
+        bandit, *({**(member if i else odd), "listing_id": n} for i, n in enumerate(names))
+    )
+    found = _asked_in_turn(bandit, drive, names, together)
+    assert found.keys() == set(names[1:])
+    assert len(set(found.values())) == 1
+    drive.delete(bandit, "m0")
+    drive.listings(bandit, {**member, "listing_id": "m0"})
+    assert len(_asked_in_turn(bandit, drive, names, together)) == 4
+
+
+def test_members_that_step_come_as_near_as_they_may_to_what_suits_their_family(open_bandit, drive):
+    bandit = open_bandit()
+    member = {**MUG, "family": "mugs", "max_step": 0.1}
+    names = [f"m{i}" for i in range(3)]
+    drive.listings(
+        bandit,
+        *({**member, "listing_id": name} for name in names),
+        {"listing_id": "dear", "title": MUG["title"], "currency": "GBP", "family": "mugs",
+         "unit_cost": 6},
+    )  # fmt: skip
+    found = []
+    for unit in ("mon", "tue", "wed"):
+        asked = [{"listing_id": name, "unit": unit} for name in (*names, "dear")]
+        (answer,) = bandit.carry_out(pricing.price, [drive.batch(bandit, *asked)])
+        found.append([d["price"] for d in answer["decisions"]])
+    assert found[0] == [5.5] * 3
+    assert [len(prices) for prices in found[1:]] == [4, 4]
+    assert 6 <= min(found[1]) == max(found[1]) <= 6.05
+
+
+def test_a_what_if_may_contradict_its_family_as_it_is(shop):
+    shop.register({**MUG, "family": "mugs", "max_price": 6})
+    what_if = {"listing": {**MUG, "family": "mugs", "min_price": 7}}
+    assert shop.decide(what_if, record=False)[0]["price"] >= 7
+
+
+def test_ranges_that_most_of_a_group_allow():
+    rng = np.random.default_rng(0)
+    group = rng.permutation(np.repeat(np.arange(40), rng.integers(1, 9, 40)))
+    lower = rng.integers(0, 30, len(group))
+    upper = lower + rng.integers(0, 12, len(group))
+    low, high, count = bounds._most(group, lower, upper)
+    for g in range(40):
+        mine = group == g
+        there = np.array([((lower[mine] <= p) & (p <= upper[mine])).sum() for p in range(50)])
+        assert count[g] == there.max()
+        assert low[g] == there.argmax()
+        assert (there[low[g] : high[g] + 1] == count[g]).all()
+        assert high[g] in upper[mine]
 
 
 def test_a_held_price_that_no_member_allows_any_more_holds_nobody(shop):

@@ -162,12 +162,13 @@ def test_where_the_first_request_is_refused_the_next_one_opens(open_bandit, driv
 def test_where_the_price_that_opens_is_held_too_low_the_next_unit_opens(open_bandit, drive):
     bandit = open_bandit(temperature=10.0, budget=1.0)
     member = {"title": "a scarf", "currency": "GBP", "family": "scarves"}
+    drive.listings(bandit, {**member, "listing_id": "low", "max_price": 8})
+    drive.prices(bandit, {"listing_id": "low", "unit": "mon"})
     drive.listings(
         bandit,
-        {**member, "listing_id": "low", "max_price": 8},
         {**member, "listing_id": "steps", "min_price": 9, "max_step": 0.05},
+        {**member, "listing_id": "high", "min_price": 9},
     )
-    drive.prices(bandit, {"listing_id": "low", "unit": "mon"})
     asked = [{"listing_id": "steps", "unit": unit} for unit in ("mon", "tue", "wed", "thu")]
     (answer,) = bandit.carry_out(pricing.price, [drive.batch(bandit, *asked)])
     assert [e["index"] for e in answer["errors"]] == [0]
