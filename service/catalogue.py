@@ -289,6 +289,14 @@ class Catalogue:
         price = self.charged(rows)
         return np.where(np.isnan(price) & (rows >= 0), self.learned_price[rows], price)
 
+    def in_minor_units(
+        self, rows: NDArray[np.int64], price: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Prices of listings, currency units, to the minor unit; both of one shape."""
+        if len(self) == 0:
+            return price
+        return np.asarray(np.round(price * self.per_major[rows]) / self.per_major[rows])
+
     def log_cost(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log unit cost, currency units, same shape as `rows`; NaN where unknown or nothing."""
         if len(self) == 0:

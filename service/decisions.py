@@ -249,9 +249,9 @@ def _slices(flat: NDArray[Any], spans: Sequence[slice]) -> list[bytes]:
 
 
 def _evidence(priced: Priced, catalogue: Catalogue) -> list[list[dict[str, Any]]]:
-    """Up to three similar listings for each subject, with their prices where known."""
+    """Up to three similar listings for each subject, with what the guess takes them to be worth."""
     rows = priced.subjects.neighbours[:, :EVIDENCE]
-    prices = shown_prices(catalogue, rows)
+    prices = catalogue.in_minor_units(rows, np.exp(catalogue.worth(rows)))
     similarity = np.round(priced.subjects.similarity[:, :EVIDENCE], 4)
     name = catalogue.listing_id
     return [
@@ -262,13 +262,3 @@ def _evidence(priced: Priced, catalogue: Catalogue) -> list[list[dict[str, Any]]
         ]
         for triple in zip(rows.tolist(), similarity.tolist(), prices.tolist(), strict=True)
     ]
-
-
-def shown_prices(catalogue: Catalogue, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Price of each listing: decided last, else charged before; currency units, NaN if neither."""
-    if len(catalogue) == 0:
-        return np.full(rows.shape, np.nan)
-    last = np.where(rows >= 0, catalogue.last_price[rows], np.nan)
-    charged = np.exp(catalogue.charged(rows))
-    per_major = catalogue.per_major[rows]
-    return np.where(np.isnan(last), np.round(charged * per_major) / per_major, last)

@@ -11,7 +11,7 @@ from bandits import Context, Estimates, minor_per_major, uniforms
 from service import ids, log
 from service.bounds import bounds_of
 from service.catalogue import rfc3339
-from service.decisions import objectives, shown_prices
+from service.decisions import objectives
 from service.pricebandit import Pricebandit, now_us
 from service.problems import Problem
 from service.subjects import listings_of
@@ -34,7 +34,8 @@ def listing(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
 
 
 def similar(bandit: Pricebandit, listing_id: str, k: int) -> dict[str, Any]:
-    """The `k` most similar listings with cosine, price, and what each has earned.
+    """The `k` most similar listings with cosine, the price decided last, else charged before, and
+    what each has earned.
 
     Raises:
         Problem: 404, it is not in the catalogue.
@@ -48,7 +49,9 @@ def similar(bandit: Pricebandit, listing_id: str, k: int) -> dict[str, Any]:
     rows, similarity = catalogue.nearest(row, catalogue.currency[row].tolist(), cosines, found, k=k)
     rows, similarity = rows[0][rows[0] >= 0], similarity[0][rows[0] >= 0]
     totals = bandit.policy.evidence.gather(rows)[1].numpy()  # units, impressions, revenue, profit
-    prices = shown_prices(catalogue, rows)
+    charged = catalogue.in_minor_units(rows, np.exp(catalogue.charged(rows)))
+    last = catalogue.last_price[rows]
+    prices = np.where(np.isnan(last), charged, last)
     places = np.log10(catalogue.per_major[rows]).astype(int)
     return {
         "listing_id": listing_id,

@@ -96,7 +96,9 @@ OUTCOMES = TypeAdapter(list[Outcome])
 
 
 class Evidence(TypedDict):
-    """A similar listing."""
+    """A similar listing; `price` is what the guess takes it to be worth: its reference price, else
+    what it sold for before, else what its own sales point to.
+    """
 
     listing_id: str
     similarity: float

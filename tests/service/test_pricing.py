@@ -382,6 +382,18 @@ def test_currencies_do_not_leak_into_each_other(shop, titles):
     assert first_of_its_currency["evidence"] == []
 
 
+def test_evidence_shows_what_the_guess_rests_on(shop):
+    near = {**MUG, "listing_id": "near", "reference_price": 10, "min_price": 80}
+    silent = {"listing_id": "silent", "title": "blue ceramic mug", "currency": "GBP"}
+    shop.register(near, silent)
+    made = shop.decide({"listing_id": "near"}, {"listing_id": "silent"})
+    assert made[0]["price"] >= 80
+    shop.register({"listing_id": "new", "title": MUG["title"], "currency": "GBP"})
+    evidence = shop.decide({"listing_id": "new"})[0]["evidence"]
+    shown = {e["listing_id"]: e.get("price") for e in evidence}
+    assert shown == {"near": 10, "silent": None}  # a price decided tells of no buyer yet
+
+
 # -- markets --------------------------------------------------------------------------------
 
 
