@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import orjson
+import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from bandits import Context, Estimates, minor_per_major, uniforms
+from bandits import Context, Estimates, Objective, minor_per_major, uniforms
 from service import ids, log
 from service.bounds import bounds_of
 from service.catalogue import rfc3339
 from service.decisions import objectives
+from service.fields import weights_of
 from service.pricebandit import Pricebandit, now_us
 from service.problems import Problem
 from service.subjects import listings_of
@@ -215,6 +217,7 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
             "profit_per_impression": row.profit_per_impression,
             "low": row.low,
             "high": row.high,
+            **_present(gain_per_impression=_gain(row, row.price / per_major)),
         },
         "guardrails": row.guardrails.split(),
         "degraded": row.degraded is not None,
@@ -236,6 +239,15 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
             for outcome in came
         ],
     }
+
+
+def _gain(row: sa.Row[Any], price: float) -> float | None:
+    """What a logged decision's own objective makes of an impression, None where it has none."""
+    if row.objective is None:
+        return None
+    weights = np.array([weights_of(orjson.loads(row.objective))])
+    gain = Objective(*weights.T).gain(np.array([[price]]), np.array([[row.unit_cost or 0.0]]))
+    return float(gain[0, 0] * row.units_per_impression)
 
 
 def _present(**fields: Any) -> dict[str, Any]:

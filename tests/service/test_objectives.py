@@ -64,7 +64,18 @@ def test_without_an_objective_decisions_are_as_ever(shop):
     for decision, objective in ((plain, None), (aimed, "units")):
         detail = shop.client.get(f"/v1/decisions/{decision['decision_id']}").json()
         assert detail.get("objective") == objective
-        assert "gain_per_impression" not in detail["expected"]
+        assert detail["expected"] == decision["expected"]
+
+
+@pytest.mark.parametrize("cost", [{"unit_cost": 1.5}, {}])
+def test_a_decision_says_later_what_its_objective_makes_of_it(shop, cost):
+    bare = {**MUG, **cost, "objective": {"profit": 0.5, "revenue": 2, "units": 3}, "inventory": 9}
+    shop.register({name: value for name, value in bare.items() if cost or name != "unit_cost"})
+    decision = shop.decide({"listing_id": "mug"})[0]
+    detail = shop.client.get(f"/v1/decisions/{decision['decision_id']}").json()
+    gain = decision["expected"].pop("gain_per_impression")
+    assert detail["expected"].pop("gain_per_impression") == pytest.approx(gain)
+    assert detail["expected"] == decision["expected"]
 
 
 def test_an_unknown_cost_counts_as_nothing(shop):
