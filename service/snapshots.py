@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -109,6 +110,10 @@ def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]
             np.savez(signed, **arrays)  # type: ignore[arg-type]
             file.write(signed.digest.digest())
             file.flush()
+            # later than all others, also where the clock was ahead when one of them was written
+            latest = max(_written_at(path.parent).values(), default=0)
+            at = max(time.time_ns(), latest + 1)
+            os.utime(file.fileno(), ns=(at, at))
             os.fsync(file.fileno())
         os.replace(aside, path)
     finally:
@@ -242,11 +247,17 @@ def _sound(folder: Path) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
 
 def _newest_first(folder: Path) -> list[Path]:
     """Snapshots in a folder, those written last first, without any that is deleted meanwhile."""
+    written = _written_at(folder)
+    return sorted(written, key=lambda path: (written[path], path.name), reverse=True)
+
+
+def _written_at(folder: Path) -> dict[Path, int]:
+    """When the snapshots in a folder were written, nanoseconds since 1970 UTC."""
     written: dict[Path, int] = {}
     for path in folder.glob("*.snapshot"):
         with suppress(FileNotFoundError):
             written[path] = path.stat().st_mtime_ns
-    return sorted(written, key=lambda path: (written[path], path.name), reverse=True)
+    return written
 
 
 def _history(source: log.Log, header: dict[str, Any]) -> dict[str, list[Any] | None]:

@@ -1,6 +1,8 @@
 """The model is a fold over the log: any bookmark, and none, lead to the same statistics."""
 
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -451,6 +453,22 @@ def test_snapshots_written_after_the_log_was_put_back_are_kept_and_used(
     again = open_bandit()
     assert replayed_from[-1] == (3, 0)
     _alike(before, _statistics(again))
+
+
+def test_the_snapshot_written_last_is_used_though_the_clock_was_ahead_before(
+    lived, bandit_on, drive, names, replayed_from
+):
+    ahead = lived.snapshot()
+    a_year_ahead = time.time_ns() + 365 * 86_400 * 10**9
+    os.utime(ahead, ns=(a_year_ahead, a_year_ahead))
+    for seed in (5, 6):
+        drive.days(lived, names, 1, seed=seed)
+        lived.snapshot()
+    assert not ahead.exists()  # two are kept
+    position = lived.fold.position
+    _killed(lived)
+    bandit_on()
+    assert replayed_from[-1] == (position.outcomes, position.sales)
 
 
 def test_a_snapshot_deleted_while_others_are_read_is_passed_over(lived, drive, names):
