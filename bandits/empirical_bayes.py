@@ -103,10 +103,10 @@ class _Fit:
             torch.softmax(theta[scalars : scalars + shapes], 0),
             shift,
             torch.exp(worth_sd),
-            torch.exp(guess_error),
             elasticity,
             level=torch.exp(level),
             level_shape=torch.exp(level_shape),
+            guess_error=torch.exp(guess_error),
             effects=effects,
         )
 

@@ -92,11 +92,11 @@ class Population:
     shapes: torch.Tensor
     shift: float | torch.Tensor = 0.0
     worth_sd: float | torch.Tensor = WORTH_SD
-    guess_error: float | torch.Tensor = 1.0
     elasticity: float | torch.Tensor = 0.64  # log of 1.9: scanner panels' median
     elasticity_sd: float | torch.Tensor = ELASTICITY_SD
     level: float | torch.Tensor = 0.03
     level_shape: float | torch.Tensor = 2.5
+    guess_error: float | torch.Tensor = 1.0
     effects: Mapping[str, Effect] = field(default_factory=dict)
     vocabulary: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 

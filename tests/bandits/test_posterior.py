@@ -38,7 +38,8 @@ def prior_by_hand(population, kappa, offset):
     Of a curve located there, log elasticity is log 2 + κ (log worth − offset): what is known of
     both is a product of two normals over the worth.
     """
-    worth, worth_variance = KNOWN.guess.item() + population.shift, KNOWN.guess_sd.item() ** 2
+    worth = KNOWN.guess.item() + population.shift
+    worth_variance = (population.guess_error * KNOWN.guess_sd.item()) ** 2
     worth_variance += population.worth_sd**2
     by_curve = offset + (population.elasticity - np.log(SMALL.elasticity)) / kappa
     curve_variance = (population.elasticity_sd / kappa) ** 2
@@ -117,6 +118,7 @@ def test_the_posterior_is_what_brute_force_integration_finds():
         {"level_shape": 0.8},
         {"level_shape": 9.0, "level": 0.01},
         {"worth_sd": 1.0},
+        {"guess_error": 2.0},
         {"shift": -0.6},
         {"elasticity": 1.2},
         {"elasticity_sd": 0.9},
