@@ -15,7 +15,15 @@ from bandits.empirical_bayes import learn_population
 from bandits.population import Effect
 
 DEFAULT = Population.default()
-SCALARS = ("shift", "worth_sd", "elasticity", "elasticity_sd", "level", "level_shape", "guess_error")
+SCALARS = (
+    "shift",
+    "worth_sd",
+    "elasticity",
+    "elasticity_sd",
+    "level",
+    "level_shape",
+    "guess_error",
+)
 
 
 def sold(make, population, known, seed, days=10, reach=0.5, shown=400):
