@@ -19,7 +19,8 @@ _STEP = 0.3  # of log elasticity, over which sales are taken to answer as a para
 _FARTHEST = 20.0  # standard deviations from its mean that a parameter is taken for, at most
 _BETTER = 3.0  # nats by which a block must make the sales likelier
 _MOST_UNITS = 300.0  # units for which a listing counts, at most
-_FEWEST = 40  # listings from which traits teach anything
+_FEWEST = 40  # listings from which traits, or guesses, teach anything
+_FIXED = 1e-3  # standard deviation of what is not learned
 
 # What the parameters are taken for before any sales: mean and standard deviation of each on the
 # scale on which it is normal, and how many listings the usual shapes weigh.
@@ -68,6 +69,8 @@ class _Fit:
         # before any sales, mean and standard deviation of each scalar, (scalars,)
         self.mean, self.sd = torch.tensor(_SCALARS, dtype=torch.float64).T.clone()
         self.sd[0] = torch.clamp(_COMMON * known.guess_sd.median(), min=float(self.sd[0]))
+        if int((known.guess_sd > 0).sum()) < _FEWEST:  # one odd guess is no matter of the others
+            self.sd[2] = _FIXED
         # effects are learned for blocks of unit length on average
         self.centre, self.scale = {}, {}
         for name, block in known.traits.items():

@@ -236,3 +236,12 @@ def test_how_far_guesses_err_is_learned_whatever_they_are_said_to(make, real, le
     found = learn_population(DEFAULT_BANK, sums, said)
     off = math.hypot(0.5 * float(found.guess_error), float(found.worth_sd))
     assert least < off < most
+
+
+@pytest.mark.statistical
+def test_one_odd_guess_says_nothing_of_the_others(make):
+    """Of 200 listings the price is known; one more was guessed, and to a tenth of its worth."""
+    known = make.known(201, guess_sd=np.where(np.arange(201) < 200, 0.0, 0.2))
+    off = dataclasses.replace(known, guess=torch.where(torch.arange(201) < 200, 0.0, 1.5))
+    sums = sold(make, DEFAULT, off, 3, days=4, reach=0.1)
+    assert float(learn_population(DEFAULT_BANK, sums, known).guess_error) < 1.05
