@@ -360,8 +360,6 @@ def _told(
     """
     doubt = alignment.of(context.category)
     variance = context.guess_sd**2
-    own = (
-        float(population.worth_sd / population.guess_error) ** 2
-    )  # in what guesses are said to err
-    variance = variance + (doubt - 1.0) * (variance + own)
+    own = float(population.worth_sd / population.guess_error)  # in what guesses are said to err
+    variance = variance + (doubt - 1.0) * (variance + own**2)
     return Known(as_tensor(context.guess - anchor), as_tensor(np.sqrt(variance)), blocks)

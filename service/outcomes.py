@@ -37,6 +37,22 @@ class Report(NamedTuple):
     returned_units: int
     occurred_at: int
 
+    @classmethod
+    def of(cls, row: dict[str, Any], occurred_at: int) -> "Report":
+        """An outcome as it was sent."""
+        counts = row["impressions"], row["units"], row.get("returned_units", 0)
+        return cls(0, *counts, occurred_at)
+
+    @property
+    def net(self) -> int:
+        """Units less those returned."""
+        return self.units - self.returned_units
+
+    @property
+    def unsold(self) -> int:
+        """Impressions beyond the net units."""
+        return self.impressions - self.net
+
 
 class Told(NamedTuple):
     """How often a decision was reported on, and impressions and net units told in all."""
@@ -71,26 +87,24 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     earlier = _earlier(conn, asked)
     seen = _seen(conn, rows, keys, earlier)
     when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
-    wrong = [
-        _refused(bandit, key, row, happened, found, earlier, at)
-        for key, row, happened in zip(keys, rows, when, strict=True)
-    ]
-    reports = [
-        Report(0, row["impressions"], row["units"], row.get("returned_units", 0), happened)
-        for row, happened in zip(rows, when, strict=True)
-    ]
     kind: list[Judgement] = []
     fresh: list[dict[str, Any]] = []
-    for key, row, told, error in zip(keys, rows, reports, wrong, strict=True):
+    so_far = {key: (told.impressions, told.units) for key, told in earlier.items()}
+    for key, row, happened in zip(keys, rows, when, strict=True):
+        pair = str(key), row["outcome_id"]
+        before, told = seen.get(pair), Report.of(row, happened)
+        shown, sold = so_far.get(pair[0], (0.0, 0.0))
+        others = shown - sold - (before.unsold if before else 0)  # to whom units may come late
+        error = _refused(bandit, row, found.get(key), told, max(int(others), 0), at)
         if error:
             kind.append(error)
             continue
-        pair = str(key), row["outcome_id"]
-        what, part, seen[pair] = _compared(told, seen.get(pair))
+        what, part, seen[pair] = _compared(told, before)
         kind.append(what)
         if part:
             names = {"decision_id": key, "outcome_id": row["outcome_id"], "received_at": at}
             fresh.append({**names, **part._asdict()})
+            so_far[pair[0]] = shown + part.impressions, sold + part.net
     strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
     if strangers:
         log.insert(
@@ -226,27 +240,29 @@ def _told_before(
 
 def _refused(
     bandit: Pricebandit,
-    key: str | None,
     row: dict[str, Any],
-    happened: int,
-    found: Mapping[Any, Any],
-    earlier: Mapping[str, Told],
+    decision: sa.Row[Any] | None,
+    told: Report,
+    unsold: int,
     at: int,
 ) -> ItemError | None:
-    """What is wrong with an outcome, if anything is."""
-    if key not in found:
+    """What is wrong with an outcome, if anything is.
+
+    Args:
+        unsold: impressions that other outcomes of the decision told beyond their units.
+    """
+    if decision is None:
         shown = f"decision_id is {row['decision_id']!r:.80}"
         return ItemError(0, "decision_id", f"{shown}: unknown, kept for inspection")
-    told = earlier.get(str(key), Told(0, 0.0, 0.0))
-    unsold = int(max(told.impressions - told.units, 0))  # impressions, whose units may come late
-    if row["units"] > row["impressions"] + unsold and _single(bandit, found[key]):
+    most = told.impressions + unsold
+    if told.units > most and _single(bandit, decision):
         return ItemError(
             0,
             "units",
-            f"units is {row['units']}, above {row['impressions'] + unsold} impressions: this "
-            "listing sells one unit per impression",
+            f"units is {told.units}, above {most} impressions: this listing sells one unit per "
+            "impression",
         )
-    if not 0 <= happened <= at + AHEAD_US:
+    if not 0 <= told.occurred_at <= at + AHEAD_US:
         # forgetting counts from the latest time seen: one in the future would forget all
         shown = f"occurred_at is {row['occurred_at'].isoformat()}"
         return ItemError(0, "occurred_at", f"{shown}: give a time from 1970 to now")

@@ -97,6 +97,19 @@ def _told(shop):
     return [*head, *policy.evidence.gather(np.arange(len(shop.bandit.catalogue)))[:2]]
 
 
+def test_late_units_of_a_single_listing_need_impressions_of_other_outcomes(shop_on):
+    shop_on.register({**MUG, "one_unit_per_impression": True})
+    decision = shop_on.decide({"listing_id": "mug"})[0]
+    shown = _outcome(decision, "shown", 10, 2)
+    late = _outcome(decision, "late", 0, 8)
+    assert shop_on.report(late)["errors"][0]["field"] == "units"
+    assert shop_on.report(shown, late)["accepted"] == 2
+    assert shop_on.report(late, shown)["duplicates"] == 2
+    assert shop_on.report({**late, "units": 9})["errors"][0]["field"] == "units"
+    assert shop_on.report({**late, "units": 7}, {**late, "units": 8})["corrected"] == 2
+    assert _totals(shop_on)[:2] == [10.0, 10.0]
+
+
 @pytest.mark.parametrize("few", [100, 1])
 def test_an_outcome_told_wrong_is_corrected_as_if_it_had_been_told_right(
     shop_on, decision, few, monkeypatch
