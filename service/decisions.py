@@ -9,6 +9,7 @@ import orjson
 from numpy.typing import NDArray
 
 from bandits import GUARDRAILS
+from bandits.limits import UNLIMITED
 from service.catalogue import Catalogue
 from service.fields import objective_of
 from service.ids import as_text
@@ -145,11 +146,13 @@ def _rows(
     curve_sd = np.take_along_axis(decisions.estimates.curve_sd, pick, 1)[:, 0].tolist()
     leader = priced.listings.leader
     led = (leader != np.arange(n)).tolist()
+    limits = priced.listings.limits
+    ends = limits.lower.tolist(), limits.upper.tolist()
     drawn_with = [texts[i] if follows else None for i, follows in zip(leader, led, strict=True)]
     columns = zip(
         texts, drawn_with, subjects.listing.tolist(), requests, families, answers,
         decisions.price.tolist(), unit_cost.tolist(), subjects.single.tolist(),
-        decisions.weight.tolist(), *blobs, curve_sd, strict=True,
+        decisions.weight.tolist(), *ends, *blobs, curve_sd, strict=True,
     )  # fmt: skip
     rows = [
         {
@@ -179,9 +182,12 @@ def _rows(
             "degraded": answer.get("reason"),
             "single": single,
             "weight": weight,
+            "lowest": lowest,
+            "highest": highest if highest < UNLIMITED else None,
         }
         for text, other, listing, request, family, answer, minor, cost, single, weight,
-            ladder_bytes, expected_bytes, score_bytes, propensity_bytes, features, curve in columns
+            lowest, highest, ladder_bytes, expected_bytes, score_bytes, propensity_bytes, features,
+            curve in columns
     ]  # fmt: skip
     return rows
 

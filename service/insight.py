@@ -220,6 +220,10 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
             **_present(gain_per_impression=_gain(row, row.price / per_major)),
         },
         "guardrails": row.guardrails.split(),
+        **_present(
+            lowest=None if row.lowest is None else row.lowest / per_major,
+            highest=None if row.highest is None else row.highest / per_major,
+        ),
         "degraded": row.degraded is not None,
         **_present(
             reason=row.degraded,

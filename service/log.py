@@ -88,6 +88,10 @@ decisions = sa.Table(
     sa.Column("single", sa.Boolean),
     # in the sum by which its family chose; NULL in earlier versions, whose rows counted alike
     sa.Column("weight", sa.Double),
+    # lowest and highest price that all limits allowed, families and steps among them; NULL in rows
+    # of earlier versions, and where nothing limits a price above
+    sa.Column("lowest", sa.BigInteger),
+    sa.Column("highest", sa.BigInteger),
 )
 
 outcomes = sa.Table(

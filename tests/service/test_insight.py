@@ -208,3 +208,20 @@ def test_looking_writes_nothing(shop):
     for call in ("", "/similar", "/demand"):
         assert shop.client.get(f"/v1/listings/mug{call}").status_code == 200
     assert set(writes) <= {"SELECT", "PRAGMA"}
+
+
+def test_a_decision_shows_the_limits_it_was_made_under(shop_on):
+    table = {"listing_id": "table", "title": "oak table", "currency": "GBP", "reference_price": 28}
+    shop_on.register({**table, "min_price": 26, "max_price": 30, "max_step": 0.05},
+                     {**table, "listing_id": "free"})  # fmt: skip
+    asked = [{"listing_id": "table", "current_price": 27.5}, {"listing_id": "free"}]
+    limited, free = shop_on.decide(*asked)
+    shop_on.register({**table, "max_price": 15})
+    shown = [
+        shop_on.client.get(f"/v1/decisions/{made['decision_id']}").json()
+        for made in (limited, free)
+    ]
+    assert (shown[0]["lowest"], shown[0]["highest"]) == (26.13, 28.87)
+    assert shown[0]["lowest"] <= limited["price"] <= shown[0]["highest"]
+    assert shown[1]["lowest"] == 0.01
+    assert "highest" not in shown[1]
