@@ -38,8 +38,7 @@ where the curve expected next to none may outweigh all others."""
 CONSULTED = 2000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
-PASSED = 5.0
-"""Units that an outcome teaches the head, whatever was expected."""
+_PASSED = 5.0  # units that an outcome teaches the head, whatever was expected
 
 _USUAL = 30.0  # times the median listing's units per impression, above which none tells of others
 
@@ -201,18 +200,11 @@ class Demand:
         row = shown % max(len(now), 1)
         x = torch.as_tensor(outcomes.features[row])
         impressions, units = torch.as_tensor(both[shown]).unbind(1)
-        expected = x[:, 0].double().clamp_min(RAREST)
-        # the variance around the curve is Poisson's, plus what the curve itself did not know: what
-        # the listing's own evidence is about to explain must not be learned by all others
-        variance = expected / impressions + torch.as_tensor(outcomes.curve_sd[row]) ** 2
-        # sales beyond any correction show a wrong guess, which is the listing's own affair; a few
-        # units pass whatever was expected, or decisions of one impression would not
-        units = torch.minimum(units, CORRECTED * expected * impressions + PASSED)
-        # nor do more returns than that, which nobody else's demand is to suffer for
-        units = units.clamp_min(-PASSED)
+        curve_sd = torch.as_tensor(outcomes.curve_sd[row])
+        rate, variance = told_of_all(x[:, 0].double(), curve_sd, impressions, units)
         self.head.update(
             self._seen(x),
-            units / impressions,
+            rate,
             torch.as_tensor(sign[shown]) / variance,
             at=torch.as_tensor(outcomes.at[row].astype(np.float64)),
         )
@@ -229,7 +221,7 @@ class Demand:
         shown = impressions > 0
         sold = rate[shown & (units > 0)]
         usual = np.median(sold) if len(sold) else 0.0
-        slip = shown & (units > _USUAL * usual * impressions + PASSED)
+        slip = shown & (units > _USUAL * usual * impressions + _PASSED)
         rows = np.sort(evidence.listing[~((off > evidence.bank.reach) | slip)])
         # an even stride keeps the choice a function of the log alone
         return rows[:: max(1, -(-len(rows) // CONSULTED))]
@@ -336,6 +328,27 @@ class Demand:
             parts[name] = mean - before
             before = mean
         return parts
+
+
+def told_of_all(
+    curve: torch.Tensor, curve_sd: torch.Tensor, impressions: torch.Tensor, units: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What decisions tell of the demand of all listings: units per impression, and the variance
+    around the own curve, (m,) each.
+
+    Args:
+        curve, curve_sd: the own curve as decided and its standard deviation, units per impression,
+            (m,). impressions: above 0, (m,). units: net of returns, (m,).
+    """
+    expected = curve.clamp_min(RAREST)
+    # the variance around the curve is Poisson's, plus what the curve itself did not know: what
+    # the listing's own evidence is about to explain must not be learned by all others
+    variance = expected / impressions + curve_sd**2
+    # sales beyond any correction show a wrong guess, which is the listing's own affair; a few
+    # units pass whatever was expected, or decisions of one impression would not
+    units = torch.minimum(units, CORRECTED * expected * impressions + _PASSED)
+    # nor do more returns than that, which nobody else's demand is to suffer for
+    return units.clamp_min(-_PASSED) / impressions, variance
 
 
 def _known(

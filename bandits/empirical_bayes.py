@@ -20,21 +20,18 @@ _FARTHEST = 20.0  # standard deviations from its mean that a parameter is taken 
 _BETTER = 3.0  # nats by which a block must make the sales likelier
 _MOST_UNITS = 300.0  # units for which a listing counts, at most
 _FEWEST = 40  # listings from which traits, or guesses, teach anything
-_FIXED = 1e-3  # standard deviation of what is not learned
 
 # What the parameters are taken for before any sales: mean and standard deviation of each on the
 # scale on which it is normal, and how many listings the usual shapes weigh.
 _SHIFT = (0.0, 0.08)
 _LOG_WORTH_SD = (math.log(0.3), 0.4)
-_LOG_GUESS_ERROR = (0.0, 0.7)
+_LOG_GUESS_ERROR, _FIXED = (0.0, 0.7), (0.0, 1e-3)  # learned, or not
 _ELASTICITY = (0.64, 0.15)
 _LOG_LEVEL = (math.log(0.03), 1.0)
 _LOG_LEVEL_SHAPE = (math.log(2.5), 0.5)
 _SHAPE_LISTINGS = 20.0
 
 _COMMON = 0.25  # share of what guesses are said to err that may be common to all of them
-
-_SCALARS = (_SHIFT, _LOG_WORTH_SD, _LOG_GUESS_ERROR, _ELASTICITY, _LOG_LEVEL, _LOG_LEVEL_SHAPE)
 
 
 def learn_population(bank: CurveBank, sums: torch.Tensor, known: Known) -> Population:
@@ -67,10 +64,14 @@ class _Fit:
     def __init__(self, bank: CurveBank, sums: torch.Tensor, known: Known) -> None:
         self.bank, self.sums, self.known = bank, sums, known
         # before any sales, mean and standard deviation of each scalar, (scalars,)
-        self.mean, self.sd = torch.tensor(_SCALARS, dtype=torch.float64).T.clone()
-        self.sd[0] = torch.clamp(_COMMON * known.guess_sd.median(), min=float(self.sd[0]))
-        if int((known.guess_sd > 0).sum()) < _FEWEST:  # one odd guess is no matter of the others
-            self.sd[2] = _FIXED
+        shift = _SHIFT[0], max(_SHIFT[1], _COMMON * float(known.guess_sd.median()))
+        guessed = int((known.guess_sd > 0).sum())
+        # one odd guess is no matter of the others
+        guess_error = _LOG_GUESS_ERROR if guessed >= _FEWEST else _FIXED
+        scalars = (
+            shift, _LOG_WORTH_SD, guess_error, _ELASTICITY, _LOG_LEVEL, _LOG_LEVEL_SHAPE,
+        )  # fmt: skip
+        self.mean, self.sd = torch.tensor(scalars, dtype=torch.float64).T
         # effects are learned for blocks of unit length on average
         self.centre, self.scale = {}, {}
         for name, block in known.traits.items():
@@ -90,7 +91,7 @@ class _Fit:
 
     def population(self, effect_sd: Mapping[str, float], theta: torch.Tensor) -> Population:
         """Parameters from where the optimiser has them; `effect_sd`: as `_chosen`."""
-        scalars, shapes = len(_SCALARS), len(self.bank.shapes)
+        scalars, shapes = len(self.mean), len(self.bank.shapes)
         # sales without impressions, or returns alone, would take some beyond all numbers
         reach = _FARTHEST * self.sd
         near = torch.clamp(theta[:scalars], self.mean - reach, self.mean + reach)
@@ -121,7 +122,7 @@ class _Fit:
         self, effect_sd: Mapping[str, float], iterations: int, start: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The most likely parameters; from `start` if given."""
-        scalars, shapes = len(_SCALARS), len(self.bank.shapes)
+        scalars, shapes = len(self.mean), len(self.bank.shapes)
         usual = Population.default(self.bank).shapes
         first = torch.cat([self.mean, torch.log(usual)]) if start is None else start
 

@@ -210,6 +210,14 @@ class Evidence:
         slot[inside] = self.slot[listing[inside]]
         return slot
 
+    def totals_of(self, listing: NDArray[np.int64]) -> torch.Tensor:
+        """Totals of listing rows, (n, 4); zeros without sales."""
+        slot = self.rows_of(listing)
+        totals = torch.zeros(len(listing), 4, dtype=torch.float64)
+        found = torch.as_tensor(np.flatnonzero(slot >= 0))
+        totals[found] = self.totals[torch.as_tensor(slot[slot >= 0])]
+        return totals
+
     def gather(self, listing: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(sums (n, 2, m + s + 1), totals (n, 4), trust (n,)) of listing rows; zeros, and full
         trust, without sales."""
@@ -218,11 +226,10 @@ class Evidence:
         found = torch.as_tensor(np.flatnonzero(slot >= 0))
         source = torch.as_tensor(slot[slot >= 0])
         sums = torch.zeros(n, *self.sums.shape[1:], dtype=torch.float64)
-        totals = torch.zeros(n, 4, dtype=torch.float64)
         trust = torch.ones(n, dtype=torch.float64)
-        sums[found], totals[found] = self.sums[source], self.totals[source]
+        sums[found] = self.sums[source]
         trust[found] = torch.as_tensor(self.trust)[source]
-        return sums, totals, trust
+        return sums, self.totals_of(listing), trust
 
     def weighed(self, listing: NDArray[np.int64]) -> torch.Tensor:
         """Sums of listing rows with older sales weighed by trust, (n, m + s + 1)."""

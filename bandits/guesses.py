@@ -156,7 +156,7 @@ class GuessModel:
         words: what words alone say; None where too few prices are known.
         reading: coefficients of neighbours' price and words' price in what the text says, (3,).
         text, cost, both: (coefficients, residual standard deviation) for the listings of which
-            that much is known; `cost` uses the cost alone.
+            that much is known; `cost` uses the cost and neighbours' markups.
         doubt: how far a guess by the text alone may be off: further where neighbours' prices
             differ, less where one is very like the listing. Beside a cost that tells nothing.
         middle_sd: standard deviation of log price around `middle`.
@@ -193,13 +193,13 @@ class GuessModel:
         by_words, words = _words(sources, known)
         alike = sources.at_own_amount(words)
         reading = _reading(alike, by_words, judged)
-        text, cost = _text(alike, by_words, reading)[:, None], _cost(sources, markup)
-        has_text, has_cost = judged & ~np.isnan(text[:, 0]), known & ~np.isnan(cost[:, 0])
+        text, cost = _text(alike, by_words, reading), _cost(sources, markup)
+        has_text, has_cost = judged & ~np.isnan(text), known & ~np.isnan(cost[:, 0])
         harder = _harder(by_words - y, judged)
-        coefficients, text_sd = _fit(text[has_text], y[has_text])
+        coefficients, text_sd = _fit(text[has_text, None], y[has_text])
         by_text = coefficients, text_sd * harder
         agreement = _agreement(alike)
-        error = (y - coefficients[0] - coefficients[1] * text[:, 0]) * harder
+        error = (y - coefficients[0] - coefficients[1] * text) * harder
         told = has_text & ~np.isnan(agreement).any(1)
         doubt = Doubt.fit(agreement[told], error[told], by_text[1])
         by_cost = _fit(cost[has_cost], y[has_cost], _BY_COST)

@@ -50,7 +50,7 @@ def similar(bandit: Pricebandit, listing_id: str, k: int) -> dict[str, Any]:
     cosines, found = bandit.listing_texts.neighbours(vector, 3 * k + 10, catalogue.embeddings())
     rows, similarity = catalogue.nearest(row, catalogue.currency[row].tolist(), cosines, found, k=k)
     rows, similarity = rows[0][rows[0] >= 0], similarity[0][rows[0] >= 0]
-    totals = bandit.policy.evidence.gather(rows)[1].numpy()  # units, impressions, revenue, profit
+    totals = bandit.policy.evidence.totals_of(rows).numpy()  # units, impressions, revenue, profit
     charged = catalogue.in_minor_units(rows, np.exp(catalogue.charged(rows)))
     last = catalogue.last_price[rows]
     prices = np.where(np.isnan(last), charged, last)
@@ -107,7 +107,7 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     margin = (prices - np.nan_to_num(cost)[:, None])[0]
     middle, middle_sd = bandit.guesses.middle(subjects)
     parts = policy.contributions(listings, _uninformed(listings.context, middle, middle_sd), prices)
-    totals = policy.evidence.gather(row)[1][0].tolist()
+    totals = policy.evidence.totals_of(row)[0].tolist()
     return {
         "listing_id": listing_id,
         "currency": subjects.currency[0],

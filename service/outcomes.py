@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import orjson
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from service import ids, learning, log
 from service.anchors import set_first
@@ -89,6 +88,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
     kind: list[Judgement] = []
     fresh: list[dict[str, Any]] = []
+    told_before: list[tuple[float, float]] = []  # of the decision of each of `fresh`
     so_far = {key: (told.impressions, told.units) for key, told in earlier.items()}
     for key, row, happened in zip(keys, rows, when, strict=True):
         pair = str(key), row["outcome_id"]
@@ -104,6 +104,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         if part:
             names = {"decision_id": key, "outcome_id": row["outcome_id"], "received_at": at}
             fresh.append({**names, **part._asdict()})
+            told_before.append((shown, sold))
             so_far[pair[0]] = shown + part.impressions, sold + part.net
     strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
     if strangers:
@@ -139,7 +140,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
                 )
             )  # fmt: skip
         outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)
-        bandit.fold.add_outcomes(outcomes, _told_before(fresh, earlier), last)
+        bandit.fold.add_outcomes(outcomes, np.array(told_before, np.float64), last)
         bandit.learned(outcomes.listing)
 
     return Pending(_answers(batches, kind), apply)
@@ -218,24 +219,6 @@ def _together(one: Report, other: Report) -> Report:
         first.returned_units + last.returned_units,
         first.occurred_at,
     )
-
-
-def _told_before(
-    fresh: Sequence[dict[str, Any]], earlier: Mapping[str, Told]
-) -> NDArray[np.float64]:
-    """Impressions and net units that outcomes before each of `fresh` told of its decision, (m, 2).
-
-    Args:
-        earlier: decision → what the log had of it already.
-    """
-    so_far = {key: (told.impressions, told.units) for key, told in earlier.items()}
-    before = []
-    for row in fresh:
-        shown, sold = so_far.get(row["decision_id"], (0.0, 0.0))
-        before.append((shown, sold))
-        units = row["units"] - row["returned_units"]
-        so_far[row["decision_id"]] = (shown + row["impressions"], sold + units)
-    return np.array(before, np.float64).reshape(-1, 2)
 
 
 def _refused(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from bandits import Outcomes, Policy, Rules, Trunk, TrunkSettings
-from bandits.demand import CORRECTED, PASSED, RAREST
+from bandits.demand import told_of_all
 from evaluation.intervals import Interval, Ratio, bca
 from service import log
 from service.catalogue import Catalogue
@@ -196,12 +196,9 @@ def trained_on(
     outcomes = rows.outcomes
     x = torch.as_tensor(outcomes.features)
     curve = x[:, :1]
-    own = curve[:, 0].double().numpy()
-    # weights and bounds are those of the head, `Policy.learn_corrections`, relative to the curve
-    expected = np.maximum(own, RAREST)
-    most = CORRECTED * expected * outcomes.impressions + PASSED
-    y = np.clip(outcomes.units, -PASSED, most) / outcomes.impressions / own
-    weight = own**2 / (expected / outcomes.impressions + outcomes.curve_sd**2)
+    own = curve[:, 0].double()
+    told_by = (outcomes.curve_sd, outcomes.impressions, outcomes.units)
+    rate, variance = told_of_all(own, *(torch.as_tensor(column) for column in told_by))
     family = np.unique(rows.family, return_inverse=True)[1]
 
     def told(epoch: int, learned: float, held_out: float) -> None:
@@ -210,8 +207,8 @@ def trained_on(
 
     trunk = Trunk.fit(
         (x / curve).to(device),
-        torch.as_tensor(y).to(device),
-        torch.as_tensor(weight).to(device),
+        (rate / own).to(device),
+        (own**2 / variance).to(device),
         family=torch.as_tensor(family),
         settings=SETTINGS,
         seed=seed,

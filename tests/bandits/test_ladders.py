@@ -3,7 +3,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bandits import GUARDRAILS, geometric_ladders, limits
+from bandits import GUARDRAILS, Policy, geometric_ladders, limits
 
 unknown = st.just(np.nan)
 money = unknown | st.floats(0.01, 500.0) | st.integers(1, 50_000).map(lambda m: m / 100)
@@ -170,3 +170,21 @@ def test_endings_far_apart_leave_a_choice(make):
     ladders = geometric_ladders(np.full(2, 85.0), np.full(2, 120.0), bounds, 6)
     found = [p[a].tolist() for p, a in zip(ladders.prices, ladders.allowed, strict=True)]
     assert found == [[99, 199], [99]]
+
+
+def test_where_next_to_nothing_is_known_prices_rise_in_steps(make):
+    """Nine sales in 137 looks at 2.00 promise most near 30, where nobody has bought yet."""
+    policy, one = Policy(), np.ones(1)
+    anchor = np.log(10.0 * one)
+    policy.evidence.add(np.zeros(1, np.int64), anchor, 2 * one, 137 * one, 9 * one, 18 * one,
+                        np.zeros(1, np.int64))  # fmt: skip
+    highest = {}
+    for guess_sd in (0.9, 1.5):
+        listings = make.listings([10.0], guess_sd=guess_sd, listing=0)
+        made = policy.decide(listings, make.random_ids(0, 1), explore=False)
+        highest[guess_sd] = made.ladders.prices.max() / 100
+    assert highest[0.9] > 25
+    assert 9 < highest[1.5] < 10
+    stranger = make.listings([10.0], guess_sd=1.5)
+    made = policy.decide(stranger, make.random_ids(0, 1), explore=False)
+    assert made.ladders.prices.max() > 1000

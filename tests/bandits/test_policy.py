@@ -244,24 +244,6 @@ def test_without_a_cost_the_objective_is_revenue(make):
     assert made.arm[0] == revenue[0].argmax()
 
 
-def test_where_next_to_nothing_is_known_prices_rise_in_steps(make):
-    """Nine sales in 137 looks at 2.00 promise most near 30, where nobody has bought yet."""
-    policy, one = Policy(), np.ones(1)
-    anchor = np.log(10.0 * one)
-    policy.evidence.add(np.zeros(1, np.int64), anchor, 2 * one, 137 * one, 9 * one, 18 * one,
-                        np.zeros(1, np.int64))  # fmt: skip
-    highest = {}
-    for guess_sd in (0.9, 1.5):
-        listings = make.listings([10.0], guess_sd=guess_sd, listing=0)
-        made = policy.decide(listings, make.random_ids(0, 1), explore=False)
-        highest[guess_sd] = made.ladders.prices.max() / 100
-    assert highest[0.9] > 25
-    assert 9 < highest[1.5] < 10
-    stranger = make.listings([10.0], guess_sd=1.5)
-    made = policy.decide(stranger, make.random_ids(0, 1), explore=False)
-    assert made.ladders.prices.max() > 1000
-
-
 def test_features_are_those_of_the_arm_drawn(make):
     policy, listings = trained(make)
     made = policy.decide(listings, make.random_ids(3, 30))
