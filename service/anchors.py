@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service import log
 from service.items import numbers
+from service.learning import COUNTING
 from service.pricebandit import Pricebandit
 
 FAR = 1.5
@@ -73,6 +74,57 @@ def set_first(
     return apply
 
 
+def reset_anchors(bandit: Pricebandit, conn: sa.Connection, rows: NDArray[np.int64]) -> None:
+    """Log anchors of listings, (n,), and since when they are offered, as they would be without the
+    sales that were taken back; in memory nothing changes.
+
+    A listing never decided on has the price of the first sale that is left, or none. The anchor of
+    another is kept if that price, or the reference price, or the one decided last lies near.
+    """
+    catalogue, o, d, s = bandit.catalogue, log.outcomes.c, log.decisions.c, log.sales.c
+    where, n = rows.tolist(), len(rows)
+    place = {row: i for i, row in enumerate(where)}
+    first, since, last = np.full((3, n), np.nan)
+    paid = np.zeros((2, n))  # revenue and units
+    decided = sa.select(d.listing, sa.func.min(d.at).label("at")).group_by(d.listing)
+    for row in log.select_in(conn, decided, d.listing, where):
+        i = place[row.listing]
+        since[i], last[i] = row.at, catalogue.last_price[row.listing]
+    net = o.units - o.returned_units
+    sums = sa.func.sum(net * d.price).label("revenue"), sa.func.sum(net).label("units")
+    told = sa.select(d.listing, *sums)
+    told = told.select_from(log.outcomes.join(log.decisions, d.id == o.decision_id))
+    for row in log.select_in(conn, told.group_by(d.listing), d.listing, where):
+        paid[:, place[row.listing]] += float(row.revenue), float(row.units)
+    left = sa.select(s.listing, s.price, s.units, s.at).where(COUNTING, s.impressions > 0)
+    for row in log.select_in(conn, left.order_by(s.seq), s.listing, where):
+        i = place[row.listing]
+        first[i] = row.price if np.isnan(first[i]) else first[i]
+        since[i] = np.fmin(since[i], row.at)
+        paid[:, i] += row.price * row.units, row.units
+    per_major = catalogue.per_major[rows]
+    never, reference = np.isnan(last), catalogue.number["reference_price"][rows]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sold_at = np.log(np.where(paid[1] > 0, paid[0] / paid[1], np.nan) / per_major)
+        others = np.where(np.isnan(reference), last, reference)
+        wanted = np.log(np.where(never | ~np.isnan(first), first / per_major, others))
+    anchor = _in_reach(wanted, sold_at)
+    before = catalogue.anchor[rows]
+    anchor = np.where(~never & (np.abs(anchor - before) <= FAR), before, anchor)
+    log.update_listings(
+        conn,
+        where,
+        anchor=[None if np.isnan(a) else a for a in anchor.tolist()],
+        first_at=[None if np.isnan(at) else int(at) for at in since.tolist()],
+    )
+
+
+def _in_reach(wanted: NDArray[np.float64], paid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Anchors as wanted, or as near to that as what was sold allows, (n,); paid: NaN if nothing."""
+    within = np.clip(wanted, paid - PAID_WITHIN, paid + PAID_WITHIN)
+    return np.where(np.isnan(paid), wanted, within)
+
+
 def corrected(
     bandit: Pricebandit, rows: NDArray[np.int64], documents: Sequence[dict[str, Any]]
 ) -> NDArray[np.float64]:
@@ -96,8 +148,7 @@ def corrected(
     paid = np.full(len(rows), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         paid[own] = _log(revenue / units)
-    within = np.clip(wanted, paid - PAID_WITHIN, paid + PAID_WITHIN)
-    wanted = np.where(np.isnan(paid), wanted, within)
+    wanted = _in_reach(wanted, paid)
     return np.where(np.abs(wanted - before) > FAR, wanted, np.nan)
 
 

@@ -142,10 +142,13 @@ def import_(
             help="CSV, Parquet, xlsx or JSON lines: listing_id, at, price, units, impressions."
         ),
     ],
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back what this file told when it was imported.")
+    ] = False,
     home: Home = None,
 ) -> None:
     """Import recorded sales of registered listings; importing a file again changes nothing."""
-    from service.sales import import_sales
+    from service.sales import import_sales, take_back
     from service.tables import TableError, not_read, read_table
     from service.tables import sales as sales_of
 
@@ -156,18 +159,25 @@ def import_(
         with _open(home) as bandit:
             catalogue = bandit.catalogue
             recorded = sales_of(table, catalogue.minor_units(), catalogue.currencies())
-            with ProgressBar("importing", len(recorded.listing_id)) as bar:
-                accepted = duplicates = 0
-                for start in range(0, len(recorded.listing_id), _PART):
+            total, answers = len(recorded.listing_id), []
+            with ProgressBar("taking back" if undo else "importing", total) as bar:
+                for start in range(0, total, _PART):
                     part = recorded.part(start, start + _PART)
-                    (answer,) = bandit.carry_out(import_sales, [part])
-                    accepted += answer["accepted"]
-                    duplicates += answer["duplicates"]
+                    answers += bandit.carry_out(take_back if undo else import_sales, [part])
                     bar.to(start + len(part.listing_id))
-            bandit.refresh()
+            if not undo:
+                bandit.refresh()
+        if undo:
+            with _open(home) as bandit:  # as if they had never come
+                bandit.refresh()
     except TableError as error:
         _fail(str(error))
-    typer.echo(f"{accepted} sales imported, {duplicates} were there already")
+    done = sum(answer["taken_back" if undo else "accepted"] for answer in answers)
+    left = total - done
+    if undo:
+        typer.echo(f"{done} sales taken back, {left} were not there")
+    else:
+        typer.echo(f"{done} sales imported, {left} were there already")
     _report(recorded.errors)
 
 

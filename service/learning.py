@@ -158,7 +158,7 @@ class Fold:
             )
             told += log.select_in(conn, ours, d.listing, rows.tolist())
             recorded = sa.select(*SALE_COLUMNS).where(
-                s.seq <= self.position.sales, s.price > 0, s.impressions > 0
+                COUNTING, s.seq <= self.position.sales, s.impressions > 0
             )
             sold += log.select_in(conn, recorded, s.listing, rows.tolist())
 
@@ -182,8 +182,7 @@ class Fold:
         o, s, ends = log.outcomes.c, log.sales.c, ends or source.ends()
         new = (
             (o.seq > self.position.outcomes) & (o.seq <= ends.outcomes),
-            # logs of before such sales were refused may hold some whose price rounded to 0
-            (s.seq > self.position.sales) & (s.seq <= ends.sales) & (s.price > 0),
+            (s.seq > self.position.sales) & (s.seq <= ends.sales) & COUNTING,
         )
         with source.engine.connect() as conn:
             total = sum(conn.scalar(sa.select(sa.func.count()).where(one)) or 0 for one in new)
@@ -202,6 +201,7 @@ class Fold:
             done += len(part)
             if progress:
                 progress(done, total)
+        self.position.sales = max(self.position.sales, ends.sales)  # those that do not count, too
         return done
 
 
@@ -265,6 +265,15 @@ SALE_COLUMNS = tuple(
     log.sales.c[name] for name in ("listing", "price", "units", "impressions", "at", "seq")
 )
 """What the fold reads of a recorded sale."""
+
+_back = log.sales.alias().c
+COUNTING = sa.and_(
+    # logs of before such sales were refused may hold some whose price rounded to 0
+    log.sales.c.price > 0,
+    log.sales.c.takes_back.is_(None),
+    ~sa.exists().where(_back.takes_back == log.sales.c.seq),
+)
+"""Recorded sales that were not taken back."""
 
 
 def outcomes_in(features_of: str) -> sa.Select[Any]:

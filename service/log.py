@@ -158,6 +158,9 @@ sales = sa.Table(
     sa.Column("price", sa.BigInteger, nullable=False),
     sa.Column("units", sa.BigInteger, nullable=False),
     sa.Column("impressions", sa.BigInteger),
+    # seq of the sale that this row takes back: neither of the two counts
+    sa.Column("takes_back", sa.BigInteger),
+    sa.Index("sales_taken_back", "takes_back"),
     sqlite_autoincrement=True,
 )
 

@@ -172,14 +172,14 @@ def read_snapshot(
     What its writer had learned from the catalogue as a whole is returned.
 
     A torn or foreign file is passed over, and so is one of events that the log lost when it was put
-    back to an earlier state: the log has everything.
+    back to an earlier state, or of sales that were taken back since: the log has everything.
     """
     for header, file in _sound(folder):
         position = Position(header["outcomes"], header["sales"])
         mine = (source.id, fold.features_of, _rules(fold.policy))
         if (header["log"], header["features_of"], header["rules"]) != mine:
             continue
-        if header["history"] != _history(source, header):
+        if header["history"] != _history(source, header) or _taken_back(source, position):
             continue
         with np.load(file) as arrays:
             _restore(fold, catalogue, dict(arrays))
@@ -280,6 +280,14 @@ def _history(source: log.Log, header: dict[str, Any]) -> dict[str, list[Any] | N
     with source.engine.connect() as conn:
         rows = {name: conn.execute(query).first() for name, query in queries.items()}
     return {name: None if row is None else list(row) for name, row in rows.items()}
+
+
+def _taken_back(source: log.Log, position: Position) -> bool:
+    """Whether sales were taken back after a position in the log."""
+    s = log.sales.c
+    query = sa.select(s.seq).where(s.takes_back.is_not(None), s.seq > position.sales).limit(1)
+    with source.engine.connect() as conn:
+        return conn.scalar(query) is not None
 
 
 def _decisions(source: log.Log, until: str) -> int:

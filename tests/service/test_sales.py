@@ -2,13 +2,15 @@
 
 from hashlib import sha256
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from service import cli, log
+from service.anchors import PAID_WITHIN
 from service.learning import difference, rebuild
-from service.sales import import_sales
+from service.sales import import_sales, take_back
 from service.tables import sales
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP"}
@@ -108,3 +110,125 @@ def test_what_is_learned_does_not_depend_on_the_cost_of_today(bandit, drive):
     assert difference(bandit.fold, rebuilt) < 1e-9
     revenue, profit = bandit.policy.evidence.totals[0, 2:].tolist()
     assert revenue == profit == pytest.approx(3 * 6.0 + 2 * 7.0)
+
+
+def taken_back(bandit, table):
+    """Sales taken back and sales that were not there."""
+    recorded = sales(table, bandit.catalogue.minor_units())
+    (answer,) = bandit.carry_out(take_back, [recorded])
+    return answer["taken_back"], answer["not_there"]
+
+
+def state(bandit):
+    """What is known of the mug: anchor, since when, price sold at, impressions and units told."""
+    catalogue, told = bandit.catalogue, bandit.policy.evidence.totals_of(np.array([0]))
+    row = catalogue.anchor[0], catalogue.first_at[0], catalogue.charged(np.array([0]))[0]
+    return np.array([*row, *told[0, :2].tolist()])
+
+
+PENCE = sold((3, 500.0, 3, 40), (4, 550.0, 2, 40), (5, 500.0, 1, None), (5, 500.0, 1, None))
+POUNDS = sold((3, 5.0, 3, 40), (4, 5.5, 2, 40), (5, 5.0, 1, None), (5, 5.0, 1, None))
+
+
+@pytest.mark.parametrize("before", [None, (2, 4.5, 6, 70)])
+def test_sales_taken_back_are_as_if_never_imported(bandit_on, drive, before):
+    bandit = bandit_on()
+    drive.listings(bandit, MUG)
+    if before:
+        brought_in(bandit, sold(before))
+    bandit.snapshot()
+    never = state(bandit)
+    brought_in(bandit, PENCE)
+    bandit.snapshot()
+    assert taken_back(bandit, sold((9, 1.0, 1, 1))) == (0, 1)
+    assert taken_back(bandit, PENCE) == (4, 0)
+    assert taken_back(bandit, PENCE) == (0, 4)
+    bandit.close()
+
+    again = bandit_on()
+    assert state(again) == pytest.approx(never, nan_ok=True)
+    assert again.fold.read.sales == (1 if before else 0)
+    assert brought_in(again, POUNDS) == (4, 0)
+    told = state(again)
+    assert np.exp(told[2]) == pytest.approx(5.0, rel=0.1)
+    again.snapshot()
+    again.close()
+
+    third = bandit_on()  # from a snapshot of after
+    assert third.fold.position == again.fold.position
+    assert state(third) == pytest.approx(told)
+    rebuilt, _ = rebuild(third.fold, third.log, third.catalogue)
+    assert difference(third.fold, rebuilt) < 1e-9
+
+
+def test_sales_taken_back_may_come_again_and_go_again(bandit, bandit_on):
+    assert brought_in(bandit, PENCE) == (4, 0)
+    whole = state(bandit)
+    for _ in range(2):
+        assert taken_back(bandit, PENCE) == (4, 0)
+        bandit.close()
+        bandit = bandit_on()
+        assert brought_in(bandit, PENCE) == (4, 0)
+        assert brought_in(bandit, PENCE) == (0, 4)
+        assert state(bandit) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(("left", "units", "anchor"), [
+    ("reference", 0, np.log(5.0)),
+    ("sale", 0, np.log(6.0)),
+    ("sale", 4, None),  # what was sold dear must be told by curves that reach so far
+    ("nothing", 0, np.log(500.0)),  # the price decided lies near
+])  # fmt: skip
+def test_an_anchor_that_pence_left_goes_with_them(bandit_on, drive, left, units, anchor):
+    bandit = bandit_on()
+    drive.listings(bandit, {**MUG, "reference_price": 500.0})
+    brought_in(bandit, PENCE)
+    (decision,) = drive.prices(bandit, {"listing_id": "mug"})
+    assert bandit.catalogue.anchor[0] == pytest.approx(np.log(500.0))
+    outcome = {"decision_id": decision["decision_id"], "outcome_id": "1"}
+    drive.outcomes(bandit, {**outcome, "impressions": 100, "units": units})
+    if left == "reference":
+        drive.listings(bandit, {**MUG, "reference_price": 5.0})
+    elif left == "sale":
+        brought_in(bandit, sold((6, 6.0, 2, 30)))
+    taken_back(bandit, PENCE)
+    since = decision_time(bandit) if left != "sale" else 5 * 86_400_000_000
+    bandit.close()
+
+    again = bandit_on()
+    mean = (units * decision["price"] + 2 * 6.0) / (units + 2)
+    expected = np.log(mean) - PAID_WITHIN if anchor is None else anchor
+    assert again.catalogue.anchor[0] == pytest.approx(expected)
+    assert again.catalogue.first_at[0] == since
+    rebuilt, _ = rebuild(again.fold, again.log, again.catalogue)
+    assert difference(again.fold, rebuilt) < 1e-9
+    drive.outcomes(again, {**outcome, "outcome_id": "2", "impressions": 100, "units": 0})
+    brought_in(again, POUNDS)
+    assert np.isfinite(drive.prices(again, {"listing_id": "mug"})[0]["price"])
+
+
+def decision_time(bandit):
+    with bandit.log.engine.connect() as conn:
+        return conn.scalar(log.decisions.select().with_only_columns(log.decisions.c.at))
+
+
+def test_the_import_command_takes_a_file_back(
+    open_bandit, drive, tmp_path, embeddings, monkeypatch
+):
+    bandit = open_bandit()
+    drive.listings(bandit, MUG)
+    bandit.close()
+    PENCE.write_csv(tmp_path / "pence.csv")
+    POUNDS.write_csv(tmp_path / "pounds.csv")
+    monkeypatch.setattr(cli, "_PART", 3)
+    monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(embeddings))
+
+    def run(file, *words):
+        line = ["import", str(tmp_path / file), "--home", str(tmp_path / "home"), *words]
+        return CliRunner().invoke(cli.app, line).stdout
+
+    assert "4 sales imported, 0 were there already" in run("pence.csv")
+    assert "0 sales taken back, 4 were not there" in run("pounds.csv", "--undo")
+    assert "4 sales taken back, 0 were not there" in run("pence.csv", "--undo")
+    assert "4 sales imported, 0 were there already" in run("pounds.csv")
+    assert np.exp(state(open_bandit())[2]) == pytest.approx(5.15, rel=0.02)
