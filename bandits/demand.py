@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from bandits.alignment import Alignment
 from bandits.curves import as_tensor
+from bandits.dispersion import Dispersion
 from bandits.empirical_bayes import learn_population
 from bandits.evidence import (
     DAY_US,
     Evidence,
     Posterior,
     posterior,
+    telling_of,
+    tempered,
     trust_in_older,
     updated,
     weighed,
@@ -81,6 +84,7 @@ class Demand:
             dtype=torch.float32,
         )
         self.evidence = Evidence(half_life=half_life)
+        self.dispersion = Dispersion()
         self.population = Population.default()
         self.alignment = Alignment()
 
@@ -165,10 +169,11 @@ class Demand:
         if len(outcomes.listing) == 0:
             return
         self.learn_corrections(outcomes, before)
-        self.learn_curves(outcomes)
+        self.learn_curves(outcomes, before)
 
-    def learn_curves(self, outcomes: Outcomes) -> None:
-        """Fold outcomes into their listings' own evidence alone."""
+    def learn_curves(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> None:
+        """Fold outcomes into their listings' own evidence alone; `before` as below."""
+        together, earlier = _told_so_far(outcomes, before)
         self.evidence.add(
             outcomes.listing,
             outcomes.anchor,
@@ -177,12 +182,13 @@ class Demand:
             outcomes.units,
             outcomes.profit,
             outcomes.at,
+            telling_of(*together.T) - telling_of(*earlier.T),
         )
 
     def learn_corrections(
         self, outcomes: Outcomes, before: NDArray[np.float64] | None = None
     ) -> None:
-        """Fold outcomes into the head alone.
+        """Fold outcomes into the head, and into what is known of chance, alone.
 
         What a decision showed counts as a whole, however many outcomes told it: with each, what
         was learned from those before it is taken back, and what they all say together is learned.
@@ -191,21 +197,22 @@ class Demand:
             before: impressions and units, net of returns, that each decision's earlier outcomes
                 told, (m, 2); none unless given.
         """
-        now = np.stack([outcomes.impressions, outcomes.units], axis=1)
-        earlier = np.zeros_like(now) if before is None else before
-        both = np.concatenate([now + earlier, earlier])
-        sign = np.repeat([1.0, -1.0], len(now))
+        together, earlier = _told_so_far(outcomes, before)
+        both = np.concatenate([together, earlier])
+        sign = torch.ones(len(both), dtype=torch.float64)
+        sign[len(together) :] = -1.0
         # without impressions there is no rate for the head to learn from
         shown = np.flatnonzero(both[:, 0] > 0)
-        row = shown % max(len(now), 1)
+        row = shown % max(len(together), 1)
         x = torch.as_tensor(outcomes.features[row])
         impressions, units = torch.as_tensor(both[shown]).unbind(1)
-        curve_sd = torch.as_tensor(outcomes.curve_sd[row])
-        rate, variance = told_of_all(x[:, 0].double(), curve_sd, impressions, units)
+        curve, curve_sd = x[:, 0].double(), torch.as_tensor(outcomes.curve_sd[row])
+        self.dispersion.add(curve, curve_sd, impressions, units, sign[shown])
+        rate, variance = told_of_all(curve, curve_sd, impressions, units)
         self.head.update(
             self._seen(x),
             rate,
-            torch.as_tensor(sign[shown]) / variance,
+            sign[shown] / variance,
             at=torch.as_tensor(outcomes.at[row].astype(np.float64)),
         )
 
@@ -243,13 +250,15 @@ class Demand:
         """What `learn_population` would learn, for any thread to work out: all it reads is taken
         now, and the model is not changed.
         """
-        bank, sums = self.evidence.bank, self.evidence.weighed(listing)
+        overdispersion = self.dispersion.learned()
+        bank, sums = self.evidence.bank, self.evidence.weighed(listing, overdispersion)
         before_that = self.population, self.alignment
 
         def learned() -> tuple[Population, Alignment]:
             vocabulary = shared_words(context.words)
             blocks = traits(context, vocabulary)
             found = learn_population(bank, sums, _told(*before_that, context, anchor, blocks))
+            found = replace(found, overdispersion=overdispersion)
             if "words" in found.effects:
                 found = replace(found, vocabulary=vocabulary)
             # doubts are about guesses as they are made
@@ -280,8 +289,9 @@ class Demand:
         """Trust in listings' older sales and what `watch` returns, (m,) each, to be worked out as
         in `population_lesson`.
         """
-        bank, sums = self.evidence.bank, self.evidence.gather(listing)[0]
         population, alignment = self.population, self.alignment
+        bank = self.evidence.bank
+        sums = tempered(self.evidence.gather(listing)[0], population.overdispersion)
 
         def learned() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             known = _known(population, alignment, context, anchor)
@@ -328,6 +338,15 @@ class Demand:
             parts[name] = mean - before
             before = mean
         return parts
+
+
+def _told_so_far(
+    outcomes: Outcomes, before: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Impressions and units that each decision has told with an outcome, and before it, (m, 2)."""
+    now = np.stack([outcomes.impressions, outcomes.units], axis=1)
+    earlier = np.zeros_like(now) if before is None else before
+    return now + earlier, earlier
 
 
 def told_of_all(

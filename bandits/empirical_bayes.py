@@ -43,7 +43,7 @@ def learn_population(bank: CurveBank, sums: torch.Tensor, known: Known) -> Popul
     of its arguments alone.
 
     Args:
-        sums: of the listings' own sales, (n, m + s + 1), see `Evidence`. known: of them.
+        sums: of the listings' own sales, (n, m + s + 2), see `Evidence`. known: of them.
     """
     if len(known) == 0:
         return Population.default(bank)

@@ -74,17 +74,17 @@ class Evidence:
     priced at what it is worth, whatever their elasticity there.
 
     Σ u log f_h needs only Σ u exp(κ z) for each shape, so a row's sums are the m exposures
-    Σ n f_h(p), those s powers, and U. All are sums: they merge by addition and do not depend on
-    the order of events. They are kept twice, for good (or with `half_life`) and with a half-life
-    of `RECENT_DAYS`; what lies before the recent is the difference, and is weighed by `trust`, a
-    power prior (Ibrahim & Chen, "Power prior distributions for regression models", Statistical
-    Science 2000, eq. 2).
+    Σ n f_h(p), those s powers, the pairs Σ u (u − 1), and U. All are sums: they merge by addition
+    and do not depend on the order of events. They are kept twice, for good (or with `half_life`)
+    and with a half-life of `RECENT_DAYS`; what lies before the recent is the difference, and is
+    weighed by `trust`, a power prior (Ibrahim & Chen, "Power prior distributions for regression
+    models", Statistical Science 2000, eq. 2). Sums are `tempered` when they are read.
 
     Args:
         half_life: microseconds after which a sale counts half; None keeps all.
 
     Attributes:
-        sums: (rows, 2, m + s + 1): for good, recent. totals: units, impressions, revenue and
+        sums: (rows, 2, m + s + 2): for good, recent. totals: units, impressions, revenue and
             profit (currency units), (rows, 4), never forgotten.
         as_of: time to which a row's sums are decayed, (rows,). trust: (rows,).
         anchor: log price, currency units, that a row's sums are relative to, (rows,).
@@ -94,7 +94,7 @@ class Evidence:
         self.bank, self.half_life = bank, half_life
         self.slot = np.full(0, -1, np.int64)  # listing row → row here, -1 without evidence
         self.listing = np.empty(0, np.int64)  # row here → listing row
-        self.sums = torch.zeros(0, 2, bank.size + len(bank.shapes) + 1, dtype=torch.float64)
+        self.sums = torch.zeros(0, 2, bank.size + len(bank.shapes) + 2, dtype=torch.float64)
         self.totals = torch.zeros(0, 4, dtype=torch.float64)
         self.anchor = np.empty(0)  # log price, currency units
         self.as_of = np.empty(0)
@@ -137,6 +137,7 @@ class Evidence:
         units: NDArray[np.float64],
         profit: NDArray[np.float64],
         at: NDArray[np.int64],
+        telling: NDArray[np.float64] | None = None,
     ) -> None:
         """Add sales, all (m,).
 
@@ -146,6 +147,8 @@ class Evidence:
             price: currency units. impressions: 0 where unknown. units: net of returns.
             profit: currency units; revenue where the cost is unknown.
             at: microseconds since 1970 UTC, in any order.
+            telling: what of it tells of demand, as `telling_of` has it, (m, 3); all of it unless
+                given.
         """
         if len(listing) == 0:
             return
@@ -154,12 +157,14 @@ class Evidence:
         kept = self._decay(slots, at.astype(np.float64))  # (m, 2)
         rows = torch.as_tensor(slots)
         log_price = torch.as_tensor(np.log(price) - anchor)
-        u, n = torch.as_tensor(units), torch.as_tensor(impressions)
+        if telling is None:
+            telling = telling_of(impressions, units)
+        n, u, pairs = torch.as_tensor(telling).unbind(1)
         # events are added in slices: a million of them times m curves would not fit in memory
         for part in torch.split(torch.arange(len(rows)), _SLICE):
             curves = self.bank.demand(log_price[part]).flatten(1) * n[part, None]  # (m, s·l)
             powers = self.bank.powers(log_price[part]) * u[part, None]
-            event = torch.cat([curves, powers, u[part, None]], dim=1)
+            event = torch.cat([curves, powers, pairs[part, None], u[part, None]], dim=1)
             self.sums.index_add_(0, rows[part], event[:, None, :] * kept[part][:, :, None])
         money = torch.as_tensor(np.stack([units, impressions, units * price, profit], axis=1))
         self.totals.index_add_(0, rows, money)
@@ -219,7 +224,7 @@ class Evidence:
         return totals
 
     def gather(self, listing: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(sums (n, 2, m + s + 1), totals (n, 4), trust (n,)) of listing rows; zeros, and full
+        """(sums (n, 2, m + s + 2), totals (n, 4), trust (n,)) of listing rows; zeros, and full
         trust, without sales."""
         n = len(listing)
         slot = self.rows_of(listing)
@@ -231,16 +236,19 @@ class Evidence:
         trust[found] = torch.as_tensor(self.trust)[source]
         return sums, self.totals_of(listing), trust
 
-    def weighed(self, listing: NDArray[np.int64]) -> torch.Tensor:
-        """Sums of listing rows with older sales weighed by trust, (n, m + s + 1)."""
+    def weighed(
+        self, listing: NDArray[np.int64], overdispersion: float | torch.Tensor = 0.0
+    ) -> torch.Tensor:
+        """Sums of listing rows, tempered, with older sales weighed by trust, (n, m + s + 2)."""
         sums, _, trust = self.gather(listing)
-        return weighed(sums, trust)
+        return weighed(tempered(sums, overdispersion), trust)
 
     def posterior(
         self, listing: NDArray[np.int64], population: Population, known: Known
     ) -> Posterior:
         """Belief about listing rows (-1: a listing without a row)."""
-        return posterior(self.bank, self.weighed(listing), population, known)
+        sums = self.weighed(listing, population.overdispersion)
+        return posterior(self.bank, sums, population, known)
 
     def believe(self, listing: NDArray[np.int64], trust: NDArray[np.float64]) -> None:
         """Set the trust in older sales of listing rows, (n,); those without evidence have none."""
@@ -251,7 +259,7 @@ class Evidence:
 def posterior(
     bank: CurveBank, sums: torch.Tensor, population: Population, known: Known
 ) -> Posterior:
-    """Belief given sums (n, m + s + 1) of own sales; formulas at `Evidence`."""
+    """Belief given sums (n, m + s + 2) of own sales; formulas at `Evidence`."""
     return updated(bank, sums, population, prior(bank, population, known))
 
 
@@ -282,8 +290,32 @@ def updated(
     )
 
 
+def telling_of(impressions: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What decisions tell of demand: impressions, units and pairs of units, (m, 3). Units that
+    nobody is known to have looked at tell nothing: of how many they are cannot be said.
+
+    Args:
+        impressions, units: all that is known of a decision, units net of returns, (m,).
+    """
+    pairs = units * (units - 1.0) * (units > 0)
+    return np.where((impressions > 0)[:, None], np.stack([impressions, units, pairs], axis=1), 0.0)
+
+
+def tempered(sums: torch.Tensor, overdispersion: float | torch.Tensor) -> torch.Tensor:
+    r"""Sums (n, 2, …) as if of fewer sales: as many as count independently.
+
+    Where the demand of a day is off by chance of its own, with squared coefficient of variation φ,
+    units u around μ have variance μ + φ μ², not μ (negative binomial). All of a listing's vary by
+    U + φ Σ u (u − 1), with u (u − 1) of the mean μ², and count 1 / (1 + φ Σ u (u − 1) / U) each:
+    quasi-likelihood (McCullagh & Nelder, "Generalized Linear Models", 1989, section 9.2), the
+    dispersion being the listing's own.
+    """
+    pairs, units = sums[:, 0, -2].clamp_min(0.0), sums[:, 0, -1].clamp_min(1.0)
+    return sums / (1.0 + overdispersion * pairs / units)[:, None, None]
+
+
 def weighed(sums: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
-    """Sums (n, 2, m + s + 1) with older sales weighed by trust (n,): (n, m + s + 1)."""
+    """Sums (n, 2, m + s + 2) with older sales weighed by trust (n,): (n, m + s + 2)."""
     return trust[:, None] * (sums[:, 0] - sums[:, 1]) + sums[:, 1]
 
 
@@ -296,7 +328,7 @@ def trust_in_older(
     unless another is better by `SURPRISE`.
 
     Args:
-        sums: of own sales, for good and recent, (n, 2, m + s + 1). before: any of them.
+        sums: of own sales, for good and recent, tempered, (n, 2, m + s + 2). before: any of them.
     """
     recent, older = sums[:, 1], sums[:, 0] - sums[:, 1]
     fits = []

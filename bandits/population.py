@@ -80,12 +80,15 @@ class Population:
     mean `level` and shape `level_shape`. A curve of shape κ has elasticity e at v if it is located
     at log v + log(2 / e) / κ, which makes the location normal too (`prior`).
 
-    Learned by empirical Bayes (`bandits.empirical_bayes`), all but `elasticity_sd`; the defaults
-    hold until there is evidence. Fields are floats or 0-d tensors.
+    Learned by empirical Bayes (`bandits.empirical_bayes`), all but `elasticity_sd` and
+    `overdispersion` (`bandits.dispersion`); the defaults hold until there is evidence. Fields are
+    floats or 0-d tensors.
 
     Attributes:
         shapes: probability of each shape, (s,). guess_error: how large errors of guesses are, in
-            multiples of what they are said to be. effects: block of traits → its effect.
+            multiples of what they are said to be. overdispersion: squared coefficient of variation
+            of what each decision's demand is off by chance of its own. effects: block of traits →
+            its effect.
         vocabulary: columns of the block "words", int64 (v,); none where it has no effect.
     """
 
@@ -97,6 +100,7 @@ class Population:
     level: float | torch.Tensor = 0.03
     level_shape: float | torch.Tensor = 2.5
     guess_error: float | torch.Tensor = 1.0
+    overdispersion: float | torch.Tensor = 0.0
     effects: Mapping[str, Effect] = field(default_factory=dict)
     vocabulary: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 

@@ -153,7 +153,7 @@ class Fold:
         sold: list[Any] = []
         if len(rows):
             earliest = ids.lowest(int(catalogue.first_at[rows].min()))
-            ours = outcomes_in(self.features_of).where(
+            ours = _as_folded(self.features_of).where(
                 o.seq <= self.position.outcomes, o.decision_id >= earliest
             )
             told += log.select_in(conn, ours, d.listing, rows.tolist())
@@ -165,7 +165,8 @@ class Fold:
         def apply() -> None:
             self.policy.evidence.forget(rows)
             if told:
-                self.policy.learn_curves(outcomes_of(told, catalogue, self.features_of))
+                outcomes = outcomes_of(told, catalogue, self.features_of)
+                self.policy.learn_curves(outcomes, _before(told))
             if sold:
                 self._add_shown(catalogue, *_sold(sold, catalogue))
 
@@ -187,11 +188,9 @@ class Fold:
         with source.engine.connect() as conn:
             total = sum(conn.scalar(sa.select(sa.func.count()).where(one)) or 0 for one in new)
         done = 0
-        query = outcomes_in(self.features_of).add_columns(*_told_before())
-        for part in source.stream(query.where(new[0]).order_by(o.seq)):
-            before = np.array([row[-2:] for row in part], np.float64)
+        for part in source.stream(_as_folded(self.features_of).where(new[0])):
             outcomes = outcomes_of(part, catalogue, self.features_of)
-            self.add_outcomes(outcomes, before, part[-1].seq)
+            self.add_outcomes(outcomes, _before(part), part[-1].seq)
             done += len(part)
             if progress:
                 progress(done, total)
@@ -234,6 +233,7 @@ def difference(one: Fold, other: Fold) -> float:
     pairs = [
         (one.policy.head.gram, other.policy.head.gram),
         (one.policy.head.moment, other.policy.head.moment),
+        (one.policy.dispersion.sums, other.policy.dispersion.sums),
         *zip(mine.gather(rows)[:2], theirs.gather(rows)[:2], strict=True),
     ]
     for a, b in pairs:
@@ -293,19 +293,26 @@ def outcomes_in(features_of: str) -> sa.Select[Any]:
     )
 
 
-def _told_before() -> tuple[sa.Label[Any], sa.Label[Any]]:
-    """Impressions and net units that earlier outcomes of an outcome's decision told."""
+def _as_folded(features_of: str) -> sa.Select[Any]:
+    """As `outcomes_in`, in the log's order, with impressions and net units that earlier outcomes of
+    each one's decision told.
+    """
     e = log.outcomes.alias().c
-    said = (e.impressions, e.units - e.returned_units)
+    said = {"impressions_before": e.impressions, "units_before": e.units - e.returned_units}
     sums = (
         sa.select(sa.func.coalesce(sa.func.sum(one), 0.0))
         .where(e.decision_id == _o.decision_id, e.seq < _o.seq)
         .correlate(log.outcomes)
         .scalar_subquery()
-        for one in said
+        .label(name)
+        for name, one in said.items()
     )
-    impressions, units = sums
-    return impressions.label("impressions_before"), units.label("units_before")
+    return outcomes_in(features_of).add_columns(*sums).order_by(_o.seq)
+
+
+def _before(rows: Any) -> NDArray[np.float64]:
+    """What earlier outcomes told, of rows of `_as_folded`, (m, 2)."""
+    return np.array([row[-2:] for row in rows], np.float64)
 
 
 def expressed_in(features_of: str) -> sa.ColumnElement[bool]:

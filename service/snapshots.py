@@ -27,7 +27,7 @@ from service.family_prices import FamilyPrices
 from service.learning import Fold, Position, Read, logged_version
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 10\n"
+_MAGIC = b"pricebandit snapshot 11\n"
 _READ = 1 << 20  # bytes at a time
 _PROCESS = uuid4().hex  # not its number, which is another's once it is gone
 
@@ -40,6 +40,7 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
         "gram": policy.head.gram.cpu().numpy(),
         "moment": policy.head.moment.cpu().numpy(),
         "as_of": np.array([policy.head.as_of]),
+        "dispersion": policy.dispersion.sums.numpy(),
         "sums": evidence.sums[:m].numpy(),
         "totals": evidence.totals[:m].numpy(),
         "evidence_as_of": evidence.as_of,
@@ -397,6 +398,7 @@ def _restore(fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]]) 
     head.restore(
         torch.as_tensor(arrays["gram"]), torch.as_tensor(arrays["moment"]), arrays["as_of"].item()
     )
+    fold.policy.dispersion.sums = torch.as_tensor(arrays["dispersion"])
     evidence.restore(
         arrays["evidence_listing"],
         arrays["evidence_anchor"],

@@ -108,6 +108,29 @@ def test_learning_does_not_depend_on_order_or_batches(make):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("later", [0, 3])
+def test_units_without_impressions_teach_nothing_until_impressions_come(make, later):
+    source, listings = trained(make, learn_population=False)
+    made = source.decide(listings, make.random_ids(1, 30))
+    rng = np.random.default_rng(3)
+    nobody, sold, shown = np.zeros(30), rng.integers(1, 9, 30), rng.integers(20, 200, 30)
+    policy, nothing = Policy(), np.zeros((30, 2))
+    policy.learn(outcomes_of(listings, made, nobody, sold), nothing)
+    assert not policy.evidence.sums.any()
+    assert policy.evidence.totals[:30, 0].tolist() == sold.tolist()
+    policy.learn(outcomes_of(listings, made, shown, later + nobody), np.stack([nobody, sold], 1))
+    at_once = Policy()
+    at_once.learn(outcomes_of(listings, made, shown, sold + later))
+    for ours, theirs in zip(
+        policy.evidence.gather(np.arange(30)), at_once.evidence.gather(np.arange(30)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+    # corrected to nobody: nothing is told again
+    back = outcomes_of(listings, made, -shown, nobody)
+    policy.learn(back, np.stack([shown, sold + later], axis=1))
+    np.testing.assert_allclose(policy.evidence.sums, 0.0, atol=1e-9)
+
+
 @pytest.mark.parametrize("half_life", [None, 10])
 def test_a_decision_told_in_parts_teaches_the_head_what_it_teaches_told_at_once(make, half_life):
     source, listings = trained(make, learn_population=False)

@@ -70,7 +70,7 @@ def test_repeats_in_one_batch_all_count():
     assert totals[1].tolist() == [4.0, 7.0, 20.0, 20.0]
     expected = 3.0 * BANK.powers(t(np.log(0.9)))[0]
     for kept in sums[0]:
-        torch.testing.assert_close(kept[BANK.size : -1], expected)
+        torch.testing.assert_close(kept[BANK.size : -2], expected)
         assert kept[-1] == 3.0
 
 

@@ -35,6 +35,7 @@ def lived(bandit_on, drive, titles, names):
     drive.days(bandit, names, 3, seed=1)
     _sell(bandit, names, 1)
     bandit.refresh()
+    bandit.policy.evidence.believe(np.array([0]), np.array([0.4]))
     bandit.snapshot()
     drive.days(bandit, names[2:], 2, seed=2)
     _sell(bandit, names, 2)
