@@ -14,7 +14,8 @@ USUAL = 100.0
 """Impressions a day that a listing is expected to have where no listing has had any yet."""
 
 _ODD = 100.0
-"""Times the median listing's impressions a day, above which one does not tell of others."""
+"""Times the median listing's impressions a day, beyond which, either way, one does not tell of
+others."""
 
 # Impressions of single days spread about as widely as an exponential distribution, which is a
 # Gamma of shape 1: the mean over d of them, and so what d days tell of the next, has shape d.
@@ -117,15 +118,17 @@ def _seen(
 
 
 def _usual(catalogue: Catalogue, evidence: Evidence) -> float:
-    """Impressions a day of the mean listing that has had any, those aside that say what a hundred
-    of the median's do not: a slip of one is nobody else's traffic.
+    """Impressions a day of the mean listing that has had any, those aside that have a hundred times
+    the median's, or a hundredth: a slip of one, of a number or of a day, is nobody else's traffic.
     """
     days = _days(evidence.as_of, catalogue.first_at[evidence.listing])
     seen = evidence.totals[: len(evidence), 1].numpy()
     shown = seen > 0
     if not shown.any():
         return USUAL
-    likely = shown & (seen / days <= _ODD * np.median((seen / days)[shown]))
+    rate = seen / days
+    median = np.median(rate[shown])
+    likely = shown & (rate <= _ODD * median) & (rate * _ODD >= median)
     return float(seen[likely].sum() / days[likely | ~shown].sum())
 
 

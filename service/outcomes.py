@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from service import ids, learning, log
 from service.anchors import set_first
+from service.catalogue import rfc3339
 from service.items import Items
 from service.pricebandit import Pending, Pricebandit, now_us
 from service.problems import ItemError
@@ -17,7 +18,7 @@ from service.problems import ItemError
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 AHEAD_US = 24 * 3600 * 1_000_000
-"""How far a seller's clock may run ahead, time zones mistaken included."""
+"""How far a seller's clock may run ahead or behind, time zones mistaken included."""
 
 
 _FEW = 100  # reports of a decision that are read at once
@@ -249,6 +250,12 @@ def _refused(
         # forgetting counts from the latest time seen: one in the future would forget all
         shown = f"occurred_at is {row['occurred_at'].isoformat()}"
         return ItemError(0, "occurred_at", f"{shown}: give a time from 1970 to now")
+    # days on sale count from the first outcome: one far off makes impressions a day next to none.
+    # A decision of a time yet to come was made by a clock that was ahead, and tells nothing
+    if told.occurred_at + AHEAD_US < decision.at <= at + AHEAD_US:
+        shown = f"occurred_at is {row['occurred_at'].isoformat()}"
+        made = f"before its decision at {rfc3339(decision.at)}"
+        return ItemError(0, "occurred_at", f"{shown}, {made}: give the time of the sale, or none")
     return None
 
 

@@ -196,6 +196,20 @@ def test_impressions_are_expected_as_they_were_seen(shop_at, database_url, monke
         assert _expected(shop, "mug") == seen
 
 
+@pytest.mark.parametrize("slip", [{"impressions": 10**9}, {"days": 20_000}])
+def test_a_slip_of_one_listing_is_nobody_elses_traffic(shop, monkeypatch, slip):
+    names = [f"m{i}" for i in range(10)]
+    shop.register(*({**MUG, "listing_id": name} for name in (*names, "new")))
+    for name in names:
+        decision = shop.decide({"listing_id": name})[0]["decision_id"]
+        shop.report({"decision_id": decision, "outcome_id": "1", "impressions": 1000, "units": 1})
+    assert _expected(shop, "new") == 1000
+    shop.bandit.catalogue.first_at[0] -= slip.get("days", 0) * DAY_US
+    more = {"outcome_id": "2", "impressions": slip.get("impressions", 0), "units": 0}
+    shop.report({"decision_id": shop.decide({"listing_id": "m0"})[0]["decision_id"], **more})
+    assert _expected(shop, "new") == 1000
+
+
 def test_recorded_sales_count_from_the_first(open_bandit, drive):
     import numpy as np
 

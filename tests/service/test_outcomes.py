@@ -12,10 +12,15 @@ MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "unit
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 
 
+DECIDED = datetime(2026, 1, 5, tzinfo=UTC)
+
+
 @pytest.fixture
-def decision(shop_on):
+def decision(shop_on, monkeypatch):
     shop_on.register({**MUG, "reference_price": 5})
-    return shop_on.decide({"listing_id": "mug"})[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(pricing, "now_us", lambda: int(DECIDED.timestamp() * 1e6))
+        return shop_on.decide({"listing_id": "mug"})[0]
 
 
 def _outcome(decision, outcome_id, impressions=100, units=3, **more):
@@ -252,12 +257,31 @@ def test_times_to_come_are_refused(shop_on, decision):
         _outcome(decision, "1", occurred_at=after(hours=2)),  # a clock may run ahead a little
         _outcome(decision, "2", occurred_at=after(days=2)),
         _outcome(decision, "3", occurred_at="1969-12-31T23:59:59Z"),
-        _outcome(decision, "4", occurred_at="1970-01-01T00:00:00Z"),
+        _outcome(decision, "4"),
     )
     assert answer["accepted"] == 2
     assert [(e["index"], e["field"]) for e in answer["errors"]] == [
         (1, "occurred_at"), (2, "occurred_at"),
     ]  # fmt: skip
+
+
+def test_times_before_the_decision_are_refused(shop_on, decision):
+    first_at = shop_on.bandit.catalogue.first_at[0]
+    answer = shop_on.report(
+        _outcome(decision, "1", occurred_at="2026-01-04T01:00:00Z"),  # a clock may run behind
+        _outcome(decision, "2", occurred_at="2026-01-03T23:00:00Z"),
+        _outcome(decision, "3", occurred_at="1970-01-01T00:00:00Z"),
+        _outcome(decision, "1", 200, occurred_at="1970-01-01T00:00:00Z"),
+    )
+    assert answer["accepted"] == 1
+    assert [(e["index"], e["field"]) for e in answer["errors"]] == [
+        (1, "occurred_at"), (2, "occurred_at"), (3, "occurred_at"),
+    ]  # fmt: skip
+    assert answer["errors"][1]["message"] == (
+        "occurred_at is 1970-01-01T00:00:00+00:00, before its decision at 2026-01-05T00:00:00Z: "
+        "give the time of the sale, or none"
+    )
+    assert shop_on.bandit.catalogue.first_at[0] > first_at - 86_400_000_000
 
 
 def test_a_time_to_come_does_not_make_the_model_forget(shop_at):

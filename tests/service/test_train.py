@@ -394,12 +394,15 @@ def test_outcomes_of_decisions_under_a_trunk_teach_the_raw_head_after_going_back
     assert rows.left_out == {}
 
 
-def test_a_decision_that_is_told_in_parts_counts_once_with_all_of_them(open_bandit, drive, titles):
+def test_a_decision_that_is_told_in_parts_counts_once_with_all_of_them(
+    open_bandit, drive, titles, monkeypatch
+):
     bandit = open_bandit()
     names = NAMES[:2]
     drive.listings(
         bandit, *({"listing_id": n, "title": titles[0], "currency": "GBP"} for n in names)
     )
+    monkeypatch.setattr("service.pricing.now_us", lambda: int(START.timestamp() * 1e6))
     ids = [d["decision_id"] for d in drive.prices(bandit, *({"listing_id": n} for n in names))]
     told = [
         # decision, impressions, units, returned, days after the start
