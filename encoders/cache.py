@@ -141,6 +141,12 @@ class EmbeddingCache:
         ids = np.fromiter((slot_of[key] for key in keys), np.int64, len(keys))
         return Embedded(ids, self.vectors(ids), total, len(texts) - total)
 
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """Texts that would have to be encoded, each once; never waits for the encoder."""
+        keys = self._keys(texts)
+        ids, _ = self._look_up(keys)
+        return list({keys[i]: texts[i] for i in np.flatnonzero(ids < 0).tolist()}.values())
+
     def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rows by slot id: float32 (n, d), a copy. A slot deleted since still has its row.
 

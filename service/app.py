@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -17,15 +18,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
-from encoders import EncoderError
+from encoders import EmbeddingCache, EncoderError
 from service import insight, reading, registering
 from service.crew import Crew
 from service.documentation import OUTCOMES_CALL, PRICES_CALL, REGISTER_CALL, STAGE_CALL
 from service.engine import Engine, Once, Work, explained, rewrite
 from service.gate import OPEN_PATHS, Gate
+from service.items import Items
 from service.outcomes import record_outcomes
 from service.pricebandit import Execute, Pending, Pricebandit
-from service.pricing import PriceBatch, embed_markets, price
+from service.pricing import PriceBatch, embed_markets, missing_markets, price
 from service.problems import ItemError, Moved, Problem
 from service.registering import Embedded
 from service.rollout import Rollout
@@ -34,6 +36,8 @@ from service.settings import Settings
 T = TypeVar("T")
 
 JSON = "application/json"
+
+_TURN = 256  # texts after which others that wait for the encoder get between
 
 _LOGGER = logging.getLogger("pricebandit")
 
@@ -92,10 +96,35 @@ class Service:
         except sa.exc.SQLAlchemyError as error:
             raise Problem(503, f"log: {error}", {"Retry-After": "5"}) from None
 
-    async def encode(self, function: Callable[..., T], *args: Any) -> T:
-        """Run an embedding function on the encoder's thread."""
+    async def embed(
+        self,
+        function: Callable[[Pricebandit, Items], T],
+        missing_of: Callable[[Pricebandit, Items], tuple[EmbeddingCache, list[str]]],
+        items: Items,
+    ) -> tuple[T, int]:
+        """Run an embedding function; how many texts had to be encoded for it.
+
+        Args:
+            missing_of: the cache that the function embeds with, and the texts that it lacks.
+
+        Raises:
+            Problem: 503, more is waiting than the settings allow.
+        """
+        bandit = self.bandit  # another one, after a switch, refuses what this one has embedded
+
+        def at_once() -> tuple[EmbeddingCache, list[str], T | None]:
+            cache, missing = missing_of(bandit, items)
+            return cache, missing, None if missing else function(bandit, items)
+
+        cache, missing, found = await self.read(at_once)
+        if found is not None:
+            return found, 0
         run = asyncio.get_running_loop().run_in_executor
-        return await run(self._encoding, function, self.bandit, *args)
+        with self.engine.counted(len(missing)):
+            with suppress(EncoderError):  # met again by the function, which may do without
+                for start in range(0, len(missing), _TURN):
+                    await run(self._encoding, cache.embed, missing[start : start + _TURN])
+            return await run(self._encoding, function, bandit, items), len(missing)
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
         """Run a parsing or reading function off the event loop."""
@@ -168,10 +197,13 @@ async def register(request: Request) -> Response:
     service.gate.charge(request.state.caller, items.total)
     while True:
         try:
-            embedded = await service.encode(registering.embed_listings, items)
+            embedded, encoded = await service.embed(
+                registering.embed_listings, registering.missing_listings, items
+            )
         except EncoderError as error:
             detail = f"the encoder cannot be used: {error}"
             raise Problem(503, detail, {"Retry-After": "60"}) from None
+        embedded = replace(embedded, encoded=encoded, cached=len(items.rows) - encoded)
         with suppress(Moved):
             return await service.work(registering.register, embedded, items.total, once)
 
@@ -234,7 +266,7 @@ async def _priced(service: Service, asked: reading.Asked, once: Once | None) -> 
         else:
             what_ifs = embedded
     bandit = service.bandit
-    market_text, lost = await service.encode(embed_markets, items)
+    (market_text, lost), _ = await service.embed(embed_markets, missing_markets, items)
     if bandit is not service.bandit or (what_ifs and what_ifs.space != bandit.space):
         raise Moved.between()
     batch = PriceBatch(
@@ -244,9 +276,12 @@ async def _priced(service: Service, asked: reading.Asked, once: Once | None) -> 
 
 
 async def _embed_inline(service: Service, asked: reading.Asked) -> Embedded:
-    embed = registering.embed_listings if asked.record else registering.embed_what_ifs
+    embed, missing = registering.embed_what_ifs, registering.missing_what_ifs
+    if asked.record:
+        embed, missing = registering.embed_listings, registering.missing_listings
     try:
-        return await service.encode(embed, asked.inline)
+        embedded, _ = await service.embed(embed, missing, asked.inline)
+        return embedded
     except EncoderError:
         _LOGGER.exception("priced without text")
         return registering.unembedded(service.bandit, asked.inline)

@@ -8,8 +8,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,17 +114,35 @@ class Engine:
             Problem: 503, more rows are waiting than the settings allow, or the thread stopped.
         """
         with self._counting:
-            if self._stopped:
-                raise _stopped()
-            if self._waiting and self._waiting + work.rows > self.bandit.settings.queue_rows:
-                raise Problem(
-                    503,
-                    f"{self._waiting} items are waiting already: send this again in a second",
-                    {"Retry-After": "1"},
-                )
-            self._waiting += work.rows
+            self._count(work.rows)
             self._queue.put(work)
         return work.future
+
+    @contextmanager
+    def counted(self, rows: int) -> Iterator[None]:
+        """Count rows among those that wait while something else is done for them.
+
+        Raises:
+            Problem: 503, as `submit`.
+        """
+        with self._counting:
+            self._count(rows)
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._waiting -= rows
+
+    def _count(self, rows: int) -> None:
+        if self._stopped:
+            raise _stopped()
+        if self._waiting and self._waiting + rows > self.bandit.settings.queue_rows:
+            raise Problem(
+                503,
+                f"{self._waiting} items are waiting already: send this again in a second",
+                {"Retry-After": "1"},
+            )
+        self._waiting += rows
 
     def replace(self, make: Callable[[Pricebandit], Pricebandit]) -> Future[None]:
         """Queue a switch to another state; where `make` raises, the present one stays.

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bandits import GUARDRAILS, Policy, Stock
-from encoders import EncoderError, market_texts
+from encoders import EmbeddingCache, EncoderError, market_texts
 from service import bounds, decisions, ids, inventory, log
 from service.anchors import set_anchors
 from service.catalogue import Catalogue
@@ -58,6 +58,12 @@ class PriceBatch:
         if self.inline is None:
             return np.zeros(len(self.items.rows), np.bool_)
         return np.isin(self.items.index, self.inline.items.index)
+
+
+def missing_markets(bandit: Pricebandit, items: Items) -> tuple[EmbeddingCache, list[str]]:
+    """The cache that `embed_markets` embeds with, and the texts that it lacks; for any thread."""
+    texts = [text for text in market_texts(items.column("market")) if text]
+    return bandit.other_texts, bandit.other_texts.missing(texts)
 
 
 def embed_markets(

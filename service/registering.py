@@ -52,6 +52,22 @@ def embed_listings(
     return _embedded(bandit, items, texts, found, found.ids)
 
 
+def missing_listings(
+    bandit: Pricebandit, items: Items
+) -> tuple[encoders.EmbeddingCache, list[str]]:
+    """The cache that `embed_listings` embeds with, and the texts that it lacks; for any thread."""
+    cache = bandit.listing_texts
+    return cache, cache.missing(listing_texts_of(items.rows))
+
+
+def missing_what_ifs(
+    bandit: Pricebandit, items: Items
+) -> tuple[encoders.EmbeddingCache, list[str]]:
+    """As `missing_listings`, for `embed_what_ifs`."""
+    cache = bandit.other_texts
+    return cache, cache.missing(listing_texts_of(items.rows))
+
+
 def embed_what_ifs(bandit: Pricebandit, items: Items) -> Embedded:
     """As `embed_listings`, for listings that are not to be registered."""
     texts = listing_texts_of(items.rows)

@@ -38,6 +38,7 @@ def test_each_text_is_encoded_once_ever(tmp_path):
     assert first.ids.tolist() == [0, 1, 0, 2]
     assert first.ids.dtype == np.int64
     assert (first.vectors == fake.vectors(["a", "b", "a", ""])).all()
+    assert cache.missing(["c", "a", "c", "d"]) == ["c", "d"]
     second = cache.embed(["c", "a"])
     assert (second.encoded, second.cached, len(cache)) == (1, 1, 4)
     assert (cache.vectors(second.ids) == second.vectors).all()

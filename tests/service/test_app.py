@@ -1,12 +1,18 @@
 import json
 import resource
 import sqlite3
+import threading
+import time
+from uuid import uuid4
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from encoders import EncoderError
+from encoders import Encoder, EncoderError
+from service import app as app_module
 
+BLUE = "blue ceramic mug"  # embedded beforehand, as that of MUG is
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
 
 
@@ -350,6 +356,87 @@ def test_without_the_encoder_prices_are_degraded_and_say_so(mute, record):
     if record:
         detail = mute.client.get(f"/v1/decisions/{spoken['decision_id']}").json()
         assert (detail["degraded"], detail["reason"]) == (True, spoken["reason"])
+
+
+# -- while the encoder is busy --------------------------------------------------------------
+
+
+@pytest.fixture
+def slow(shop_at, monkeypatch):
+    """A shop that 40 items may wait in, whose encoder takes 2 texts at a time and waits before
+    the second turn of a registration; what lets it go on, and the answer of that registration.
+    """
+    monkeypatch.setattr(app_module, "_TURN", 2)
+    turns, let_go, waiting = [], threading.Event(), threading.Event()
+    answers = []
+
+    def encode(self, texts, progress=None):
+        turns.append(list(texts))
+        if len(turns) == 2:
+            waiting.set()
+            assert let_go.wait(60)
+        rows = np.random.default_rng(len(turns)).normal(size=(len(texts), self.dim))
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    with shop_at(queue_rows=40) as shop:
+        shop.register(MUG)
+        monkeypatch.setattr(Encoder, "encode", encode)
+        many = [{**MUG, "listing_id": f"n{i}", "title": f"{uuid4()}"} for i in range(30)]
+        sender = threading.Thread(target=lambda: answers.append(shop.register(*many)))
+        sender.start()
+        assert waiting.wait(60)
+        yield shop, let_go, turns, answers, sender
+        let_go.set()
+        sender.join()
+
+
+@pytest.mark.parametrize(
+    ("request_", "flags"),
+    [
+        ({"listing_id": "mug"}, {}),
+        ({"listing_id": "mug", "market": {"traffic": 3, "text": BLUE}}, {}),
+        ({"listing": MUG}, {}),
+        ({"listing": {**MUG, "title": BLUE}}, {"record": False}),
+    ],
+)
+def test_prices_whose_texts_are_known_do_not_wait_for_the_encoder(slow, request_, flags):
+    shop, _, turns, answers, _ = slow
+    assert shop.decide(request_, **flags)[0]["degraded"] is False
+    assert (len(turns), answers) == (2, [])
+
+
+def test_a_new_text_gets_between_those_of_a_registration(slow):
+    shop, let_go, turns, answers, sender = slow
+    text = f"{uuid4()}"
+    asked = {"listing_id": "mug", "market": {"text": text}}
+    asker = threading.Thread(target=lambda: shop.decide(asked))
+    asker.start()
+    while shop.engine._waiting < 31:
+        time.sleep(0.005)
+    let_go.set()
+    for thread in (asker, sender):
+        thread.join()
+    assert turns.index([text]) < 5
+    assert len(turns) == 16
+    assert answers == [{"accepted": 30, "encoded": 30, "cached": 0, "errors": []}]
+
+
+def test_what_waits_for_the_encoder_counts_as_waiting(slow):
+    shop, let_go, _, answers, sender = slow
+    listings = [{**MUG, "listing_id": f"o{i}", "title": f"{uuid4()}"} for i in range(11)]
+    markets = [{"listing_id": "mug", "market": {"text": f"{uuid4()}"}} for _ in range(11)]
+    for path, body in (
+        ("/v1/listings", {"listings": listings}),
+        ("/v1/prices", {"requests": [{"listing": listing} for listing in listings]}),
+        ("/v1/prices", {"requests": markets}),
+    ):
+        response = shop.post(path, body)
+        assert "30 items are waiting" in _is_problem(response, 503)
+        assert response.headers["retry-after"] == "1"
+    let_go.set()
+    sender.join()
+    assert answers[0]["accepted"] == 30
+    assert shop.register(*listings)["accepted"] == 11
 
 
 # -- size -----------------------------------------------------------------------------------
