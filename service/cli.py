@@ -190,10 +190,10 @@ def price(
     home: Home = None,
 ) -> None:
     """Say what listings with these titles would be priced at; nothing is recorded."""
-    from rich.console import Console
     from rich.table import Table
 
     from service.items import read_items
+    from service.plain_console import plain_console
     from service.pricing import what_if
     from service.schemas import LISTINGS
 
@@ -227,7 +227,7 @@ def price(
                 "\n".join(similar) or "nothing known",
             )
     if table.row_count:
-        Console().print(table)
+        plain_console().print(table)
     _report(items.errors)
 
 

@@ -22,6 +22,7 @@ from markets import RECORD_DAYS, RECORD_SEED, Buyers, History, load_catalogue, r
 from service import registering
 from service.demo_report import Season, report
 from service.items import read_items
+from service.plain_console import plain_console
 from service.pricebandit import Pricebandit
 from service.sales import import_sales
 from service.schemas import LISTINGS
@@ -49,7 +50,7 @@ def run(data: Path | None, home: Path, days: int, seeds: list[int]) -> None:
         DemoError: the service did not start or did not answer.
         ValueError, OSError: `data` cannot be read.
     """
-    console = Console()
+    console = plain_console()
     history = read_online_retail(data) if data else load_catalogue()
     console.print(
         f"{history.listings.height} listings, {history.sales.height} recorded sales"

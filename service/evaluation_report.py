@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from service.plain_console import plain_console
 
 
 def show(found: dict[str, Any]) -> None:
     """Print what `service.evaluate.report` found."""
-    console, weights = Console(), found["weights"]
+    console, weights = plain_console(), found["weights"]
     console.print(
         f"{found['policy']} on {found['decisions']} decisions, {found['impressions']} impressions; "
         f"{found['currency']} of profit per 1,000 impressions, intervals of {found['level']:.0%}"

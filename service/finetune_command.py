@@ -213,14 +213,14 @@ def _tuned(
 
 def _show(found: Tuned) -> None:
     """Print what came out."""
-    from rich.console import Console
     from rich.table import Table
 
     from finetune.judging import METHODS
+    from service.plain_console import plain_console
 
-    console, judged = Console(), found.judgement
+    console, judged = plain_console(), found.judgement
     if not console.is_terminal:
-        console = Console(width=_WIDTH)
+        console = plain_console(width=_WIDTH)
     console.print(
         f"{found.learned:,} products learned from, {found.held_out:,} held out; "
         f"{len(found.epochs)} epochs in {found.seconds:.0f} s on {found.device}, "

@@ -11,7 +11,6 @@ class ProgressBar:
     """
 
     def __init__(self, what: str, total: int | None = None) -> None:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -20,12 +19,14 @@ class ProgressBar:
             TimeRemainingColumn,
         )
 
+        from service.plain_console import plain_console
+
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=plain_console(stderr=True),
             transient=True,
         )
         self._task = self._progress.add_task(what, total=total)

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from service.plain_console import plain_console
+
 Curve = tuple[str, int, float, float]
 """What was trained, the epoch, the loss learned from, the held-out one."""
 
@@ -15,7 +17,7 @@ _PER = 1000  # impressions: deviances of one are small numbers
 
 def show(found: dict[str, Any]) -> None:
     """Print what `service.train_command` found."""
-    console = Console()
+    console = plain_console()
     left_out = "".join(f", {n} {why} left out" for why, n in found["left_out"].items())
     console.print(
         f"{found['source']}: {found['outcomes']} outcomes of {found['listings']} listings on "
@@ -42,7 +44,7 @@ def show(found: dict[str, Any]) -> None:
 
 def show_trained_on(found: dict[str, Any]) -> None:
     """Print what the newest snapshot of a home was trained on."""
-    console, told, versions = Console(), found["trained_on"], found["versions"]
+    console, told, versions = plain_console(), found["trained_on"], found["versions"]
     console.print(found["file"], style="bold")
     span = f", from {told['first']} to {told['last']}" if told["first"] else ""
     console.print(
