@@ -1,6 +1,7 @@
 """The log of listings, decisions, sales and outcomes: the truth, over which the model is a fold."""
 
 import fcntl
+import re
 import sqlite3
 import threading
 import time
@@ -201,6 +202,10 @@ class LogNewer(LogUnusable):
     """The log has been brought up to date by a later version than this one."""
 
 
+class LogUnreachable(LogUnusable):
+    """No database answers at the URL, or none that a log can be kept in."""
+
+
 class Unsure(RuntimeError):
     """The database went away at a commit: whether it was kept cannot be found out."""
 
@@ -232,19 +237,29 @@ class Log:
     Raises:
         LogInUse: another process has this log open for writing.
         LogNewer: its schema is a later version's.
+        LogUnreachable: the URL names no database that can be used.
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url, hide_parameters=True)
+        self.engine = _engine(url)
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _configure_sqlite)
-        self._file = self._lock_sqlite()
-        self._writer = self._lock_postgresql()
+        self._file: IO[str] | None = None
+        self._writer: sa.Connection | None = None
         try:
+            self._file = self._lock_sqlite()
+            self._writer = self._lock_postgresql()
             self._open()
-        except BaseException:
+        except BaseException as error:
             self.close()  # whoever asks again may find the log free
-            raise
+            if not isinstance(error, sa.exc.SQLAlchemyError):
+                raise
+            trouble = " ".join(str(getattr(error, "orig", error)).split())
+            raise LogUnreachable(
+                f"the log at {self.engine.url!r} cannot be used ({trouble}): check "
+                "PRICEBANDIT_DATABASE_URL, or the home where it is unset, and that the database "
+                "can be reached"
+            ) from error
 
     def _open(self) -> None:
         self._migrate()
@@ -443,6 +458,24 @@ def select_in(
         part = values[start : start + _PARAMETERS]
         found.extend(conn.execute(query.where(column.in_(part))).all())
     return found
+
+
+def _engine(url: str) -> sa.Engine:
+    """An engine for a log.
+
+    Raises:
+        LogUnreachable: the URL is none, or of a database that no log can be kept in.
+    """
+    fix = "give one such as postgresql://user@host/db, or leave it unset for SQLite"
+    try:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() in ("sqlite", "postgresql"):
+            return sa.create_engine(parsed, hide_parameters=True)
+        trouble = f"{parsed!r}, neither PostgreSQL nor SQLite"
+    except (sa.exc.ArgumentError, ValueError, ModuleNotFoundError):
+        hidden = re.sub("//.*@", "//***@", url)
+        trouble = f"{hidden!r}, which names no database that can be used"
+    raise LogUnreachable(f"PRICEBANDIT_DATABASE_URL is {trouble}: {fix}")
 
 
 def _ini(path: Path) -> str:

@@ -1,6 +1,7 @@
 """What commands print and refuse, called without a process of their own."""
 
 import pytest
+import typer
 
 from service import cli
 from service.progress_bar import ProgressBar
@@ -26,3 +27,41 @@ def test_progress_is_told_as_it_is(capsys, monkeypatch):
     with ProgressBar("model [/v1]") as bar:
         bar.told("importing [a]", 1, 2)
     assert "importing [a]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "trouble", "fix"),
+    [
+        ("postgresql://shop:secret@127.0.0.1:1/db", "onnection refused", "can be reached"),
+        ("postgres://shop:secret@127.0.0.1:1/db", "postgresql+psycopg://shop:***@", "check"),
+        ("mysql://shop:secret@host/db", "neither PostgreSQL nor SQLite", "leave it unset"),
+        (
+            "postgres://shop:secret@host:port/db",
+            "'postgresql+psycopg://***@host:port/db'",
+            "give one",
+        ),
+        ("postgresql+psycopg2://shop:secret@host/db", "names no database", "give one"),
+        ("sqlite:////nowhere/at/all/secret", "unable to open database file", "check"),
+        ("log.db", "'log.db', which names no database", "give one"),
+    ],
+)
+@pytest.mark.parametrize("command", ["replay", "serve", "index", "train"])
+def test_a_database_that_cannot_be_used_is_named(
+    tmp_path, monkeypatch, capsys, command, url, trouble, fix
+):
+    monkeypatch.setenv("PRICEBANDIT_DATABASE_URL", url)
+    table = tmp_path / "listings.csv"
+    table.write_text("listing_id,title,currency\nmug,red ceramic mug,GBP\n")
+    calls = {
+        "replay": lambda: cli.replay(home=tmp_path),
+        "serve": lambda: cli.serve(port=0, home=tmp_path),
+        "index": lambda: cli.index(table, home=tmp_path),
+        "train": lambda: cli.train(home=tmp_path),
+    }
+    with pytest.raises(typer.Exit):
+        calls[command]()
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "PRICEBANDIT_DATABASE_URL" in told
+    assert trouble in told
+    assert fix in told
+    assert "secret@" not in told
