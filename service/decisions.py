@@ -18,6 +18,9 @@ from service.subjects import Priced, Subjects
 POLICY = "bandit"
 NO_TEXT = "text not embedded: priced from its words, cost, reference price and own sales alone"
 NO_PRICE = "no price in {} is known yet, nor a cost: send unit_cost or reference_price"
+NO_PRICE_FREE = (
+    "no price in {} is known yet, and a unit_cost of 0 tells nothing of one: send reference_price"
+)
 NO_MARKET = "market text not embedded: priced without it"
 EVIDENCE = 3
 
@@ -238,8 +241,10 @@ def _reasons(priced: Priced) -> list[str | None]:
     found = np.full(len(subjects), None, object)
     found[subjects.market_lost] = NO_MARKET
     found[~subjects.embedded] = NO_TEXT
-    currencies = subjects.currency[priced.unknown]
-    found[priced.unknown] = [NO_PRICE.format(currency) for currency in currencies]
+    free = subjects.number["unit_cost"] == 0  # NaN where it is unknown
+    for mine, text in ((~free, NO_PRICE), (free, NO_PRICE_FREE)):
+        rows = priced.unknown & mine
+        found[rows] = [text.format(currency) for currency in subjects.currency[rows]]
     return list(found)
 
 

@@ -420,6 +420,9 @@ def test_a_price_that_no_other_tells_of_says_so(shop):
 
     fix = "no price in JPY is known yet, nor a cost: send unit_cost or reference_price"
     assert reasons() == reasons(min_price=100) == fix
+    free = "no price in JPY is known yet, and a unit_cost of 0 tells nothing of one: "
+    assert reasons(unit_cost=0) == reasons(unit_cost=0.0) == f"{free}send reference_price"
+    assert reasons(unit_cost=0, reference_price=20000) is None
     assert reasons(unit_cost=9000) is None
     assert reasons(reference_price=20000) is None
     assert reasons(currency="GBP") is None
