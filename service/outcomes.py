@@ -95,8 +95,9 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         pair = str(key), row["outcome_id"]
         before, told = seen.get(pair), Report.of(row, happened)
         shown, sold = so_far.get(pair[0], (0.0, 0.0))
-        others = shown - sold - (before.unsold if before else 0)  # to whom units may come late
-        error = _refused(bandit, row, found.get(key), told, max(int(others), 0), at)
+        unsold = int(shown - sold)
+        others = unsold - (before.unsold if before else 0)  # to whom units may come late
+        error = _refused(bandit, row, found.get(key), told, others, unsold, at)
         if error:
             kind.append(error)
             continue
@@ -227,24 +228,35 @@ def _refused(
     row: dict[str, Any],
     decision: sa.Row[Any] | None,
     told: Report,
+    others: int,
     unsold: int,
     at: int,
 ) -> ItemError | None:
     """What is wrong with an outcome, if anything is.
 
     Args:
-        unsold: impressions that other outcomes of the decision told beyond their units.
+        others: impressions that other outcomes of the decision told beyond their net units.
+        unsold: those that all of its outcomes did before this one, or its correction.
     """
     if decision is None:
         shown = f"decision_id is {row['decision_id']!r:.80}"
         return ItemError(0, "decision_id", f"{shown}: unknown, kept for inspection")
-    most = told.impressions + unsold
+    most = told.impressions + max(others, 0)
     if told.units > most and _single(bandit, decision):
         return ItemError(
             0,
             "units",
             f"units is {told.units}, above {most} impressions: this listing sells one unit per "
             "impression",
+        )
+    # what was too few before may become more
+    if told.unsold + others < min(unsold, 0) and _single(bandit, decision):
+        return ItemError(
+            0,
+            "impressions",
+            f"impressions is {told.impressions}, with which this decision has "
+            f"{-others - told.unsold} units more than impressions: this listing sells one unit "
+            "per impression, give more or correct its other outcomes first",
         )
     if not 0 <= told.occurred_at <= at + AHEAD_US:
         # forgetting counts from the latest time seen: one in the future would forget all

@@ -115,6 +115,39 @@ def test_late_units_of_a_single_listing_need_impressions_of_other_outcomes(shop_
     assert _totals(shop_on)[:2] == [10.0, 10.0]
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ((0, 0), "impressions"), ((4, 0), "impressions"), ((10, 6), "impressions"),
+        ((2, 3), "units"), ((5, 0), None), ((10, 5), None), ((4, 4, 5), None),
+    ],
+)  # fmt: skip
+def test_a_correction_takes_no_impressions_from_late_units_of_a_single_listing(
+    shop_on, change, field
+):
+    shop_on.register({**MUG, "one_unit_per_impression": True})
+    decision = shop_on.decide({"listing_id": "mug"})[0]
+    first, late = _outcome(decision, "first", 10, 0), _outcome(decision, "late", 0, 5)
+    assert shop_on.report(first)["accepted"] == 1
+    assert shop_on.report(late)["accepted"] == 1
+    names = ("impressions", "units", "returned_units")
+    answer = shop_on.report({**first, **dict(zip(names, change, strict=False))})
+    assert [e["field"] for e in answer["errors"]] == ([field] if field else [])
+    assert answer["corrected"] == (field is None)
+
+
+def test_what_a_single_listing_lacks_in_impressions_may_be_told(shop_on):
+    shop_on.register(MUG)
+    decision = shop_on.decide({"listing_id": "mug"})[0]
+    assert shop_on.report(_outcome(decision, "1", 0, 5))["accepted"] == 1
+    with shop_on.bandit.log.engine.begin() as conn:  # as earlier versions let it come about
+        conn.execute(log.decisions.update().values(single=True))
+    assert shop_on.report(_outcome(decision, "2", 3, 0))["accepted"] == 1
+    answer = shop_on.report(_outcome(decision, "2", 2, 0))
+    assert answer["errors"][0]["message"].startswith("impressions is 2, with which this decision")
+    assert shop_on.report(_outcome(decision, "3", 2, 0))["accepted"] == 1
+
+
 @pytest.mark.parametrize("few", [100, 1])
 def test_an_outcome_told_wrong_is_corrected_as_if_it_had_been_told_right(
     shop_on, decision, few, monkeypatch
