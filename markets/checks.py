@@ -158,9 +158,7 @@ def sift(
     """
     if not 0.0 <= tolerance <= 1.0:
         raise ValueError(f"tolerance is {tolerance}: give a share between 0 and 1")
-    said = raw.select(pl.any_horizontal(_said(raw[name]).alias(name) for name in raw.columns))
-    if not (rows_said := said.to_series()).all():
-        # spreadsheets save the lines below their last one, which is nobody's slip
+    if not (rows_said := filled(raw)).all():
         rules = [
             Rule(
                 "empty rows",
@@ -203,6 +201,16 @@ def sift(
         )
     dropped = {rule.reason: counts.get(rule, 0) for rule in rules}
     return Sifted(rows, dropped, tuple(notes.values()))
+
+
+def filled(table: pl.DataFrame) -> pl.Series:
+    """Which rows have a cell that says anything, (m,): spreadsheets save the lines below their
+    last one, which is nobody's slip.
+    """
+    none = pl.repeat(False, table.height, eager=True)
+    return table.select(
+        pl.any_horizontal(none, *(_said(table[name]).alias(name) for name in table.columns))
+    ).to_series()
 
 
 def _said(column: pl.Series) -> pl.Series:

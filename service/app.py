@@ -157,13 +157,16 @@ async def _body(request: Request, service: Service) -> bytes:
     """The body of a JSON request.
 
     Raises:
-        Problem: 415 not announced as JSON, 413 larger than the settings allow.
+        Problem: 415 not announced as JSON, or compressed, 413 larger than the settings allow.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         # also keeps a web page from posting here without asking: browsers send JSON only after
         # a preflight request, which is not granted
         raise Problem(415, f"content-type is {kind!r}: send application/json")
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise Problem(415, f"content-encoding is {coding!r}: send the body uncompressed")
     limit = int(service.bandit.settings.max_body_mb * 1e6)
     parts, size = [], 0
     async for part in request.stream():

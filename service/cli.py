@@ -109,12 +109,14 @@ def index(
     from service.problems import ItemError
     from service.reading import contradictions
     from service.schemas import LISTINGS
-    from service.tables import TableError, listing_items, read_table
+    from service.tables import TableError, filled, listing_items, read_table
 
     try:
-        rows = listing_items(read_table(catalog))
+        table = read_table(catalog)
     except TableError as error:
         _fail(str(error))
+    said = filled(table)
+    place, rows = said.arg_true().to_list(), listing_items(table.filter(said))
     errors: list[ItemError] = []
     accepted = encoded = cached = 0
     with _open(home) as bandit, ProgressBar("embedding", len(rows)) as bar:
@@ -127,7 +129,8 @@ def index(
             encoded += answer["encoded"]
             cached += answer["cached"]
             errors += [
-                ItemError(start + e["index"], e["field"], e["message"]) for e in answer["errors"]
+                ItemError(place[start + e["index"]], e["field"], e["message"])
+                for e in answer["errors"]
             ]
             bar.to(start + len(items.rows) + len(items.errors))
     typer.echo(f"{accepted} listings registered, {encoded} texts encoded, {cached} found in cache")

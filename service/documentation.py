@@ -49,7 +49,7 @@ _REFUSALS = {
     "403": "Not from loopback, and no key is configured.",
     "409": "The Idempotency-Key was used with another request.",
     "413": "The body is too large.",
-    "415": "The body is not announced as JSON.",
+    "415": "The body is not announced as JSON, or is compressed.",
     "422": "The body is not the envelope.",
     "429": "Over the caller's rate.",
     "503": "The queue is full, or the log cannot be written.",

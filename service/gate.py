@@ -39,16 +39,17 @@ class Gate:
         """
         if self._keys:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            token = given.strip().encode()
+            sent = given.encode("latin-1").strip()  # the bytes: so the framework read them
+            tokens = sent, sent.decode("latin-1").encode()  # of keys in UTF-8, or in Latin-1
             # every key is compared, in constant time, so that timing tells nothing
-            matches = [hmac.compare_digest(token, key) for key in self._keys]
+            matches = [max(hmac.compare_digest(t, key) for t in tokens) for key in self._keys]
             if scheme.lower() != "bearer" or not any(matches):
                 raise Problem(
                     401,
                     "no valid key: send the header `Authorization: Bearer KEY`",
                     {"WWW-Authenticate": "Bearer"},
                 )
-            return hashlib.sha256(token).hexdigest()
+            return hashlib.sha256(self._keys[matches.index(True)]).hexdigest()
         host = request.client.host if request.client else ""
         if not _is_loopback(host):
             raise Problem(

@@ -12,14 +12,14 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from markets.checks import to_times
+from markets.checks import filled, to_times
 from markets.tables import TableError, read_table
 from service.catalogue import NUMBERS
 from service.outcomes import AHEAD_US
 from service.pricebandit import now_us
 from service.problems import ItemError
 
-__all__ = ["SalesTable", "TableError", "listing_items", "read_table", "sales"]
+__all__ = ["SalesTable", "TableError", "filled", "listing_items", "read_table", "sales"]
 
 _SALES = ("listing_id", "at", "price", "units")
 _KEPT = (*_SALES, "impressions")
@@ -135,7 +135,7 @@ def sales(
     table: pl.DataFrame, known: Mapping[str, int], currency: Mapping[str, str] | None = None
 ) -> SalesTable:
     """Recorded sales: listing_id, at, price, units and, where there are any, impressions and the
-    currency.
+    currency. Lines without any cell filled are passed over.
 
     Args:
         known: registered listings, id → minor units in one unit of its currency, as
@@ -152,6 +152,8 @@ def sales(
         raise TableError(
             f"no column {', '.join(missing)} among {', '.join(table.columns)}: rename or add it"
         )
+    said = filled(table)
+    place, table = said.arg_true().to_list(), table.filter(said)
     if "impressions" not in table.columns:
         table = table.with_columns(impressions=pl.lit(None, pl.Float64))
     raw = table.select(*_KEPT, *({"currency"} & set(table.columns)))
@@ -159,7 +161,9 @@ def sales(
         pl.col("listing_id").cast(pl.String),
         to_times(raw["at"]),
         *(
-            pl.col(name).cast(pl.Float64, strict=False)
+            (raw[name].str.strip_chars() if raw.schema[name] == pl.String else raw[name]).cast(
+                pl.Float64, strict=False
+            )
             for name in ("price", "units", "impressions")
         ),
     )
@@ -168,7 +172,7 @@ def sales(
         check.fill_null(False).alias(str(i)) for i, (_, check, _) in enumerate(checks)
     )
     errors = [
-        ItemError(i, name, f"{name} is {_shown(raw[name][i])}: {message}")
+        ItemError(place[i], name, f"{name} is {_shown(raw[name][i])}: {message}")
         for (name, _, message), passed in zip(checks, sound, strict=True)
         for i in (~passed).arg_true().to_list()
     ]

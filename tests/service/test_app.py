@@ -1,3 +1,4 @@
+import gzip
 import json
 import resource
 import sqlite3
@@ -55,6 +56,19 @@ def test_json_with_a_charset_is_json(standing_shop):
         headers={"content-type": "Application/JSON; charset=utf-8"},
     )
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "gzip, identity"])
+def test_a_compressed_body_is_a_415_problem(standing_shop, coding):
+    headers = {"content-type": "application/json", "content-encoding": coding}
+    body = gzip.compress(json.dumps({"listings": [MUG]}).encode())
+    for path in ("/v1/listings", "/v1/prices", "/v1/outcomes"):
+        response = standing_shop.client.post(path, content=body, headers=headers)
+        told = f"content-encoding is {coding!r}: send the body uncompressed"
+        assert _is_problem(response, 415) == told
+    plain = {**headers, "content-encoding": "Identity"}
+    body = json.dumps({"listings": [MUG]})
+    assert standing_shop.client.post("/v1/listings", content=body, headers=plain).is_success
 
 
 def test_a_body_over_the_limit_is_a_413_problem(shop_at):

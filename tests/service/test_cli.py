@@ -65,3 +65,14 @@ def test_a_database_that_cannot_be_used_is_named(
     assert trouble in told
     assert fix in told
     assert "secret@" not in told
+
+
+def test_empty_lines_of_a_catalogue_are_passed_over(tmp_path, embeddings, monkeypatch, capsys):
+    monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(embeddings))
+    table = tmp_path / "listings.csv"
+    table.write_text("listing_id,title,currency\n,,\nmug,red ceramic mug,GBP\n , ,\nx,,GBP\n,,\n")
+    with pytest.raises(typer.Exit):
+        cli.index(table, home=tmp_path / "home")
+    told = capsys.readouterr()
+    assert "1 listings registered" in told.out
+    assert told.err.strip() == "row 4: title is missing: it is required"

@@ -30,6 +30,17 @@ def test_with_keys_only_their_bearers_are_served(shop_at):
         assert shop.client.get("/readyz").json()["status"] == "ready"
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "latin-1"])
+def test_keys_beyond_ascii_are_read_as_clients_send_them(shop_at, coding):
+    with shop_at(api_keys="clé, voilà") as shop:  # the last byte of à is a space in Latin-1
+        for key in ("clé", "voilà"):
+            sent = {"authorization": f"Bearer {key}".encode(coding)}
+            assert shop.client.get("/docs", headers=sent).status_code == 200
+        for key in ("clè", "cl", "ÿ", ""):
+            sent = {"authorization": f"Bearer {key}".encode(coding)}
+            _is_problem(shop.client.get("/docs", headers=sent), 401)
+
+
 def test_with_keys_loopback_needs_one_too(shop_at):
     with shop_at(api_keys="key") as shop:
         _is_problem(shop.client.get("/v1/listings/mug"), 401)

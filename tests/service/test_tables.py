@@ -131,6 +131,23 @@ def test_impressions_are_whole_numbers_or_unknown() -> None:
     )
 
 
+def test_empty_lines_are_passed_over_and_numbers_have_spaces() -> None:
+    columns = {
+        "listing_id": ["a", "", None, "b", " "],
+        "at": ["2026-01-31", None, "", "soon", ""],
+        "price": [" 9.99", "", " ", "9.99 ", None],
+        "units": ["\t2 ", "", None, "1", ""],
+        "impressions": [" 40 ", " ", None, " ", ""],
+    }
+    found = sales(pl.DataFrame(columns), {"a": 100, "b": 100})
+    assert found.price.tolist() == [9.99]
+    assert (found.units.tolist(), found.impressions.tolist()) == ([2], [40.0])
+    assert [(e.index, e.field) for e in found.errors] == [(3, "at")]
+    noted = pl.DataFrame({**columns, "note": ["", "gone", "", "", ""]})
+    told = sales(noted, {"a": 100, "b": 100}).errors
+    assert {e.index for e in told} == {1, 3}
+
+
 def test_extra_columns_of_a_history_are_passed_over() -> None:
     history = markets.load_catalogue()
     table = history.sales.head(3).with_columns(pl.lit("web").alias("channel"))
