@@ -88,6 +88,32 @@ def student(
     return Interval(value, se, value - reach, value + reach)
 
 
+def two_way(
+    ratios: Sequence[Ratio],
+    groups: NDArray[np.int64],
+    others: NDArray[np.int64],
+    level: float,
+) -> Interval:
+    """Interval for rows that err together with those of their group and of their other group.
+
+    Formula: SE² = SE²(groups) + SE²(others) − SE²(both), Cameron, Gelbach & Miller 2011, "Robust
+    inference with multiway clustering", eq. 2.9 to 2.11, but never below either alone, as chance
+    can make it; Student's t with one degree of freedom less than there are groups of the fewer
+    kind (Cameron & Miller 2015, "A practitioner's guide to cluster-robust inference", section V).
+    NaN but for the value where either kind has a single group.
+
+    Args:
+        groups, others: int64 (n,), each from 0 without gaps.
+        level: coverage wished, in (0, 1).
+    """
+    counts = groups.max() + 1, others.max() + 1
+    both = np.unique(groups * counts[1] + others, return_inverse=True)[1]
+    one, other, cells = (standard_error(ratios, of) ** 2 for of in (groups, others, both))
+    value, se = total(ratios), float(np.sqrt(np.max([one, other, one + other - cells])))
+    reach = float(stats.t.ppf(0.5 + level / 2, min(counts) - 1)) * se
+    return Interval(value, se, value - reach, value + reach)
+
+
 def bca(ratios: Sequence[Ratio], groups: NDArray[np.int64], level: float, seed: int) -> Interval:
     """Bias-corrected and accelerated bootstrap over groups: for few, skewed rewards.
 

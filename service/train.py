@@ -12,7 +12,7 @@ from scipy.special import xlogy
 
 from bandits import Outcomes, Policy, Rules, Trunk, TrunkSettings
 from bandits.demand import told_of_all
-from evaluation.intervals import Interval, Ratio, bca
+from evaluation.intervals import Interval, Ratio, two_way
 from service import log
 from service.catalogue import Catalogue
 from service.learning import outcomes_in, outcomes_of
@@ -23,6 +23,7 @@ Watch = Callable[[str, int, float, float], None]
 
 LEVEL = 0.95
 HELD_OUT = 5  # one listing in so many is held out, and one day in so many
+HELD_DAYS = 3  # held out at least: of two, Student's t makes an interval of 13 standard errors
 MODELS = ("own curve", "+ head, raw features", "+ head, trunk")
 SETTINGS = TrunkSettings(out=16, epochs=60)
 
@@ -66,15 +67,18 @@ class Rows:
 
     def held_out(self) -> dict[str, NDArray[np.bool_]]:
         """What each comparison holds out, bool (m,): listings by their families' names; the last
-        days, or of a log of one day what was reported last.
+        days.
         """
         names, of = np.unique(self.family, return_inverse=True)
         held = np.array([_number(name) % HELD_OUT == 0 for name in names], np.bool_)
-        day = self.outcomes.at // _DAY_US
-        when = day if len(np.unique(day)) > 1 else self.outcomes.at
-        times = np.unique(when)
-        first = times[-max(len(times) // HELD_OUT, 1)] if len(times) else 0
-        return {"new listings": held[of], "last days": when >= first}
+        days, day = np.unique(self.day, return_inverse=True)
+        last = max(len(days) // HELD_OUT, min(HELD_DAYS, len(days) - 1))
+        return {"new listings": held[of], "last days": day >= len(days) - last}
+
+    @property
+    def day(self) -> NDArray[np.int64]:
+        """Days since 1970 in UTC, int64 (m,)."""
+        return self.outcomes.at // _DAY_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class Comparison:
         learned, held_out: outcomes. listings: held out. impressions: held out.
         deviance: model → mean Poisson deviance of units per impression, weighted by impressions.
         head_gain, trunk_gain: by how much the raw head's is lower than the curve's, and that of the
-            head on a trunk lower than the raw head's; paired, bootstrapped over families.
+            head on a trunk lower than the raw head's; paired, clustered by families and by days.
     """
 
     learned: int
@@ -149,7 +153,7 @@ def concatenated(parts: list[Outcomes]) -> Outcomes:
 
 def check(rows: Rows) -> None:
     """Raise `NothingToTrainOn` unless every comparison has something to learn from and to judge."""
-    days = len(np.unique(rows.outcomes.at // _DAY_US))
+    days = len(np.unique(rows.day))
     left_out = "".join(f"; {n} {reason} are left out" for reason, n in rows.left_out.items())
     total = (
         f"There are {len(rows.name)} outcomes of {len(set(rows.name))} listings on {days} days"
@@ -163,6 +167,11 @@ def check(rows: Rows) -> None:
                     f"{name}: {count} listings {side} that are no variants of each other, "
                     f"at least 2 needed. {total}"
                 )
+        if (count := len(np.unique(rows.day[held]))) < HELD_DAYS:
+            raise NothingToTrainOn(
+                f"{name}: outcomes of {count} days held out, at least {HELD_DAYS} needed: sales of "
+                f"one day rise and fall together, and fewer days do not tell how far. {total}"
+            )
         for side, mine in (("to learn from", ~held), ("held out", held)):
             # of nothing whatever expects least is the best, and nothing is learned by that
             if not (rows.outcomes.units[mine] > 0).any():
@@ -236,10 +245,11 @@ def _compared(
         mean, _ = policy.corrected(torch.as_tensor(test.features))
         found.append(mean.double().cpu().numpy())
     deviances = [_deviance(test, rate) for rate in found]
-    n, group = test.impressions, np.unique(rows.family[held], return_inverse=True)[1]
+    n = test.impressions
+    family, day = (np.unique(of[held], return_inverse=True)[1] for of in (rows.family, rows.day))
 
     def gain(before: Floats, after: Floats) -> Interval:
-        return bca([Ratio(before - after, n)], group, LEVEL, seed)
+        return two_way([Ratio(before - after, n)], family, day, LEVEL)
 
     return Comparison(
         len(learn.name),

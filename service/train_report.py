@@ -37,7 +37,7 @@ def show(found: dict[str, Any]) -> None:
     console.print(table)
     console.print(
         f"mean Poisson deviance per {_PER:,} impressions, lower is better; intervals of 95 %, "
-        "paired, over listings"
+        "paired, over listings and days"
     )
     console.print(found["verdict"], style="bold")
 
