@@ -38,6 +38,10 @@ RAREST = 1e-4
 """Units per impression below which an outcome's weight in the head grows no further: no sale
 where the curve expected next to none may outweigh all others."""
 
+SUREST = 0.1
+"""Standard deviation of an own curve, as a share of it, below which none is believed: one decision
+tells all listings 1 / SUREST² = 100 units' worth at most, a third of the head's prior."""
+
 CONSULTED = 2000
 """Listings with evidence that are asked, at most, when the catalogue's parameters are learned."""
 
@@ -362,12 +366,15 @@ def told_of_all(
     expected = curve.clamp_min(RAREST)
     # the variance around the curve is Poisson's, plus what the curve itself did not know: what
     # the listing's own evidence is about to explain must not be learned by all others
-    variance = expected / impressions + curve_sd**2
-    # sales beyond any correction show a wrong guess, which is the listing's own affair; a few
+    variance = expected / impressions + curve_sd.clamp_min(SUREST * expected) ** 2
+    # sales beyond any correction show a wrong curve, which is the listing's own affair; a few
     # units pass whatever was expected, or decisions of one impression would not
-    units = torch.minimum(units, CORRECTED * expected * impressions + _PASSED)
-    # nor do more returns than that, which nobody else's demand is to suffer for
-    return units.clamp_min(-_PASSED) / impressions, variance
+    rate, passed = units / impressions, _PASSED / impressions
+    bounded = rate.clamp(curve / CORRECTED - passed, CORRECTED * expected + passed)
+    # too high a curve expects units by the thousand, and would weigh as many: what it was wrong
+    # by is no less uncertain than that
+    wrong = torch.where(rate < bounded, curve - rate, 0.0)
+    return bounded, variance + wrong**2
 
 
 def _known(

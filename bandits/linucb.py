@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bandits.roots import STEPS, Floats, Solution
+from bandits.roots import STEPS, Floats, Solution, cholesky
 
 _BLOCK = 1 << 20
 """Rows scored at a time on an accelerator: their image takes 4 d MiB in float32."""
@@ -187,7 +187,10 @@ class LinearUCB:
         """Cholesky factor L of A, (g, d, d) float64, and θ̂, (g, d) float64."""
         if self._solved is None:
             eye = torch.eye(self.dim, dtype=torch.float64, device=self.device)
-            factor = torch.linalg.cholesky(self.gram + self.ridge * eye)
+            factor, failed = torch.linalg.cholesky_ex(self.gram + self.ridge * eye)
+            if failed.any():
+                rounded = [cholesky(gram, self.ridge) for gram in self.gram.numpy(force=True)]
+                factor = torch.as_tensor(np.stack(rounded), device=self.device)
             moment = self.moment + self.ridge * self.prior_mean
             theta = torch.cholesky_solve(moment[:, :, None], factor)[:, :, 0]
             self._solved = (factor, theta)

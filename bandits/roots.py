@@ -4,6 +4,7 @@ For ten rows torch spends three times as long on its calls as on their arithmeti
 """
 
 import math
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +62,7 @@ class Solution:
 
     def _factor(self) -> Exact:
         if self._lower is None:
-            a = self.gram.copy()
-            np.einsum("ii->i", a)[:] += self.ridge
-            self._lower = np.linalg.cholesky(a).astype(np.float64, copy=False)
+            self._lower = cholesky(self.gram, self.ridge)
         return self._lower
 
     def add(self, x: Exact, y: float, weight: float) -> None:
@@ -113,3 +112,22 @@ class Solution:
             seen = multiply(1.0, self._cast_root.T, rows.T, lower=1).T  # (block, d)
             np.vecdot(seen, seen, out=norms[i : i + _BLOCK])
         return np.sqrt(norms, out=norms)
+
+
+def cholesky(gram: Exact, ridge: float) -> Exact:
+    """Cholesky factor of gram + ridge · I, (d, d), with no more ridge than rounding asks for.
+
+    A gram is rounded to ε = 2⁻⁵² of its largest entry ever. Where that is more than the ridge, a
+    factor may not exist: ε · Σ |gram| is added to the ridge, and ten times as much until one does,
+    for entries may have been larger before something was taken back.
+
+    Raises:
+        LinAlgError: the gram is not finite.
+    """
+    more = np.finfo(np.float64).eps * np.abs(gram).sum()
+    for extra in (0.0, *(more * 10.0 ** np.arange(16))):
+        a = gram.copy()
+        np.einsum("ii->i", a)[:] += ridge + extra
+        with suppress(np.linalg.LinAlgError):
+            return np.linalg.cholesky(a).astype(np.float64, copy=False)
+    raise np.linalg.LinAlgError("statistics are not finite")

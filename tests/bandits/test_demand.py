@@ -6,6 +6,7 @@ import torch
 from trained_policy import catalogue, estimated, outcomes_of, rows_of, trained
 
 from bandits import Outcomes, Policy, Rules
+from bandits.demand import SUREST, told_of_all
 from bandits.intervals import demand_intervals
 
 
@@ -221,6 +222,60 @@ def test_returns_beyond_what_was_sold_do_not_mislead_about_all_others(make):
     policy.learn(outcomes_of(listings, made, np.full(12, 1000), net))
     after = estimated(policy, fresh, prices)[0].mean
     assert (np.abs(np.log(after / before)) < 0.25).all()
+
+
+def _priced_under_a_typo(make, typo):
+    """A shop of 12 whose first listing is told wrong, priced meanwhile, and put right again.
+
+    Returns:
+        What is expected of a new listing, relative to the same shop without the typo.
+    """
+    listings = make.listings(np.full(12, 10.0), listing=np.arange(12))
+    fresh = make.listings(np.array([10.0]), listing=np.array([-1]))
+    found = []
+    for slip in (None, typo):
+        policy = Policy()
+        for day in range(4):
+            made = policy.decide(listings, make.random_ids(day, 12))
+            shown, sold = np.full((2, 12), [[1000.0], [30.0]])
+            if day == 1 and slip:
+                first = np.arange(12) == 0
+                now = np.stack(
+                    [np.where(first, b, a) for a, b in zip((shown, sold), slip, strict=True)]
+                )
+                policy.learn(outcomes_of(listings, made, *now))
+                meanwhile = policy.decide(listings, make.random_ids(9, 12))
+                back = np.stack([shown, sold]) - now
+                policy.learn(outcomes_of(listings, made, *back), now.T)
+                policy.learn(outcomes_of(listings, meanwhile, shown * first, sold * first))
+            else:
+                policy.learn(outcomes_of(listings, made, shown, sold))
+        found.append(estimated(policy, fresh, np.array([[9.0]]))[0].mean.item())
+    return found[1] / found[0]
+
+
+@pytest.mark.parametrize("typo", [(0.0, 10_000.0), (1.0, 1_000.0)])
+def test_too_high_a_curve_of_one_listing_does_not_mislead_about_all_others(make, typo):
+    assert _priced_under_a_typo(make, typo) == pytest.approx(1.0, abs=0.02)
+
+
+def test_no_decision_weighs_more_than_a_share_of_the_prior(make):
+    policy, listings = Policy(), make.listings(np.full(1, 10.0), listing=np.arange(1))
+    made = policy.decide(listings, make.random_ids(0, 1))
+    for shown, sold in ((1e12, 1e10), (1.0, 1e10), (1e10, 1e10), (1.0, 1e10), (1e12, 0.0)):
+        before = policy.head.gram[0, 0, 0].item()
+        policy.learn(outcomes_of(listings, made, [shown], [sold]))
+        assert 0 < policy.head.gram[0, 0, 0].item() - before <= 1 / SUREST**2 + 1e-9
+        made = policy.decide(listings, make.random_ids(1, 1))
+        assert np.isfinite(made.estimates.mean).all()
+
+
+@pytest.mark.parametrize("too_high", [1.0, 3.0, 15.0])
+def test_what_a_correction_can_explain_is_learned_with_its_full_weight(too_high):
+    curve, shown = torch.tensor([0.03 * too_high]).double(), torch.tensor([1000.0]).double()
+    rate, variance = told_of_all(curve, 0.3 * curve, shown, torch.tensor([30.0]).double())
+    assert rate.item() == pytest.approx(0.03)
+    assert variance.item() == pytest.approx((curve / shown + (0.3 * curve) ** 2).item())
 
 
 def test_an_interval_counts_the_doubt_of_curves_once(make):

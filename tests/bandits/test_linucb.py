@@ -404,6 +404,21 @@ def test_one_row_repeated_singly_keeps_the_root_sound():
     assert spectrum(head)[0] >= 1 - 1e-9
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_statistics_rounded_to_more_than_the_ridge_still_score(groups):
+    x, y, weight = observations(53, 40)
+    head = LinearUCB(DIM, groups=groups)
+    group = torch.zeros(40, dtype=torch.int64)
+    rows = tensors(x, y, weight)
+    head.update(*rows, group=group)
+    for scale in (1e20, -1e20):  # what was taken back leaves its rounding
+        head.update(*rows[:2], scale * rows[2], group=group)
+    head.gram[0] -= 1e4 * torch.eye(DIM)  # as the most unlucky of roundings might
+    scores = head.score(torch.as_tensor(x))
+    for table in (scores.mean, scores.width, *head.solve()):
+        assert np.isfinite(table.numpy()).all()
+
+
 # -- several workers -----------------------------------------------------------------------------
 
 
