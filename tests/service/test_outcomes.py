@@ -181,6 +181,21 @@ def test_an_outcome_told_wrong_is_corrected_as_if_it_had_been_told_right(
     assert {o["occurred_at"] for o in shown} == {shown[0]["occurred_at"]}
 
 
+def test_the_largest_numbers_that_are_taken_leave_other_listings_their_prices(shop_on, decision):
+    shop_on.register({**MUG, "listing_id": "jug", "reference_price": 5})
+    before = shop_on.decide({"listing_id": "jug"})[0]["expected"]["units_per_impression"]
+    told = []
+    for impressions, units in ((1, 10**10), (10**10, 10**10), (1, 10**10)):
+        told.append(_outcome(shop_on.decide({"listing_id": "mug"})[0], "1", impressions, units))
+        assert shop_on.report(told[-1])["accepted"] == 1
+        shop_on.decide({"listing_id": "jug"})
+    anew, _ = learning.rebuild(shop_on.bandit.fold, shop_on.bandit.log, shop_on.bandit.catalogue)
+    assert learning.difference(shop_on.bandit.fold, anew) < 1e-9
+    shop_on.report(*({**outcome, "impressions": 100, "units": 3} for outcome in told))
+    after = shop_on.decide({"listing_id": "jug"})[0]["expected"]["units_per_impression"]
+    assert after == pytest.approx(before, rel=0.1)
+
+
 def test_returns_fade_with_what_was_sold(shop_at, monkeypatch):
     with shop_at(half_life_days=7) as shop:
         shop.register({**MUG, "reference_price": 5})
