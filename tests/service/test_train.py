@@ -23,7 +23,7 @@ from service.settings import Settings
 from service.tables import SalesTable
 
 DAYS = 25
-NAMES = [f"l{i}" for i in range(60)]
+NAMES = [f"l{i}" for i in range(120)]
 COUNT = DAYS * len(NAMES)
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
