@@ -109,8 +109,11 @@ PRICES_CALL = _call(
 OUTCOMES_CALL = _call(
     _object({"outcomes": _items(Outcome)}, ["outcomes"]),
     _object(
-        {"accepted": _COUNT, "corrected": _COUNT, "duplicates": _COUNT, "errors": _ERRORS},
-        ["accepted", "corrected", "duplicates", "errors"],
+        {
+            **dict.fromkeys(("accepted", "corrected", "duplicates", "without_impressions"), _COUNT),
+            "errors": _ERRORS,
+        },
+        ["accepted", "corrected", "duplicates", "without_impressions", "errors"],
     ),
 )
 _MODEL = _object(

@@ -145,7 +145,12 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         bandit.fold.add_outcomes(outcomes, np.array(told_before, np.float64), last)
         bandit.learned(outcomes.listing)
 
-    return Pending(_answers(batches, kind), apply)
+    # of how many that looked these units are cannot be said until a later outcome does
+    idle = [
+        kept in ("new", "corrected") and so_far[str(key)][0] <= 0 < so_far[str(key)][1]
+        for key, kept in zip(keys, kind, strict=True)
+    ]
+    return Pending(_answers(batches, kind, idle), apply)
 
 
 def _earlier(conn: sa.Connection, decisions: Sequence[str]) -> dict[str, Told]:
@@ -277,13 +282,19 @@ def _single(bandit: Pricebandit, decision: sa.Row[Any]) -> bool:
     return bool(terms if decision.single is None else decision.single)
 
 
-def _answers(batches: Sequence[Items], kind: Sequence[Judgement]) -> list[dict[str, Any]]:
-    """The answer to each batch, `kind` holding theirs one after the other."""
+def _answers(
+    batches: Sequence[Items], kind: Sequence[Judgement], idle: Sequence[bool]
+) -> list[dict[str, Any]]:
+    """The answer to each batch, `kind` holding theirs one after the other.
+
+    Args:
+        idle: those that teach nothing yet, for want of impressions.
+    """
     answers = []
     start = 0
     for batch in batches:
-        mine = kind[start : start + len(batch.rows)]
-        start += len(batch.rows)
+        part = slice(start, start + len(batch.rows))
+        mine, start = kind[part], part.stop
         errors = batch.errors + [
             ItemError(int(batch.index[i]), what.field, what.message)
             for i, what in enumerate(mine)
@@ -294,6 +305,7 @@ def _answers(batches: Sequence[Items], kind: Sequence[Judgement]) -> list[dict[s
                 "accepted": mine.count("new"),
                 "corrected": mine.count("corrected"),
                 "duplicates": mine.count("duplicate"),
+                "without_impressions": sum(idle[part]),
                 "errors": [e.as_json() for e in sorted(errors, key=lambda e: e.index)],
             }
         )

@@ -123,8 +123,9 @@ class Seller(threading.Thread):
         if answer is None:
             raise AssertionError("outcomes were given up")
         # a batch is one transaction: where its answer was lost, all of it was kept or nothing
-        whole = {"accepted": len(outcomes), "corrected": 0, "duplicates": 0, "errors": []}
-        nothing = {"accepted": 0, "corrected": 0, "duplicates": len(outcomes), "errors": []}
+        usual = {"corrected": 0, "without_impressions": 0, "errors": []}
+        whole = {"accepted": len(outcomes), "duplicates": 0, **usual}
+        nothing = {"accepted": 0, "duplicates": len(outcomes), **usual}
         with self.book.lock:
             right = [nothing] if repeated else [whole, nothing] if self._cut > cut else [whole]
             if answer not in ([whole] if key else right):

@@ -470,7 +470,7 @@ def test_batches_of_10_000_are_served(shop, titles):
         for d in decisions
     ]
     assert shop.report(*outcomes) == {
-        "accepted": n, "corrected": 0, "duplicates": 0, "errors": [],
+        "accepted": n, "corrected": 0, "duplicates": 0, "without_impressions": 0, "errors": [],
     }  # fmt: skip
     assert _log(shop)[:3] == [n, n, n]
     too_many = shop.post("/v1/outcomes", {"outcomes": [*outcomes, outcomes[0]]})

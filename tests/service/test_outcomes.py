@@ -41,7 +41,7 @@ def _totals(shop):
 def test_parts_add_up_in_any_order(shop_on, decision):
     price = decision["price"]
     assert shop_on.report(_outcome(decision, "b", 60, 2), _outcome(decision, "a", 30, 0)) == {
-        "accepted": 2, "corrected": 0, "duplicates": 0, "errors": [],
+        "accepted": 2, "corrected": 0, "duplicates": 0, "without_impressions": 0, "errors": [],
     }  # fmt: skip
     shop_on.report(_outcome(decision, "c", 10, 1, occurred_at="2026-01-31T12:00:00+02:00"))
     units, impressions, revenue, profit = _totals(shop_on)
@@ -194,6 +194,22 @@ def test_the_largest_numbers_that_are_taken_leave_other_listings_their_prices(sh
     shop_on.report(*({**outcome, "impressions": 100, "units": 3} for outcome in told))
     after = shop_on.decide({"listing_id": "jug"})[0]["expected"]["units_per_impression"]
     assert after == pytest.approx(before, rel=0.1)
+
+
+def test_units_of_which_nobody_says_how_many_looked_wait_for_it(shop_on):
+    shop_on.register({**MUG, "reference_price": 5})
+    decision = shop_on.decide({"listing_id": "mug"})[0]
+    what_if = {"listing_id": "mug"}, {"explore": False, "record": False}
+    told = [("a", 0, 900), ("b", 0, 0), ("c", 30_000, 3), ("d", 0, 1)]
+    waiting, prices = [], []
+    for name, impressions, units in told:
+        prices.append(shop_on.decide(what_if[0], **what_if[1])[0]["price"])
+        answer = shop_on.report(_outcome(decision, name, impressions, units))
+        waiting.append(answer["without_impressions"])
+    assert waiting == [1, 1, 0, 0]
+    assert len(set(prices[:3])) == 1  # as if nothing had been told
+    anew, _ = learning.rebuild(shop_on.bandit.fold, shop_on.bandit.log, shop_on.bandit.catalogue)
+    assert learning.difference(shop_on.bandit.fold, anew) < 1e-9
 
 
 def test_returns_fade_with_what_was_sold(shop_at, monkeypatch):
