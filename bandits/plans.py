@@ -28,16 +28,24 @@ class Stock:
             included, at least 1, int64 (n,).
         impressions: expected a day, (n,). certainty: shape of the Gamma distribution that
             impressions a day are believed to have, (n,).
+        told: rows whose last day was told, bool (n,): what they have then is not replenished,
+            however much it is. None: no row's.
     """
 
     units: NDArray[np.float64]
     days: NDArray[np.int64]
     impressions: NDArray[np.float64]
     certainty: NDArray[np.float64]
+    told: NDArray[np.bool_] | None = None
 
     def take(self, rows: NDArray[np.int64]) -> "Stock":
         """The given rows."""
-        return Stock(*(getattr(self, name)[rows] for name in Stock.__slots__))
+        columns = (getattr(self, name) for name in Stock.__slots__)
+        return Stock(*(None if column is None else column[rows] for column in columns))
+
+    def ending(self) -> NDArray[np.bool_]:
+        """Rows whose stock is worth nothing after a day that was told, bool (n,)."""
+        return ~np.isnan(self.units) & (False if self.told is None else self.told)
 
     def lasting(self, demand: NDArray[np.float64]) -> NDArray[np.int64]:
         """Lowest price at which the stock is expected to last to the end, int64 (n,).

@@ -61,6 +61,13 @@ class Policy(Demand):
         high = grid[last] + listings.anchor + self.rules.ladder_margin
         high = np.fmin(high, self._reach(listings))
         if listings.stock is not None:
+            # what is left over is worth nothing: down to the prices that may take in the most
+            ending = listings.stock.ending()
+            taken = listings.gain(prices, spent=True)[ending]
+            most = (taken * mean[ending]).max(1, keepdims=True)
+            cheap = taken * on_grid.quantile(self.rules.ladder_sds)[ending] >= most
+            down = grid[cheap.argmax(1)] + listings.anchor[ending] - self.rules.ladder_margin
+            low[ending] = np.fmin(low[ending], down)
             # scarce units are dear: up to the price at which they last to the end, and more
             lasting = grid[listings.stock.lasting(mean)] + listings.anchor
             # nor much below the lowest at which they may, should few be as keen as is believed
@@ -205,11 +212,17 @@ class Policy(Demand):
         estimates: Estimates,
         scores: tuple[NDArray[np.float64], ...],
     ) -> NDArray[np.int64]:
-        """Put gains to the last day in `scores` of rows, (r,), whose stock may run out."""
+        """Put gains to the last day in `scores` of rows, (r,), whose stock may run out, or is
+        worth nothing after a day that was told: of ample stock that is what a price takes in.
+        """
         assert listings.stock is not None
         rows = listings.stock.binding(estimates.quantile(_LIKELY).max(1))
+        ample = np.setdiff1d(np.flatnonzero(listings.stock.ending()), rows)
+        spent = listings.gain(prices, spent=True)
+        for table in scores:
+            table[ample] = (spent * estimates.mean)[ample]
         if not rows.size:
-            return rows
+            return ample
         at = torch.as_tensor(rows)
         log_price = np.log(prices[rows]) - listings.anchor[rows, None]
         own, _ = profile.take(at).at(torch.as_tensor(log_price).float().to(self.device))
@@ -218,12 +231,12 @@ class Policy(Demand):
             belief.take(at),
             log_price,
             estimates.mean[rows] / own.double().cpu().numpy(),
-            listings.gain(prices, spent=True)[rows],
+            spent[rows],
             listings.stock.take(rows),
         )
         for table in scores:
             table[rows] = worth
-        return rows
+        return np.union1d(rows, ample)
 
     def _thompson(
         self,

@@ -68,7 +68,8 @@ def stock_of(
         np.ceil((subjects.sell_by - at_us) / DAY_US),
         subjects.periods_left,
     )
-    days = np.where(np.isnan(days), horizon_days, days)
+    told = ~np.isnan(days)
+    days = np.where(told, days, horizon_days)
     impressions, certainty = np.zeros(len(subjects)), np.ones(len(subjects))
     rows = np.flatnonzero(ends)
     impressions[rows], certainty[rows] = _expected(catalogue, evidence, subjects.take(rows))
@@ -77,6 +78,7 @@ def stock_of(
         days.clip(1, _LATEST).astype(np.int64),
         impressions,
         certainty,
+        told,
     )
 
 

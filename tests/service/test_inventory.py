@@ -24,13 +24,20 @@ def _in(**span):
     return (datetime.now(UTC) + timedelta(**span)).isoformat()
 
 
-def test_scarce_stock_is_dearer_and_ample_stock_changes_nothing(shop):
+def test_more_stock_to_a_last_day_is_never_dearer(shop):
     free = _best(shop)
-    prices = [_best(shop, inventory=units, periods_left=10)["price"] for units in (2, 10, 50)]
-    assert prices == sorted(prices, reverse=True)
+    amounts = (2, 10, 50, 100, 200, 400, 800, 3000, 10**9)
+    prices = [_best(shop, inventory=units, periods_left=10)["price"] for units in amounts]
     assert prices[0] > 1.2 * free["price"]
-    ample = _best(shop, inventory=10**9, periods_left=10)
-    plan = {"inventory": 10**9, "days": 10, "impressions_per_day": 400.0}
+    # by no more than a rung, of ladders that reach differently far
+    assert (np.diff(np.log(prices)) < 0.05).all()
+    # what is left over is worth nothing: ample stock takes in the most, and never below the cost
+    assert MUG["unit_cost"] <= prices[-1] < 0.8 * free["price"]
+
+
+def test_ample_stock_without_a_last_day_changes_nothing(shop):
+    free, ample = _best(shop), _best(shop, inventory=10**9)
+    plan = {"inventory": 10**9, "days": 30, "impressions_per_day": 400.0}
     assert ample == {**free, "plan": plan}
 
 
