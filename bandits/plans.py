@@ -1,6 +1,7 @@
 """Prices of listings with a finite stock: what each arm earns to the last day, as demand may be."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,12 +41,13 @@ class Stock:
 
     def take(self, rows: NDArray[np.int64]) -> "Stock":
         """The given rows."""
-        columns = (getattr(self, name) for name in Stock.__slots__)
+        columns: list[Any] = [getattr(self, name) for name in Stock.__slots__]
         return Stock(*(None if column is None else column[rows] for column in columns))
 
     def ending(self) -> NDArray[np.bool_]:
         """Rows whose stock is worth nothing after a day that was told, bool (n,)."""
-        return ~np.isnan(self.units) & (False if self.told is None else self.told)
+        told = np.zeros(len(self.units), np.bool_) if self.told is None else self.told
+        return told & ~np.isnan(self.units)
 
     def lasting(self, demand: NDArray[np.float64]) -> NDArray[np.int64]:
         """Lowest price at which the stock is expected to last to the end, int64 (n,).
