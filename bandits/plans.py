@@ -1,7 +1,6 @@
 """Prices of listings with a finite stock: what each arm earns to the last day, as demand may be."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,8 +40,13 @@ class Stock:
 
     def take(self, rows: NDArray[np.int64]) -> "Stock":
         """The given rows."""
-        columns: list[Any] = [getattr(self, name) for name in Stock.__slots__]
-        return Stock(*(None if column is None else column[rows] for column in columns))
+        return Stock(
+            self.units[rows],
+            self.days[rows],
+            self.impressions[rows],
+            self.certainty[rows],
+            None if self.told is None else self.told[rows],
+        )
 
     def ending(self) -> NDArray[np.bool_]:
         """Rows whose stock is worth nothing after a day that was told, bool (n,)."""
