@@ -105,13 +105,14 @@ Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
 
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_WITH_OFFSET = re.compile(_DATE.pattern + r".*[Zz+−-]", re.ASCII)
 
 
 def _when(value: Any) -> Any:
     # numbers, also as text, would be taken for seconds since 1970: the contract has none
     if isinstance(value, datetime):
         return value
-    if not (isinstance(value, str) and _DATE.match(value)):
+    if not (isinstance(value, str) and _WITH_OFFSET.match(value)):
         raise ValueError("not a time: give RFC 3339 text with its offset, 2026-01-31T12:00:00Z")
     return value
 
