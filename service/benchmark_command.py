@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -120,14 +120,14 @@ def _run(
 
     from service.benchmark import run
     from service.benchmark_plan import compared_with, plan
-    from service.settings import Settings
+    from service.settings import read_settings
 
+    settings = read_settings(home=home)
     planned = plan(asked)
     against = compared_with(against, planned.sellers)
-    given: dict[str, Any] = {} if home is None else {"home": home}
     command = ["pricebandit", *sys.argv[1:]]
     with ProgressBar("starting") as bar:
-        return run(planned, Settings(**given), jobs, command, bar.told), against
+        return run(planned, settings, jobs, command, bar.told), against
 
 
 def _only_reports(ctx: typer.Context) -> None:

@@ -32,6 +32,24 @@ _SHOWN_ERRORS = 20
 _PART = 10_000
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"pricebandit {version('pricebandit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shared(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Take options that stand before a command."""
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -90,6 +108,7 @@ def demo(
         from service.demo import DemoError, run
     except ModuleNotFoundError as error:
         _fail(f"the demo needs {error.name}: pip install 'pricebandit[demo]'")
+    _settings(home)
     try:
         run(data, home, days, list(range(seed, seed + seeds)))
     except (DemoError, OSError, ValueError) as error:
@@ -212,7 +231,8 @@ def price(
     ]
     items = read_items(LISTINGS, listings)
     table = Table("title", "price", "ladder", "units / impression", "similar to")
-    with _open(home) as bandit:
+    doubts = []
+    with _Opened(_with_a_log(home)) as bandit:
         answer = what_if(bandit, items)
         for decision in answer["decisions"]:
             number = int(decision["listing_id"].split()[1])
@@ -229,8 +249,12 @@ def price(
                 f"{decision['expected']['units_per_impression']:.4f}",
                 "\n".join(similar) or "nothing known",
             )
+            if decision["degraded"]:
+                doubts.append(f"{titles[number - 1]}: {decision['reason']}")
     if table.row_count:
         plain_console().print(table)
+    for doubt in doubts:
+        typer.echo(doubt)
     _report(items.errors)
 
 
@@ -239,10 +263,7 @@ def replay(home: Home = None) -> None:
     """Rebuild the model from the log, hold it against snapshot + tail, and save a new snapshot."""
     from service.learning import difference, rebuild
 
-    settings = _settings(home)
-    if not settings.holds_a_log:
-        _fail(f"{settings.home} holds no log: give the --home of a service")
-    with _Opened(settings) as bandit:
+    with _Opened(_with_a_log(home)) as bandit:
         with ProgressBar("replaying", None) as bar:
             rebuilt, events = rebuild(bandit.fold, bandit.log, bandit.catalogue, bar.to)
         apart = difference(bandit.fold, rebuilt)
@@ -296,19 +317,20 @@ app.command()(train)
 
 
 def _settings(home: Path | None, **given: object) -> Any:
-    from pydantic import ValidationError
+    from service.settings import BadSettings, read_settings
 
-    from service.settings import Settings
-
-    given = {name: value for name, value in {"home": home, **given}.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
-    except ValidationError as error:
-        lines = [
-            f"PRICEBANDIT_{'_'.join(map(str, e['loc'])).upper()} is {e['input']!r}: {e['msg']}"
-            for e in error.errors()
-        ]
-        _fail("\n".join(lines))
+        return read_settings(home=home, **given)
+    except BadSettings as error:
+        _fail(str(error))
+
+
+def _with_a_log(home: Path | None) -> Any:
+    """Settings of a home that is there: a mistyped one is not made."""
+    settings = _settings(home)
+    if not settings.holds_a_log:
+        _fail(f"{settings.home} holds no log: give the --home of a service")
+    return settings
 
 
 def _open(home: Path | None) -> "_Opened":

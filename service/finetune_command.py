@@ -180,9 +180,10 @@ def _tuned(
     """Read the products, say what was dropped, and train under a progress bar."""
     from finetune import Augmentation, Hardware, Listener, Recipe, read_products, tune
     from finetune.training import Epoch
-    from service.settings import Settings
+    from service.settings import read_settings
 
     output, base, init, merged = places
+    base = base or read_settings().encoder
     recipe, augmentation = Recipe(**choices), Augmentation(**words)
     products = read_products(data, currency)
     if os.environ.get("RANK", "0") == "0":  # of several processes, one tells
@@ -202,7 +203,7 @@ def _tuned(
             recipe,
             augmentation,
             source=data.name,
-            base=base or Settings().encoder,
+            base=base,
             init=init,
             hardware=Hardware(**hardware),
             restart=restart,

@@ -96,9 +96,12 @@ class _Service:
 
 
 def _service(url: str | None, key: str | None) -> _Service:
-    from service.settings import Settings
+    from service.settings import BadSettings, read_settings
 
-    settings = Settings()
+    try:
+        settings = read_settings()
+    except BadSettings as error:
+        raise NotRolledOut(str(error)) from error
     if key is None and settings.api_keys:
         key = settings.api_keys[0]
     return _Service(url or f"http://127.0.0.1:{settings.port}", key)

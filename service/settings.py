@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bandits import Rules
@@ -137,3 +137,24 @@ class Settings(BaseSettings):
             budget=self.budget,
             half_life_days=self.half_life_days,
         )
+
+
+class BadSettings(ValueError):
+    """Settings that cannot be: for each a line of variable, value and what is allowed."""
+
+
+def read_settings(**given: object) -> Settings:
+    """Settings of the environment, but for what is given and not None.
+
+    Raises:
+        BadSettings: a value is none that is allowed.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"PRICEBANDIT_{'_'.join(map(str, e['loc'])).upper()} is {e['input']!r}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise BadSettings("\n".join(lines)) from error

@@ -52,16 +52,12 @@ def train(
     tensorboard: Tensorboard = None,
 ) -> None:
     """Train features of a neural network, and say on held-out sales whether they are better."""
-    from pydantic import ValidationError
+    from service.settings import BadSettings, read_settings
 
-    from service.settings import Settings
-
-    given: dict[str, Any] = {} if home is None else {"home": home}
     try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        lines = (f"PRICEBANDIT_{e['loc'][0]!s}".upper() + f": {e['msg']}" for e in error.errors())
-        _fail("\n".join(lines))
+        settings = read_settings(home=home)
+    except BadSettings as error:
+        _fail(str(error))
     if adopt + rollback + show > 1:
         _fail("--adopt, --rollback and --show do three different things: give one of them")
     if rollback:

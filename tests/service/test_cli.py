@@ -1,7 +1,10 @@
 """What commands print and refuse, called without a process of their own."""
 
+from importlib.metadata import version
+
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from service import cli
 from service.progress_bar import ProgressBar
@@ -76,3 +79,55 @@ def test_empty_lines_of_a_catalogue_are_passed_over(tmp_path, embeddings, monkey
     told = capsys.readouterr()
     assert "1 listings registered" in told.out
     assert told.err.strip() == "row 4: title is missing: it is required"
+
+
+def test_a_price_that_rests_on_nothing_says_why(open_bandit, tmp_path, monkeypatch, capsys):
+    bandit = open_bandit()
+    monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(bandit.settings.embeddings))
+    bandit.close()
+    cli.price(["red mug"], home=tmp_path / "home")
+    assert "red mug: no price in GBP is known yet" in capsys.readouterr().out
+    cli.price(["red mug"], cost=2, home=tmp_path / "home")
+    assert "red mug: " not in capsys.readouterr().out
+
+
+def test_prices_of_a_mistyped_home_are_refused_and_it_is_not_made(tmp_path, capsys):
+    with pytest.raises(typer.Exit):
+        cli.price(["red mug"], home=tmp_path / "hmoe")
+    assert f"{tmp_path / 'hmoe'} holds no log: give the --home of a" in capsys.readouterr().err
+    assert not (tmp_path / "hmoe").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["rollout"],
+        ["benchmark"],
+        ["finetune", "--data", "no.csv", "--output", "no"],
+        ["train"],
+        ["demo"],
+        ["replay"],
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [("PORT", "abc", "a valid integer"), ("ARMS", "1", "greater than or equal to 2")],
+)
+def test_a_bad_setting_is_one_line_in_every_command(
+    tmp_path, monkeypatch, command, name, value, allowed
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(f"PRICEBANDIT_{name}", value)
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 1
+    assert not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"PRICEBANDIT_{name} is '{value}': ")
+    assert allowed in line
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_version_is_said():
+    done = CliRunner().invoke(cli.app, ["--version"])
+    assert done.exit_code == 0
+    assert done.stdout == f"pricebandit {version('pricebandit')}\n"
