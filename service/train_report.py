@@ -1,5 +1,6 @@
 """What training found: in the terminal, as JSON, as curves for TensorBoard."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ Curve = tuple[str, int, float, float]
 """What was trained, the epoch, the loss learned from, the held-out one."""
 
 _PER = 1000  # impressions: deviances of one are small numbers
+_UNITS = {"elasticity_sd": " (of its log)", "level": " units per impression"}
 
 
 def show(found: dict[str, Any]) -> None:
@@ -63,7 +65,9 @@ def show_trained_on(found: dict[str, Any]) -> None:
 
 def show_population(population: dict[str, Any], console: Console) -> None:
     """Print the catalogue's learned parameters."""
-    scalars = (f"{k} {v:.3g}" for k, v in population.items() if isinstance(v, float))
+    # the population keeps its log
+    shown = {**population, "elasticity": math.exp(population["elasticity"])}
+    scalars = (f"{k} {v:.3g}{_UNITS.get(k, '')}" for k, v in shown.items() if isinstance(v, float))
     effects = ", ".join(population["effects"]) or "nothing"
     console.print(f"population: {', '.join(scalars)}; elasticity depends on {effects}")
 

@@ -1,6 +1,7 @@
 """Training: judged on held-out sales, adopted only where better, rolled out and back at starts."""
 
 import json
+import math
 import shutil
 from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
@@ -504,6 +505,9 @@ def test_a_snapshot_says_what_it_was_trained_on(home, open_bandit, tmp_path):
     done = run(home, "--show", "--json", str(tmp_path / "shown.json"))
     assert done.exit_code == 0
     assert f"{COUNT} decisions, {COUNT} outcomes" in told(done)
+    learned = found["population"]
+    assert f" elasticity {math.exp(learned['elasticity']):.3g}, " in told(done)
+    assert f" level {learned['level']:.3g} units per impression, " in told(done)
     assert json.loads((tmp_path / "shown.json").read_text()) == found
 
 
