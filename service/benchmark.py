@@ -108,21 +108,25 @@ def run(
     return Record(plan.markets, plan.sellers, plan.seeds, outcome, data, made)
 
 
-def deliver(record: Record, against: str, places: Places) -> None:
-    """Write a record, print its tables, and write the other reports."""
+def deliver(record: Record, against: str, places: Places) -> list[Path]:
+    """Write a record, print its tables, and write the other reports; the files written."""
+    written = []
     if places.json is not None:
         write(record, places.json)
+        written.append(places.json)
     show(record, against)
     if not record.outcome.runs:
-        return
+        return written
     if places.html is not None:
         from evaluation.report_page import page
 
         places.html.write_text(page(record, against), encoding="utf-8")
+        written.append(places.html)
     if places.tensorboard is not None:
         scalars.to_tensorboard(record, places.tensorboard)
     if places.wandb is not None:
         scalars.to_wandb(record, places.wandb, against)
+    return written
 
 
 def embedded(

@@ -99,11 +99,18 @@ def benchmark(
         places.check()
         if source is not None:
             _only_reports(ctx)
-            record = read(source)
+            try:
+                record = read(source)
+            except OSError as error:
+                raise ValueError(
+                    f"--from is {source}, which cannot be read ({error.strerror}): "
+                    "give a file that --json wrote"
+                ) from error
             against = compared_with(against, record.sellers)
         else:
             record, against = _run(asked, against, jobs, home)
-        deliver(record, against, places)
+        for path in deliver(record, against, places):
+            typer.echo(f"written: {path}")
     except (EncoderError, CannotStart, MissingPackage, OSError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

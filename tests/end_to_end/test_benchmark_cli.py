@@ -55,6 +55,7 @@ def test_a_shops_table_is_benchmarked_and_reported_again(
     assert "lamps.csv, seeds 1, 2" in done.stdout
     for policy in ("fixed", "cost-plus"):
         assert re.search(rf"^\| {policy} +\|", done.stdout, re.M), done.stdout
+    assert "written: out/r.json\nwritten: out/r.html\n" in done.stdout
     record = json.loads((tmp_path / "out/r.json").read_text())
     assert record["data"]["listings"] == 60
     assert record["data"]["currency"] == "EUR"
@@ -103,7 +104,8 @@ def test_who_fails_is_named_and_the_rest_is_reported(
         (("--new", "0"), "new must be at least 1 and at most"),
         (("--against", "pricebandit", "--policies", "fixed"), "cannot compare with 'pricebandit'"),
         (("--data", "nothing.csv"), "no such file"),
-        (("--from", "nothing.json"), "nothing.json"),
+        (("--from", "nothing.json"), "--from is nothing.json, which cannot be read (No such file"),
+        (("--from", "nothing.json"), "give a file that --json wrote"),
         (("--from", "nothing.json", "--seeds", "3"), "leave out --seeds"),
     ],
 )
