@@ -75,6 +75,7 @@ FieldMasking = Annotated[float, Option(help="Chance that a field beside the titl
 Seed = Annotated[int | None, Option(help="Decides everything that is drawn.")]
 
 _WIDTH = 120  # where the output is no terminal
+_PRICE = "log price"
 
 
 def finetune(
@@ -240,4 +241,17 @@ def _show(found: Tuned) -> None:
             "products: train with more meaning or fewer epochs",
             style="bold red",
         )
-    typer.echo(f"adapter: {found.folder} (roll it out: pricebandit rollout {found.folder})")
+    typer.echo(f"adapter: {found.folder} ({_advice(found)})")
+
+
+def _advice(found: Tuned) -> str:
+    """Whether to roll an adapter out, by its figures of the price where there are any."""
+    by = found.judgement.r2.get(_PRICE, {})
+    tuned = [r2 for method, r2 in by.items() if method.startswith("tuned")]
+    others = [r2 for method, r2 in by.items() if not method.startswith("tuned")]
+    if by and max(tuned) <= max(others):
+        return (
+            f"not worth a rollout: its R² of {_PRICE} is {max(tuned):.3f} at best, and "
+            f"{max(others):.3f} without it"
+        )
+    return f"roll it out: pricebandit rollout {found.folder}"

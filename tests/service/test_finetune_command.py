@@ -1,10 +1,14 @@
 """What `pricebandit finetune` says of its table before it trains."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from finetune.judging import METHODS
+from service import finetune_command
 from service.cli import app
 
 LIST = ["listing_id,title,price,rrp", *(f"{i},Mug {i},5,GBP 5.00" for i in range(200)), "x,Cup,?,"]
@@ -46,3 +50,20 @@ def test_what_the_loader_notes_is_told(
     assert said in text
     monkeypatch.setenv("RANK", "1")
     assert said not in told()
+
+
+@pytest.mark.parametrize(
+    ("figures", "advice"),
+    [
+        ((0.3, 0.4, 0.5, 0.2, 0.6), "roll it out: pricebandit rollout out"),
+        ((0.3, 0.4, 0.5, 0.5, 0.1), "log price is 0.500 at best, and 0.500 without it"),
+        ((0.6, 0.4, 0.3, 0.5, 0.5), "log price is 0.500 at best, and 0.600 without it"),
+        (None, "roll it out: pricebandit rollout out"),
+    ],
+)
+def test_an_adapter_that_is_no_better_is_not_recommended(
+    figures: tuple[float, ...] | None, advice: str
+) -> None:
+    r2 = {"log price": dict(zip(METHODS, figures, strict=True))} if figures else {}
+    found: Any = SimpleNamespace(folder=Path("out"), judgement=SimpleNamespace(r2=r2))
+    assert finetune_command._advice(found).endswith(advice)
