@@ -16,6 +16,7 @@ from encoders import AdapterError, Encoder, base_weights, trained_texts
 from encoders.disk import sync
 from encoders.fingerprint import adapter_files, fingerprint_of, model_files
 from service import log
+from service.settings import Settings
 
 FOLDER = "adapters"
 SPACE_DIGITS = 12
@@ -54,8 +55,12 @@ def version_of(encoder: Encoder) -> str:
 
 def all_of(source: log.Log) -> list[Model]:
     """Models in the order in which they were staged."""
+    return _all_in(source.engine)
+
+
+def _all_in(engine: sa.Engine) -> list[Model]:
     table = log.models
-    with source.engine.connect() as conn:
+    with engine.connect() as conn:
         rows = conn.execute(table.select().order_by(table.c.staged_at, table.c.version)).all()
     return [
         Model(r.version, r.adapter is not None, r.staged_at, r.wanted_at, r.activated_at)
@@ -65,8 +70,31 @@ def all_of(source: log.Log) -> list[Model]:
 
 def active(source: log.Log) -> Model | None:
     """The model activated last, None in a new home."""
-    found = [model for model in all_of(source) if model.activated_at is not None]
+    return _last_activated(all_of(source))
+
+
+def _last_activated(known: list[Model]) -> Model | None:
+    found = [model for model in known if model.activated_at is not None]
     return max(found, key=lambda model: model.activated_at or 0, default=None)
+
+
+def at_next_start(settings: Settings) -> str:
+    """Version of the model that a home prices with from its next start on.
+
+    The log is only read, beside a service that may have it open.
+    """
+    named = Encoder(settings.encoder, adapter=settings.adapter, device=settings.device)
+    version = version_of(named)
+    known: list[Model] = []
+    if settings.holds_a_log:
+        engine = sa.create_engine(settings.url)
+        try:
+            known = _all_in(engine)
+        finally:
+            engine.dispose()
+    last = _last_activated(known)
+    had = any(version == model.version and model.activated_at for model in known)
+    return last.version if had and last is not None else version
 
 
 def opened(

@@ -187,14 +187,24 @@ def _spelled(one: Comparison) -> dict[str, Any]:
 
 
 def _roll_back(settings: Settings) -> None:
-    from service.trunks import roll_back
+    import sqlalchemy as sa
+
+    from encoders import EncoderError
+    from service import trunks
+    from service.models import at_next_start
 
     try:
-        before, after = roll_back(settings.home)
-    except OSError as error:
+        if not trunks.adopted(settings.home):
+            _fail(f"{settings.home} has no trunk in use: there is nothing to go back from")
+        space = at_next_start(settings)
+        before, after = trunks.roll_back(settings.home, trunks.features_in(space))
+    except (EncoderError, OSError, ValueError, sa.exc.SQLAlchemyError) as error:
         _fail(str(error))
     if before is None:
-        _fail(f"{settings.home} has no trunk in use: there is nothing to go back from")
+        _fail(
+            f"{settings.home} has no trunk in use with model {space}: there is nothing to go back "
+            "from, and trunks of other models stay"
+        )
     now = f"trunk-{after} is" if after else "raw features are"
     typer.echo(f"trunk-{before} is out of use; {now} used from the next start on")
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bandits import Trunk
+from bandits.features import VERSION
 from encoders.disk import sync
 
 POINTER = "trunk.json"
@@ -35,7 +36,7 @@ class Adopted:
 
 
 def adopted(home: Path) -> list[Adopted]:
-    """Trunks adopted one after the other; the last is in use, and none where the list is empty.
+    """Trunks adopted one after the other, for whatever features.
 
     Raises:
         TrunkLost: the file that names them cannot be read.
@@ -51,8 +52,26 @@ def adopted(home: Path) -> list[Adopted]:
         ) from error
 
 
+def features_in(space: str) -> str:
+    """Version of the features that are logged in an embedding space."""
+    return f"{VERSION}-{space}"
+
+
+def newest(home: Path, features_of: str) -> Adopted | None:
+    """The trunk adopted last for features, which is the one in use with them; None without one.
+
+    Raises:
+        TrunkLost: the file that names it cannot be read.
+    """
+    return _newest(adopted(home), features_of)
+
+
+def _newest(entries: list[Adopted], features_of: str) -> Adopted | None:
+    return next((entry for entry in entries[::-1] if entry.features_of == features_of), None)
+
+
 def in_use(home: Path, features_of: str) -> Trunk | None:
-    """The trunk in use; None where there is none, or where it was trained on other features.
+    """The trunk in use; None where there is none that was trained on these features.
 
     Args:
         features_of: version of the features that are logged now.
@@ -61,14 +80,13 @@ def in_use(home: Path, features_of: str) -> Trunk | None:
         TrunkLost: it is named and cannot be read.
     """
     found = adopted(home)
-    if not found:
-        return None
-    last = found[-1]
-    if last.features_of != features_of:
-        _LOGGER.warning(
-            "trunk-%s was trained on features %s, and these are %s: raw features are used",
-            last.version, last.features_of, features_of,
-        )  # fmt: skip
+    last = _newest(found, features_of)
+    if last is None:
+        if found:
+            _LOGGER.warning(
+                "trunk-%s was trained on features %s, and these are %s: raw features are used",
+                found[-1].version, found[-1].features_of, features_of,
+            )  # fmt: skip
         return None
     path = last.path(home)
     try:
@@ -79,7 +97,8 @@ def in_use(home: Path, features_of: str) -> Trunk | None:
     except Exception as error:  # of several kinds, by what is wrong with the file
         reason = str(error)
     raise TrunkLost(
-        f"{path} cannot be used ({reason}): put it back, or run `pricebandit train --rollback`"
+        f"{path} cannot be used ({reason}): put it back, or take it out of {home / POINTER}, as "
+        "`pricebandit train --rollback` does for the model in use"
     )
 
 
@@ -92,19 +111,22 @@ def adopt(home: Path, trunk: Trunk, features_of: str) -> None:
     trunk.save(aside)
     sync(aside)
     os.replace(aside, new.path(home))
-    _write(home, before if before[-1:] == [new] else [*before, new])
+    _write(home, before if _newest(before, features_of) == new else [*before, new])
 
 
-def roll_back(home: Path) -> tuple[str | None, str | None]:
-    """Take the trunk in use out of it, from the next start on; versions (before, after).
+def roll_back(home: Path, features_of: str) -> tuple[str | None, str | None]:
+    """Take the trunk in use with features out of it, from the next start on; (before, after).
 
-    None stands for raw features.
+    Those are versions; None stands for raw features. Trunks of other features stay.
     """
-    before = adopted(home)
-    if before:
-        _write(home, before[:-1])
-    versions = [None, *(entry.version for entry in before)]
-    return versions[-1], versions[-2] if before else None
+    entries = adopted(home)
+    before = _newest(entries, features_of)
+    if before is None:
+        return None, None
+    del entries[max(i for i, entry in enumerate(entries) if entry == before)]
+    _write(home, entries)
+    after = _newest(entries, features_of)
+    return before.version, after.version if after else None
 
 
 def _write(home: Path, entries: list[Adopted]) -> None:

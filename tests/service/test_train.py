@@ -406,7 +406,7 @@ def test_outcomes_of_decisions_under_a_trunk_teach_the_raw_head_after_going_back
     bandit = open_bandit()
     drive.days(bandit, NAMES, 2, seed=1)
     bandit.close()
-    trunks.roll_back(adopted)
+    trunks.roll_back(adopted, trunks.adopted(adopted)[-1].features_of)
     bandit = open_bandit()
     assert "+" not in bandit.fold.features_of
     rows = train.rows_of_log(bandit.log, bandit.catalogue, bandit.fold.features_of)
@@ -463,7 +463,7 @@ def test_a_snapshot_under_another_trunk_is_passed_over(adopted, open_bandit, mon
     assert seen == [COUNT, 0]
     first = head_of(bandit)
     bandit.close()
-    trunks.roll_back(adopted)
+    trunks.roll_back(adopted, trunks.adopted(adopted)[-1].features_of)
     bandit = open_bandit()
     assert seen == [COUNT, 0, 0]
     assert not np.allclose(first[0], head_of(bandit)[0])
@@ -474,6 +474,39 @@ def test_a_trunk_of_other_features_is_not_used(adopted, open_bandit, monkeypatch
     bandit = open_bandit()
     assert bandit.policy.trunk is None
     assert "raw features are used" in caplog.text
+
+
+def test_trunks_of_two_models_do_not_meet(adopted, open_bandit):
+    rows = made_up(5, strength=0.5, listings=10, days=3)
+    first, other = (train.trained_on(rows, torch.device("cpu"), seed) for seed in (7, 8))
+    [used] = trunks.adopted(adopted)
+    elsewhere = trunks.features_in("another0space")
+    trunks.adopt(adopted, first, elsewhere)
+    trunks.adopt(adopted, other, elsewhere)
+    bandit = open_bandit()  # as after `rollout --back` from the other model
+    assert bandit.policy.trunk.version == used.version
+    done = run(adopted, "--rollback")  # beside a service that runs
+    assert f"trunk-{used.version} is out of use; raw features are used" in told(done)
+    bandit.close()
+    bandit = open_bandit()
+    assert bandit.policy.trunk is None
+    bandit.close()
+    nothing = run(adopted, "--rollback")
+    assert nothing.exit_code == 1
+    assert "no trunk in use with model" in told(nothing)
+    assert [entry.version for entry in trunks.adopted(adopted)] == [first.version, other.version]
+
+
+def test_going_back_is_told_of_the_model_that_the_next_start_takes(
+    adopted, open_bandit, adapter, monkeypatch
+):
+    [used] = trunks.adopted(adopted)
+    monkeypatch.setenv("PRICEBANDIT_ADAPTER", str(adapter))  # which this home has never had
+    assert "no trunk in use with model" in told(run(adopted, "--rollback"))
+    open_bandit(adapter=str(adapter)).close()
+    monkeypatch.delenv("PRICEBANDIT_ADAPTER")  # the base model was left: it is not taken again
+    assert "no trunk in use with model" in told(run(adopted, "--rollback"))
+    assert trunks.adopted(adopted) == [used]
 
 
 def test_a_lost_trunk_says_how_to_go_on(adopted, open_bandit):
