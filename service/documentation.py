@@ -120,9 +120,10 @@ _MODEL = _object(
     {
         "version": _TEXT,
         "adapter": {"type": "boolean"},
+        "trunk": {"type": ["string", "null"]},
         "state": {"enum": ["active", "kept", "staged", "preparing", "ready", "failed"]},
     },
-    ["version", "adapter", "state"],
+    ["version", "adapter", "trunk", "state"],
 )
 STAGE_CALL = {
     "requestBody": {

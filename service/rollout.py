@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import torch
 
 from encoders import Encoder, EncoderError
-from service import models
+from service import models, trunks
 from service.catalogue import rfc3339
 from service.engine import Engine
 from service.log import Unsure
@@ -39,6 +39,18 @@ def _went_away(error: Exception) -> bool:
     """Whether the database was cut off or out of use, which passes."""
     away = isinstance(error, sa.exc.OperationalError | Unsure)
     return away or (isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated)
+
+
+def _trunk_of(model: Model, bandit: Pricebandit) -> str | None:
+    """Version of the trunk that is used with a model, or would be; None for raw features."""
+    if model.version == bandit.space:
+        trunk = bandit.policy.trunk
+        return trunk.version if trunk is not None else None
+    try:
+        adopted = trunks.newest(bandit.home, trunks.features_in(model.version))
+    except OSError:  # preparing the model says so
+        return None
+    return adopted.version if adopted is not None else None
 
 
 @dataclass(slots=True)
@@ -194,6 +206,7 @@ class Rollout:
         return {
             "version": model.version,
             "adapter": model.adapter,
+            "trunk": _trunk_of(model, bandit),
             **state,
             **{name: rfc3339(at) for name, at in times.items() if at is not None},
         }

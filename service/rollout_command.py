@@ -134,9 +134,17 @@ def _follow(service: _Service, version: str, prepare: bool) -> None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    """Print the models."""
+    """Print the models, and which trunk is not used with the active one for want of its own."""
     for model in told["models"]:
         what = "with an adapter" if model["adapter"] else "base model alone"
         since = f", in use since {model['activated_at']}" if model["state"] == "active" else ""
         reason = f" ({model['reason']})" if "reason" in model else ""
         typer.echo(f"{model['version']}  {what}: {model['state']}{reason}{since}")
+    # a service of an earlier version does not tell trunks
+    having = [model for model in told["models"] if model.get("trunk") and "activated_at" in model]
+    if having and all(model["version"] != told["active"] for model in having):
+        last = max(having, key=lambda model: model["activated_at"])
+        typer.echo(
+            f"trunk-{last['trunk']} was learned with model {last['version']} and is not used with "
+            "this one: `pricebandit train --adopt` learns another"
+        )

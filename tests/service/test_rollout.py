@@ -10,12 +10,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import sqlalchemy as sa
+import torch
 from peft import LoraConfig, get_peft_model
 from spaces import spaces_of
 from transformers import AutoModel
 
+from bandits import DIM, Trunk
 from encoders import Encoder, base_weights, listing_texts, model_folder, trained_texts
-from service import learning, log, neighbourhoods, pricebandit, reading, registering, rollout
+from service import (
+    learning,
+    log,
+    neighbourhoods,
+    pricebandit,
+    reading,
+    registering,
+    rollout,
+    rollout_command,
+    trunks,
+)
 from service.pricebandit import Pricebandit
 from service.pricing import price
 from service.problems import Moved
@@ -130,6 +142,26 @@ def test_a_switch_and_the_way_back(shop_on, adapter):
     found = spaces_of(shop.settings)
     assert {found[i] for i in first + second + fourth} == {old}
     assert {found[i] for i in [*third, late]} == {new}
+
+
+def test_a_trunk_that_the_new_model_does_not_have_is_told(shop_at, adapter, capsys):
+    x = torch.randn(50, DIM, generator=torch.Generator().manual_seed(0))
+    trunk = Trunk.fit(x, x[:, 0])
+    with shop_at() as shop:
+        old = told(shop)["active"]
+        trunks.adopt(shop.settings.home, trunk, trunks.features_in(old))
+        assert told(shop, old)["trunk"] is None  # from the next start on
+    with shop_at() as shop:
+        assert told(shop, old)["trunk"] == trunk.version
+        rollout_command._show(told(shop))
+        assert "trunk-" not in capsys.readouterr().out
+        switch(shop, new := stage(shop, adapter))
+        assert told(shop, new)["trunk"] is None
+        assert told(shop, old)["trunk"] == trunk.version
+        rollout_command._show(told(shop))
+        assert f"trunk-{trunk.version} was learned with model {old} and" in capsys.readouterr().out
+        switch(shop, old)
+        assert told(shop, old)["trunk"] == shop.bandit.policy.trunk.version == trunk.version
 
 
 def test_what_changes_while_a_model_is_prepared_is_in_it(shop_on, adapter):
