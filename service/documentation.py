@@ -120,10 +120,11 @@ _MODEL = _object(
     {
         "version": _TEXT,
         "adapter": {"type": "boolean"},
+        "name": {"type": ["string", "null"]},
         "trunk": {"type": ["string", "null"]},
         "state": {"enum": ["active", "kept", "staged", "preparing", "ready", "failed"]},
     },
-    ["version", "adapter", "trunk", "state"],
+    ["version", "adapter", "name", "trunk", "state"],
 )
 STAGE_CALL = {
     "requestBody": {

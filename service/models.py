@@ -23,6 +23,9 @@ SPACE_DIGITS = 12
 BASE_FILE = "base.version"
 """Beside a kept adapter's files: the version of the base model, alone, that it was kept for."""
 
+NAME_FILE = "adapter.name"
+"""Beside a kept adapter's files: the name of the folder that it was last taken from."""
+
 _keeping = threading.Lock()  # a home is open in one process alone, whose threads take turns
 _LOGGER = logging.getLogger("pricebandit")
 
@@ -46,6 +49,16 @@ class Model:
     def folder(self, home: Path) -> str | None:
         """Its adapter's folder, None for the base model alone."""
         return str(home / FOLDER / self.version) if self.adapter else None
+
+    def name(self, home: Path) -> str | None:
+        """Name of the folder that its adapter was taken from, None where that is not known."""
+        if not self.adapter:
+            return None
+        try:
+            path = home / FOLDER / self.version / NAME_FILE
+            return path.read_text("utf-8", "replace").strip() or None
+        except OSError:
+            return None
 
 
 def version_of(encoder: Encoder) -> str:
@@ -197,6 +210,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
     folder = home / FOLDER / version_of(encoder)
     with _keeping:
         if _makes(folder, encoder):
+            _note_name(adapter, folder)
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
         for left in folder.parent.glob("*.part"):  # of a process that was killed
@@ -204,6 +218,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
         aside = folder.with_name(f"{folder.name}.{uuid4().hex}.part")
         try:
             _copy(Path(adapter).expanduser(), aside, encoder.folder)
+            _note_name(adapter, aside)
             if not _makes(aside, encoder):
                 raise AdapterError("its files changed while they were copied: send it again")
             if folder.exists():
@@ -212,6 +227,17 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         sync(folder.parent)
+
+
+def _note_name(adapter: str, folder: Path) -> None:
+    """Note which folder a kept adapter was taken from, unless it is the kept one itself."""
+    source = Path(adapter).expanduser().resolve()
+    if source == folder.resolve():
+        return
+    try:
+        (folder / NAME_FILE).write_text(f"{source.name}\n", "utf-8", "replace")
+    except OSError as error:  # a home that cannot be written to says so soon enough
+        _LOGGER.warning("the name of adapter %s is not kept: %s", source, error)
 
 
 def _makes(folder: Path, encoder: Encoder) -> bool:

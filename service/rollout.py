@@ -206,6 +206,7 @@ class Rollout:
         return {
             "version": model.version,
             "adapter": model.adapter,
+            "name": model.name(bandit.home),
             "trunk": _trunk_of(model, bandit),
             **state,
             **{name: rfc3339(at) for name, at in times.items() if at is not None},

@@ -137,6 +137,8 @@ def _show(told: dict[str, Any]) -> None:
     """Print the models, and which trunk is not used with the active one for want of its own."""
     for model in told["models"]:
         what = "with an adapter" if model["adapter"] else "base model alone"
+        if model.get("name"):
+            what += f" ({model['name']})"
         since = f", in use since {model['activated_at']}" if model["state"] == "active" else ""
         reason = f" ({model['reason']})" if "reason" in model else ""
         typer.echo(f"{model['version']}  {what}: {model['state']}{reason}{since}")

@@ -46,12 +46,12 @@ def test_a_switch_and_the_way_back_under_load(
     before = shop.book.refused  # while the service was starting
     assert "base model alone: active" in follow(pricebandit, shop)
     shown = follow(pricebandit, shop, adapter)
-    assert "with an adapter: active" in shown
+    assert f"with an adapter ({adapter.name}): active" in shown
     assert "base model alone: kept" in shown
     asked_until(shop, 200)
     assert "base model alone: active" in follow(pricebandit, shop, "--back")
     asked_until(shop, 200)
-    assert "with an adapter: active" in follow(pricebandit, shop, "--back")
+    assert f"with an adapter ({adapter.name}): active" in follow(pricebandit, shop, "--back")
     asked_until(shop, 200)
     shop.finish()
     # nobody was refused or cut off, and no decision is of two spaces

@@ -20,6 +20,7 @@ from encoders import Encoder, base_weights, listing_texts, model_folder, trained
 from service import (
     learning,
     log,
+    models,
     neighbourhoods,
     pricebandit,
     reading,
@@ -406,6 +407,21 @@ def copied_by(monkeypatch, copy):
     """Let a function copy files in the place of `shutil.copyfile`, which it is given."""
     copyfile = shutil.copyfile
     monkeypatch.setattr(shutil, "copyfile", lambda *paths: copy(copyfile, *paths))
+
+
+def test_an_adapter_is_shown_with_the_name_of_its_folder(shop_at, adapter, tmp_path, capsys):
+    with shop_at() as shop:
+        for name in ("spring", "frühling"):
+            new = stage(shop, shutil.copytree(adapter, tmp_path / name))
+            assert told(shop, new)["name"] == name
+        switch(shop, new)
+        stage(shop, shop.settings.home / "adapters" / new)  # the kept copy itself
+        assert told(shop)["models"][0]["name"] is None
+    with shop_at() as shop:
+        rollout_command._show(told(shop))
+        assert "with an adapter (frühling): active" in capsys.readouterr().out
+        (shop.settings.home / "adapters" / new / models.NAME_FILE).unlink()
+        assert told(shop, new)["name"] is None  # as in homes of earlier versions
 
 
 def test_an_adapter_staged_twice_at_once_is_kept_whole(shop, adapter, monkeypatch):
