@@ -52,8 +52,8 @@ class Policy(Demand):
         on_grid = Estimates(mean, sd, sd, np.zeros_like(sd))
         prices = np.exp(listings.anchor[:, None] + grid)
         gain = listings.gain(prices)
-        best = (gain * mean).max(1, keepdims=True)
-        able = gain * on_grid.quantile(self.rules.ladder_sds) >= best
+        likely = on_grid.quantile(self.rules.ladder_sds)
+        able = _may_be_best(gain, mean, likely)
         # with a cost above all prices of the grid nothing there is able
         able[:, -1] |= ~able.any(1)
         low = grid[able.argmax(1)] + listings.anchor - self.rules.ladder_margin
@@ -62,12 +62,12 @@ class Policy(Demand):
         high = np.fmin(high, self._reach(listings))
         if listings.stock is not None:
             # what is left over is worth nothing: down to the prices that may take in the most
-            ending = listings.stock.ending()
-            taken = listings.gain(prices, spent=True)[ending]
-            most = (taken * mean[ending]).max(1, keepdims=True)
-            cheap = taken * on_grid.quantile(self.rules.ladder_sds)[ending] >= most
-            down = grid[cheap.argmax(1)] + listings.anchor[ending] - self.rules.ladder_margin
-            low[ending] = np.fmin(low[ending], down)
+            ending = np.flatnonzero(listings.stock.ending())
+            if ending.size:
+                taken = listings.gain(prices, spent=True)[ending]
+                cheap = _may_be_best(taken, mean[ending], likely[ending]).argmax(1)
+                down = grid[cheap] + listings.anchor[ending] - self.rules.ladder_margin
+                low[ending] = np.fmin(low[ending], down)
             # scarce units are dear: up to the price at which they last to the end, and more
             lasting = grid[listings.stock.lasting(mean)] + listings.anchor
             # nor much below the lowest at which they may, should few be as keen as is believed
@@ -218,11 +218,14 @@ class Policy(Demand):
         assert listings.stock is not None
         rows = listings.stock.binding(estimates.quantile(_LIKELY).max(1))
         ample = np.setdiff1d(np.flatnonzero(listings.stock.ending()), rows)
+        planned_for = np.union1d(rows, ample)
+        if not planned_for.size:
+            return planned_for
         spent = listings.gain(prices, spent=True)
         for table in scores:
-            table[ample] = (spent * estimates.mean)[ample]
+            table[ample] = spent[ample] * estimates.mean[ample]
         if not rows.size:
-            return ample
+            return planned_for
         at = torch.as_tensor(rows)
         log_price = np.log(prices[rows]) - listings.anchor[rows, None]
         own, _ = profile.take(at).at(torch.as_tensor(log_price).float().to(self.device))
@@ -236,7 +239,7 @@ class Policy(Demand):
         )
         for table in scores:
             table[rows] = worth
-        return np.union1d(rows, ample)
+        return planned_for
 
     def _thompson(
         self,
@@ -274,6 +277,13 @@ class Policy(Demand):
             best = _summed(best, leader, counts)
             best /= best.sum(1, keepdims=True)
         return choice.with_floor(best, ladders.allowed, self.rules.floor)
+
+
+def _may_be_best(
+    gain: NDArray[np.float64], mean: NDArray[np.float64], likely: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Prices that beat the best estimate where demand is as high as is likely, bool (n, g)."""
+    return np.asarray(gain * likely >= (gain * mean).max(1, keepdims=True))
 
 
 def _members(listings: Listings) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -91,6 +91,10 @@ def _last_activated(known: list[Model]) -> Model | None:
     return max(found, key=lambda model: model.activated_at or 0, default=None)
 
 
+def _was_active(version: str, known: list[Model]) -> bool:
+    return any(version == model.version and model.activated_at for model in known)
+
+
 def at_next_start(settings: Settings) -> str:
     """Version of the model that a home prices with from its next start on.
 
@@ -106,8 +110,7 @@ def at_next_start(settings: Settings) -> str:
         finally:
             engine.dispose()
     last = _last_activated(known)
-    had = any(version == model.version and model.activated_at for model in known)
-    return last.version if had and last is not None else version
+    return last.version if last is not None and _was_active(version, known) else version
 
 
 def opened(
@@ -123,9 +126,9 @@ def opened(
         AdapterError: the files kept of the model activated last are damaged or missing.
     """
     named = Encoder(encoder, adapter=adapter, device=device)
-    current = active(source)
-    version = version_of(named)
-    if any(version == model.version and model.activated_at for model in all_of(source)):
+    known = all_of(source)
+    current, version = _last_activated(known), version_of(named)
+    if _was_active(version, known):
         assert current is not None
         if current.version == version:
             keep(home, adapter, named)  # what is kept may be damaged, and is mended here

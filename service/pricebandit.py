@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from bandits import VERSION, Context, Policy
+from bandits import Context, Policy
 from encoders import EmbeddingCache, Encoder, listing_texts
 from service import expressions, learning, log, models, neighbourhoods, snapshots, trunks
 from service.catalogue import Catalogue
@@ -117,7 +117,7 @@ class Pricebandit:
         self.listing_texts = EmbeddingCache(folder / "listings", self.encoder)
         self.other_texts = EmbeddingCache(folder / "markets", self.encoder)
         self.catalogue = Catalogue()
-        features_of = f"{VERSION}-{self.space}"
+        features_of = trunks.features_in(self.space)
         trunk = trunks.in_use(self.home, features_of)
         self.fold = learning.Fold(
             Policy(settings.rules, settings.torch_device, trunk),

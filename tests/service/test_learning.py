@@ -586,7 +586,7 @@ def test_outcomes_with_features_of_another_version_teach_the_curves_and_not_the_
 ):
     before = _statistics(lived)
     _killed(lived)
-    monkeypatch.setattr("service.pricebandit.VERSION", "next")
+    monkeypatch.setattr("service.trunks.VERSION", "next")
     after = _statistics(bandit_on())
     np.testing.assert_allclose(after["totals"], before["totals"], rtol=1e-9)
     _alike({"sums": before["sums"]}, after)

@@ -470,7 +470,7 @@ def test_a_snapshot_under_another_trunk_is_passed_over(adopted, open_bandit, mon
 
 
 def test_a_trunk_of_other_features_is_not_used(adopted, open_bandit, monkeypatch, caplog):
-    monkeypatch.setattr("service.pricebandit.VERSION", "next")
+    monkeypatch.setattr("service.trunks.VERSION", "next")
     bandit = open_bandit()
     assert bandit.policy.trunk is None
     assert "raw features are used" in caplog.text
