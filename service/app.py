@@ -19,14 +19,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
 from encoders import EmbeddingCache, EncoderError
-from service import insight, reading, registering
+from service import experiment_report, experimenting, insight, reading, registering
 from service.crew import Crew
-from service.documentation import OUTCOMES_CALL, PRICES_CALL, REGISTER_CALL, STAGE_CALL
+from service.documentation import (
+    EXPERIMENT_CALL,
+    OUTCOMES_CALL,
+    PRICES_CALL,
+    REGISTER_CALL,
+    STAGE_CALL,
+)
 from service.engine import Engine, Once, Work, explained, rewrite
 from service.gate import OPEN_PATHS, Gate
 from service.items import Items
 from service.outcomes import record_outcomes
-from service.pricebandit import Execute, Pending, Pricebandit
+from service.pricebandit import Execute, Pending, Pricebandit, now_us
 from service.pricing import PriceBatch, embed_markets, missing_markets, price
 from service.problems import ItemError, Moved, Problem
 from service.registering import Embedded
@@ -339,6 +345,47 @@ async def activate_model(request: Request, version: str) -> Response:
     service = _service(request)
     found = await service.read(service.rollout.activate, version)
     return Response(orjson.dumps(found), 202, media_type=JSON)
+
+
+@router.get("/v1/experiments")
+async def get_experiments(request: Request) -> dict[str, Any]:
+    """A/B tests by their first days."""
+    known, at = _service(request).bandit.experiments, now_us()
+    return {"experiments": [one.as_json(at) for one in known]}
+
+
+@router.post("/v1/experiments", openapi_extra=EXPERIMENT_CALL)
+async def start_experiment(request: Request) -> Response:
+    """Begin an A/B test: from its first day a coin says for each unit and period whether it is
+    charged its reference price or the policy's."""
+    service = _service(request)
+    body = await _body(request, service)
+    once = _once(request, body)
+    asked = await service.read(reading.experiment, body, now_us())
+    return await service.work(experimenting.start, asked, 1, once)
+
+
+# names may have slashes in them, too
+@router.post("/v1/experiments/{name:path}/stop")
+async def stop_experiment(request: Request, name: str) -> Response:
+    """End an A/B test: the policy prices every unit from now on."""
+    return await _service(request).work(experimenting.stop, name, 1)
+
+
+@router.get("/v1/experiments/{name:path}")
+async def get_experiment(
+    request: Request,
+    name: str,
+    currency: str | None = None,
+    lag_days: Annotated[int, Query(ge=0, le=365)] = 0,
+) -> Response:
+    """An A/B test and what it says so far; it may be asked whenever one likes."""
+    service = _service(request)
+    log_engine = service.bandit.log.engine
+    found = await service.read(
+        experiment_report.report, log_engine, name, now_us(), currency, lag_days
+    )
+    return Response(orjson.dumps(found), media_type=JSON)
 
 
 @router.get("/livez")

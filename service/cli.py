@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.benchmark_command import benchmark
+from service.experiment_command import experiment
 from service.finetune_command import finetune
 from service.progress_bar import ProgressBar
 from service.rollout_command import rollout
@@ -311,6 +312,7 @@ def evaluate(
 
 
 app.command()(benchmark)
+app.command()(experiment)
 app.command()(finetune)
 app.command()(rollout)
 app.command()(train)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from bandits import GUARDRAILS
 from bandits.limits import UNLIMITED
 from service.catalogue import Catalogue
+from service.experiments import CONTROL, TREATMENT
 from service.fields import objective_of
 from service.ids import as_text
 from service.subjects import Priced, Subjects
 
-POLICY = "bandit"
 NO_TEXT = "text not embedded: priced from its words, cost, reference price and own sales alone"
 NO_PRICE = "no price in {} is known yet, nor a cost: send unit_cost or reference_price"
 NO_PRICE_FREE = (
@@ -79,13 +79,14 @@ def write(
     ladder = (decisions.ladders.prices / subjects.per_major[:, None])[allowed].tolist()
     guardrails = _names(decisions.ladders.guardrails)
     texts = as_text(ids)
+    policies = np.where(subjects.control, CONTROL, TREATMENT).tolist()
     profit = units * margin
     money = (price.tolist(), units.tolist(), profit.tolist(), (low * margin).tolist(),
              (high * margin).tolist(), propensity.tolist())  # fmt: skip
     keys = zip(
         texts, recorded.tolist(), subjects.listing_id.tolist(), subjects.currency.tolist(),
         requests, arm, spans, guardrails, _evidence(priced, catalogue),
-        _reasons(priced), *money, strict=True,
+        _reasons(priced), policies, subjects.experiment.tolist(), *money, strict=True,
     )  # fmt: skip
     answers = [
         {
@@ -103,13 +104,14 @@ def write(
                 "low": lowest,
                 "high": highest,
             },
-            "policy": POLICY,
+            "policy": policy,
+            **({"experiment": experiment} if experiment else {}),
             "guardrails": names,
             "evidence": similar,
             **({"degraded": True, "reason": reason} if reason else {"degraded": False}),
         }
         for text, record, listing_id, currency, request, a, span, names, similar, reason,
-            p, u, gain, lowest, highest, chance in keys
+            policy, experiment, p, u, gain, lowest, highest, chance in keys
     ]  # fmt: skip
     rows = []
     if recorded.any():
@@ -166,7 +168,7 @@ def _rows(
             "unit": request.get("unit"),
             "family": family,
             "market": orjson.dumps(request["market"]).decode() if "market" in request else None,
-            "policy": POLICY,
+            "policy": answer["policy"],
             "features": features,
             "curve_sd": curve,
             "currency": answer["currency"],
@@ -187,6 +189,7 @@ def _rows(
             "weight": weight,
             "lowest": lowest,
             "highest": highest if highest < UNLIMITED else None,
+            "experiment": answer.get("experiment"),
         }
         for text, other, listing, request, family, answer, minor, cost, single, weight,
             lowest, highest, ladder_bytes, expected_bytes, score_bytes, propensity_bytes, features,

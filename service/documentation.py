@@ -4,7 +4,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from service.schemas import MOST_ITEMS, Decision, Listing, Outcome, PriceRequest
+from service.schemas import (
+    MOST_ITEMS,
+    Decision,
+    Listing,
+    NewExperiment,
+    Outcome,
+    PriceRequest,
+)
 
 
 def _schema(kind: Any) -> dict[str, Any]:
@@ -143,3 +150,16 @@ STAGE_CALL = {
         **_REFUSED,
     },
 }
+_EXPERIMENT = _object(
+    {
+        "name": _TEXT,
+        "share": {"type": "number"},
+        "period": {"enum": ["day", "week"]},
+        "first_day": {"type": "string", "format": "date"},
+        "last_day": {"type": ["string", "null"], "format": "date"},
+        "state": {"enum": ["waiting", "running", "over", "stopped"]},
+        "stopped_at": {"type": "string", "format": "date-time"},
+    },
+    ["name", "share", "period", "first_day", "last_day", "state"],
+)
+EXPERIMENT_CALL = _call(_schema(NewExperiment), _EXPERIMENT)

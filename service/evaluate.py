@@ -212,20 +212,25 @@ def _rows(url: str) -> list[Any]:
         _d.expected_gains, _d.weight, _d.objective, _d.plan, _d.propensities,
         outcomes.c.impressions, outcomes.c.units, outcomes.c.returned,
     ).select_from(log.decisions.outerjoin(outcomes, outcomes.c.decision_id == _d.id))  # fmt: skip
-    engine = _reader(url)
+    engine = reader(url)
     try:
         with engine.connect() as conn:
             return list(conn.execute(query.order_by(_d.id)))
     except sa.exc.DBAPIError as error:
-        raise LogUnreadable(
-            f"{engine.url!r} cannot be read as this service's log: {error.orig}. Check --home or "
-            "--log; a log of an older version is brought up to date when the service starts."
-        ) from None
+        raise unreadable(engine, error) from None
     finally:
         engine.dispose()
 
 
-def _reader(url: str) -> sa.Engine:
+def unreadable(engine: sa.Engine, error: sa.exc.DBAPIError) -> LogUnreadable:
+    """What to say of a database that is no log of this version."""
+    return LogUnreadable(
+        f"{engine.url!r} cannot be read as this service's log: {error.orig}. Check --home or "
+        "--log; a log of an older version is brought up to date when the service starts."
+    )
+
+
+def reader(url: str) -> sa.Engine:
     """An engine that cannot write, whoever else may be writing."""
     try:
         parsed = sa.make_url(url)

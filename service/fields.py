@@ -127,6 +127,16 @@ def _day_or(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     return value if type(value) is date else handler(value)
 
 
+def _day(value: Any) -> Any:
+    if type(value) is date:
+        return value
+    if not (isinstance(value, str) and _DATE.fullmatch(value)):
+        raise ValueError("not a day: give one such as 2026-01-31")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
 SellBy = Annotated[
     When,
     WrapValidator(_day_or),

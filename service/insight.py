@@ -194,6 +194,7 @@ def decision(source: log.Log, listing_ids: list[str], decision_id: str) -> dict[
         **_present(request_id=row.request_id, unit=row.unit, family=row.family),
         "decided_at": rfc3339(row.at),
         "policy": row.policy,
+        **_present(experiment=row.experiment),
         "model_version": row.model_version,
         "features_version": row.features_of,
         "features_hash": hashlib.sha256(row.features).hexdigest(),

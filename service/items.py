@@ -112,6 +112,21 @@ def read_items(adapter: TypeAdapter[Any], items: list[Any]) -> Items:
     return Items(rows, np.array(keep, np.int64), errors, len(items))
 
 
+def read_one(adapter: TypeAdapter[Any], body: bytes) -> dict[str, Any]:
+    """The one item that is a body.
+
+    Raises:
+        Problem: 422, naming each field that is wrong.
+    """
+    try:
+        found: dict[str, Any] = adapter.validate_python(_parsed(body))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        said = [_item_error({**detail, "loc": (0, *detail["loc"])}).message for detail in details]
+        raise Problem(422, "; ".join(said)) from None
+    return found
+
+
 def _item_error(detail: Any) -> ItemError:
     index, *path = detail["loc"]
     field = ".".join(str(step) for step in path if step != "[key]") or "item"

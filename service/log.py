@@ -93,6 +93,19 @@ decisions = sa.Table(
     # of earlier versions, and where nothing limits a price above
     sa.Column("lowest", sa.BigInteger),
     sa.Column("highest", sa.BigInteger),
+    sa.Column("experiment", sa.Text),  # name of the one that it took part in
+)
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("share", sa.Double, nullable=False),  # of the units that the policy prices
+    sa.Column("period", sa.String(8), nullable=False),
+    sa.Column("first_day", sa.String(10), nullable=False),  # ISO, UTC
+    sa.Column("last_day", sa.String(10)),  # included; NULL: until it is stopped
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("stopped_at", sa.BigInteger),
 )
 
 outcomes = sa.Table(

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from bandits import Context, Policy
 from encoders import EmbeddingCache, Encoder, listing_texts
-from service import expressions, learning, log, models, neighbourhoods, snapshots, trunks
+from service import (
+    experiments,
+    expressions,
+    learning,
+    log,
+    models,
+    neighbourhoods,
+    snapshots,
+    trunks,
+)
 from service.catalogue import Catalogue
 from service.crew import Crew
 from service.lessons import Lesson, Lessons, prices_go_on, study
@@ -66,6 +75,7 @@ class Pricebandit:
 
     Attributes:
         crew: threads that price large batches together; the calling one alone unless replaced.
+        experiments: A/B tests by their first days.
 
     Raises:
         HomeInUse: another process has the home folder open.
@@ -133,6 +143,7 @@ class Pricebandit:
         self._spoiled = False
         self._listings_at = 0  # when listings were read last,
         self._listings_clock = 0.0  # and by a clock that nobody sets, seconds
+        self.experiments = experiments.all_of(self.log.engine)
         self._load(progress)
 
     @property
@@ -191,6 +202,7 @@ class Pricebandit:
             switching: this state is about to be the one in use, while requests wait: what takes
                 long is left for the first `settle`.
         """
+        self.experiments = experiments.all_of(self.log.engine)
         ends = self._read_listings(None)
         self._read_anchors(ends)
         if len(moved := self._restate()):

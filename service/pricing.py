@@ -15,6 +15,7 @@ from encoders import EmbeddingCache, EncoderError, market_texts
 from service import bounds, decisions, ids, inventory, log
 from service.anchors import set_anchors
 from service.catalogue import Catalogue
+from service.experiments import enrolled, kept_to_reference
 from service.family_prices import Held
 from service.gathering import subjects_of
 from service.items import Items
@@ -118,6 +119,7 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         held = bounds.prices_before(subjects, families, catalogue)
         what_if = np.concatenate([batch.what_if for batch in batches])
         common = bounds.common_to(subjects, catalogue, what_if)
+        subjects = enrolled(subjects, catalogue, bandit.experiments, recorded, at)
         steps = Steps(subjects, recorded, families)
         passes = _passes(subjects.family, explored, recorded, number, steps.turn)
         # ids rise as prices are decided: a step counts from the one decided before
@@ -343,7 +345,8 @@ def decide(
     leader = bounds.leaders(group)
     shared = bounds.shared(allowed, leader, common, held)
     shown = inventory.impressions_of(policy.evidence, subjects)
-    listings = listings_of(subjects, guess, guess_sd, shared, leader, at_us, stock, shown)
+    charged = kept_to_reference(shared, subjects)
+    listings = listings_of(subjects, guess, guess_sd, charged, leader, at_us, stock, shown)
     decisions = policy.decide(listings, ids, explore)
     narrowed = (shared.lower > allowed.lower) | (shared.upper < allowed.upper)
     decisions.ladders.guardrails[(held >= 0) | narrowed, GUARDRAILS.index("family")] = True

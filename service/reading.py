@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import orjson
 
 from bandits import MINOR_DIGITS
-from service.items import Items, read_envelope, read_items
+from service.experiments import Experiment, earliest
+from service.items import Items, read_envelope, read_items, read_one
 from service.problems import ItemError, Problem
-from service.schemas import LISTINGS, OUTCOMES, PRICE_REQUESTS
+from service.schemas import LISTINGS, NEW_EXPERIMENT, OUTCOMES, PRICE_REQUESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,20 @@ def inside_listing(errors: list[ItemError]) -> list[ItemError]:
 def outcomes(body: bytes) -> Items:
     """Outcomes to record."""
     return read_items(OUTCOMES, read_envelope(body, "outcomes")["outcomes"])
+
+
+def experiment(body: bytes, at_us: int) -> Experiment:
+    """The experiment to begin, asked for at a time in microseconds UTC.
+
+    Raises:
+        Problem: 422, naming each field that is wrong.
+    """
+    given = read_one(NEW_EXPERIMENT, body)
+    period = given.get("period", "day")
+    return Experiment(
+        given["name"], given.get("share", 0.5), period,
+        given.get("first_day", earliest(period, at_us)), given.get("last_day"),
+    )  # fmt: skip
 
 
 def adapter(body: bytes) -> str | None:

@@ -9,6 +9,7 @@ from service.fields import (
     Attributes,
     Count,
     Currency,
+    Day,
     Line,
     Market,
     Money,
@@ -90,9 +91,33 @@ class Outcome(TypedDict):
     occurred_at: NotRequired[When]
 
 
+class NewExperiment(TypedDict):
+    """An A/B test of the policy's prices against reference prices."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+
+    name: Name
+    share: NotRequired[
+        Annotated[
+            float,
+            Field(strict=True, gt=0, lt=1, description="Of the units that the policy prices. 0.5."),
+        ]
+    ]
+    period: NotRequired[
+        Annotated[
+            Literal["day", "week"], Field(description="For how long a unit keeps its side. day.")
+        ]
+    ]
+    first_day: NotRequired[Annotated[Day, Field(description="UTC. The next period's first.")]]
+    last_day: NotRequired[
+        Annotated[Day, Field(description="UTC, included. Without it: until it is stopped.")]
+    ]
+
+
 LISTINGS = TypeAdapter(list[Listing])
 PRICE_REQUESTS = TypeAdapter(list[PriceRequest])
 OUTCOMES = TypeAdapter(list[Outcome])
+NEW_EXPERIMENT = TypeAdapter(NewExperiment)
 
 
 class Evidence(TypedDict):
@@ -138,7 +163,8 @@ class Decision(TypedDict):
     ladder: list[float]
     propensity: float
     expected: Expected
-    policy: str
+    policy: Literal["bandit", "reference"]
+    experiment: NotRequired[str]
     guardrails: list[
         Literal[
             "cost_floor",

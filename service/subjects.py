@@ -49,6 +49,8 @@ class Subjects:
         competitor_price, traffic, promotion, current_price: (n,), NaN where unknown.
         unit: what the price is held constant for, object (n,), None where not said.
         market_lost: True where a market text was sent but could not be embedded, bool (n,).
+        experiment: name of the A/B test that it takes part in, object (n,), None for none.
+        control: whether it is charged its reference price there, bool (n,).
     """
 
     listing: NDArray[np.int64]
@@ -80,6 +82,8 @@ class Subjects:
     current_price: NDArray[np.float64]
     unit: NDArray[np.object_]
     market_lost: NDArray[np.bool_]
+    experiment: NDArray[np.object_]
+    control: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.listing)
@@ -186,6 +190,8 @@ def gather(
         objective=catalogue.objective[rows],
         single=catalogue.single[rows],
         sell_by=catalogue.sell_by[rows],
+        experiment=np.full(len(rows), None, object),
+        control=np.zeros(len(rows), np.bool_),
         **{**asked, "inventory": np.where(np.isnan(said), catalogue.inventory[rows], said)},
     )
 

@@ -1,0 +1,189 @@
+"""A/B tests in a running service: units whose prices are those that the shop charges anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from bandits import Limits
+from evaluation.assignment import assign_many
+from service import log
+from service.catalogue import Catalogue, rfc3339
+from service.problems import Problem
+from service.subjects import Subjects
+
+CONTROL, TREATMENT = "reference", "bandit"
+"""Names of the arms, and of the policies that price them."""
+
+DAYS = {"day": 1, "week": 7}
+"""Kinds of periods, and how many days each has; weeks begin on Monday."""
+
+Period = Literal["day", "week"]
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An A/B test of the policy's prices against reference prices.
+
+    Attributes:
+        name: the coin is thrown by it. share: of the units that the policy prices, in (0, 1).
+        period: for how long a unit keeps its side.
+        first_day, last_day: UTC, both included, whole periods; no last day: until it is stopped.
+        stopped_at: microseconds since 1970 UTC, None where it was not.
+    """
+
+    name: str
+    share: float
+    period: Period
+    first_day: date
+    last_day: date | None
+    stopped_at: int | None = None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the units in each arm."""
+        return {CONTROL: 1 - self.share, TREATMENT: self.share}
+
+    def runs_at(self, at_us: int) -> bool:
+        """Whether prices of this time, microseconds UTC, take part."""
+        day = utc_date(at_us)
+        over = self.last_day is not None and day > self.last_day
+        return self.stopped_at is None and self.first_day <= day and not over
+
+    def overlaps(self, other: Experiment) -> bool:
+        """Whether both could ever run on one day."""
+        if self.stopped_at is not None or other.stopped_at is not None:
+            return False
+        ends = self.last_day or date.max, other.last_day or date.max
+        return self.first_day <= ends[1] and other.first_day <= ends[0]
+
+    def period_of(self, day: date) -> date:
+        """First day of the period that a day is in, which names the period."""
+        return day - timedelta(day.weekday() if self.period == "week" else 0)
+
+    def as_json(self, at_us: int) -> dict[str, Any]:
+        """As the contract spells it at a time, microseconds UTC."""
+        over = self.last_day is not None and utc_date(at_us) > self.last_day
+        waiting = utc_date(at_us) < self.first_day
+        state = "over" if over else "waiting" if waiting else "running"
+        return {
+            "name": self.name,
+            "share": self.share,
+            "period": self.period,
+            "first_day": self.first_day.isoformat(),
+            "last_day": self.last_day and self.last_day.isoformat(),
+            "state": "stopped" if self.stopped_at is not None else state,
+            **({} if self.stopped_at is None else {"stopped_at": rfc3339(self.stopped_at)}),
+        }
+
+
+def all_of(engine: sa.Engine) -> list[Experiment]:
+    """Experiments of a log in the order of their first days."""
+    table = log.experiments
+    with engine.connect() as conn:
+        rows = conn.execute(table.select().order_by(table.c.first_day, table.c.started_at)).all()
+    return [
+        Experiment(
+            row.name, row.share, row.period, date.fromisoformat(row.first_day),
+            row.last_day and date.fromisoformat(row.last_day), row.stopped_at,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def named(known: Sequence[Experiment], name: str) -> Experiment:
+    """The experiment of a name.
+
+    Raises:
+        Problem: 404, there is none.
+    """
+    found = next((one for one in known if one.name == name), None)
+    if found is None:
+        names = ", ".join(repr(one.name) for one in known) or "none yet"
+        raise Problem(404, f"experiment is {name!r:.80}: unknown; there are: {names:.400}")
+    return found
+
+
+def earliest(period: Period, at_us: int) -> date:
+    """First day of the next period after a time, microseconds UTC."""
+    tomorrow = utc_date(at_us) + timedelta(1)
+    return tomorrow + timedelta(-tomorrow.weekday() % DAYS["week"] if period == "week" else 0)
+
+
+def enrolled(
+    subjects: Subjects,
+    catalogue: Catalogue,
+    known: Sequence[Experiment],
+    recorded: NDArray[np.bool_],
+    at_us: int,
+) -> Subjects:
+    """Subjects with their side in the experiment that runs, if one does.
+
+    A unit is a family, else a listing: what has a reference price takes part, and a family where
+    all its active members in the currency have the same one.
+
+    Args:
+        recorded: False for what-ifs, which take no part, (n,). at_us: of the decisions.
+    """
+    running = next((one for one in known if one.runs_at(at_us)), None)
+    if running is None:
+        return subjects
+    rows = np.flatnonzero(recorded & ~np.isnan(subjects.number["reference_price"]))
+    rows = rows[_agree(subjects.take(rows), catalogue)]
+    families = [*catalogue.family_code, ""]
+    named_by = zip(subjects.family[rows].tolist(), subjects.listing_id[rows], strict=True)
+    units = [unit_of(families[f] if f >= 0 else None, listing) for f, listing in named_by]
+    arms = assign_many(running.name, units, running.period_of(utc_date(at_us)), running.shares)
+    experiment, control = subjects.experiment.copy(), subjects.control.copy()
+    experiment[rows] = running.name
+    control[rows] = arms == CONTROL
+    return replace(subjects, experiment=experiment, control=control)
+
+
+def unit_of(family: str | None, listing_id: str) -> str:
+    """What the coin is thrown for: the name of a family, or of a listing without one."""
+    return f"listing {listing_id}" if family is None else f"family {family}"
+
+
+def kept_to_reference(bounds: Limits, subjects: Subjects) -> Limits:
+    """Limits that leave units of the control arm one price: the allowed one nearest to their
+    reference price.
+    """
+    rows = np.flatnonzero(subjects.control)
+    if not rows.size:
+        return bounds
+    wanted = subjects.number["reference_price"][rows] * subjects.per_major[rows]
+    step, offset = bounds.step[rows], bounds.offset[rows]
+    near = np.rint((wanted - offset) / step).astype(np.int64) * step + offset
+    lower, upper = bounds.lower.copy(), bounds.upper.copy()
+    lower[rows] = upper[rows] = np.clip(near, lower[rows], upper[rows])
+    return replace(bounds, lower=lower, upper=upper)
+
+
+def _agree(subjects: Subjects, catalogue: Catalogue) -> NDArray[np.bool_]:
+    """Whether each one's family has one reference price in its currency, if it has a family."""
+    agree = np.ones(len(subjects), np.bool_)
+    grouped = np.flatnonzero(subjects.family >= 0)
+    for currency in set(subjects.currency[grouped]):
+        mine = grouped[subjects.currency[grouped] == currency]
+        family, place = np.unique(subjects.family[mine], return_inverse=True)
+        members = catalogue.members(family, currency)
+        of = np.searchsorted(family, catalogue.family[members])
+        # one of which none is known differs from all others
+        price = np.nan_to_num(catalogue.number["reference_price"][members], nan=-1.0)
+        low, high = np.full(len(family), np.inf), np.full(len(family), -np.inf)
+        np.minimum.at(low, of, price)
+        np.maximum.at(high, of, price)
+        agree[mine] = (low == high)[place]
+    return agree
+
+
+def utc_date(at_us: int) -> date:
+    """The day (UTC) of a time in microseconds since 1970."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).date()

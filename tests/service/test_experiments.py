@@ -1,0 +1,424 @@
+"""A/B tests in the service: who is charged what, and what the log says of it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from evaluation.assignment import assign_many
+from evaluation.experiments import compare
+from service import experimenting, experiments
+from service.cli import app
+from service.experiments import CONTROL, TREATMENT
+
+MONDAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
+TEST = {"name": "spring", "first_day": "2026-03-03"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = MONDAY
+
+    def __call__(self) -> int:
+        return int(self.now.timestamp() * 1e6)
+
+    def on(self, day: int) -> None:
+        self.now = MONDAY + timedelta(day)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in ("pricing", "experimenting", "app", "outcomes", "registering"):
+        monkeypatch.setattr(f"service.{module}.now_us", clock)
+    return clock
+
+
+def _catalogue(shop, n=20, **fields):
+    listings = [
+        {
+            "listing_id": f"mug {i}",
+            "title": "red ceramic mug",
+            "currency": "GBP",
+            "reference_price": 5 + i / 100,
+            "unit_cost": 2,
+            **fields,
+        }
+        for i in range(n)
+    ]
+    assert shop.register(*listings)["errors"] == []
+    return [{"listing_id": one["listing_id"]} for one in listings]
+
+
+def _start(shop, **changes):
+    response = shop.post("/v1/experiments", {**TEST, **changes})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def _sides(decisions):
+    return {d["listing_id"]: d["policy"] for d in decisions}
+
+
+def test_a_coin_decides_by_unit_and_day_who_is_charged_the_reference_price(lively_shop, clock):
+    requests = _catalogue(lively_shop)
+    assert _start(lively_shop)["state"] == "waiting"
+    assert all("experiment" not in d for d in lively_shop.decide(*requests))
+    seen = []
+    for day in (1, 2):
+        clock.on(day)
+        decisions = lively_shop.decide(*requests)
+        units = [f"listing {d['listing_id']}" for d in decisions]
+        shares = {CONTROL: 0.5, TREATMENT: 0.5}
+        coins = assign_many("spring", units, f"2026-03-0{2 + day}", shares)
+        assert [d["policy"] for d in decisions] == coins.tolist()
+        assert {d["experiment"] for d in decisions} == {"spring"}
+        assert _sides(lively_shop.decide(*requests)) == _sides(decisions)
+        for i, d in enumerate(decisions):
+            if d["policy"] == CONTROL:
+                assert (d["price"], d["propensity"], d["arm"]) == (5 + i / 100, 1.0, 0)
+                assert d["ladder"] == [d["price"]]
+            else:
+                assert len(d["ladder"]) > 1
+        seen.append(_sides(decisions))
+    assert seen[0] != seen[1]
+    assert {*seen[0].values()} == {CONTROL, TREATMENT}
+    one = lively_shop.client.get(f"/v1/decisions/{decisions[0]['decision_id']}").json()
+    assert (one["experiment"], one["policy"]) == ("spring", decisions[0]["policy"])
+
+
+def test_a_week_keeps_each_unit_on_its_side(shop, clock):
+    requests = _catalogue(shop)
+    answer = _start(shop, period="week", first_day="2026-03-09", last_day="2026-03-22")
+    assert (answer["first_day"], answer["last_day"]) == ("2026-03-09", "2026-03-22")
+    weeks = []
+    for days in (range(7, 14), range(14, 21)):
+        sides = []
+        for day in days:
+            clock.on(day)
+            sides.append(_sides(shop.decide(*requests)))
+        assert all(side == sides[0] for side in sides)
+        weeks.append(sides[0])
+    assert weeks[0] != weeks[1]
+    clock.on(21)
+    assert all("experiment" not in d for d in shop.decide(*requests))
+
+
+@pytest.mark.parametrize(
+    ("limit", "price"),
+    [
+        ({"max_price": 4.5}, 4.5),
+        ({"min_price": 7}, 7.0),
+        ({"unit_cost": 6.01}, 6.01),
+        ({"price_ending": 0.99}, 4.99),
+        ({"currency": "JPY", "reference_price": 5.4}, 5.0),
+    ],
+)
+def test_no_reference_price_breaks_a_limit(shop, clock, limit, price):
+    requests = _catalogue(shop, **{"reference_price": 5, **limit})
+    _start(shop)
+    clock.on(1)
+    control = [d for d in shop.decide(*requests) if d["policy"] == CONTROL]
+    assert {d["price"] for d in control} == {price}
+
+
+def test_a_step_leads_towards_the_reference_price(shop, clock):
+    requests = _catalogue(shop, reference_price=5, max_step=0.1)
+    _start(shop)
+    clock.on(1)
+    asked = [{**request, "current_price": 8} for request in requests]
+    control = [d for d in shop.decide(*asked) if d["policy"] == CONTROL]
+    assert {d["price"] for d in control} == {7.2}
+
+
+def test_a_family_is_one_unit_where_it_has_one_reference_price(shop, clock):
+    shop.register(
+        *(
+            {"listing_id": f"{family} {i}", "title": "red ceramic mug", "currency": "GBP",
+             "family": family, **fields}
+            for family, members in {
+                **{f"like{n}": [{"reference_price": 5}] * 3 for n in range(8)},
+                "unlike": [{"reference_price": 5}, {"reference_price": 6}],
+                "unsaid": [{"reference_price": 5}, {}],
+            }.items()
+            for i, fields in enumerate(members)
+        )
+    )  # fmt: skip
+    _start(shop)
+    clock.on(1)
+    asked = [{"listing_id": f"like{n} {i}"} for i in range(3) for n in range(8)]
+    asked += [{"listing_id": f"{name} {i}"} for name in ("unlike", "unsaid") for i in range(2)]
+    decisions = {d["listing_id"]: d for d in shop.decide(*asked)}
+    sides = set()
+    for n in range(8):
+        mine = [decisions[f"like{n} {i}"] for i in range(3)]
+        assert len({(d["policy"], d["price"], d["experiment"]) for d in mine}) == 1
+        sides.add(mine[0]["policy"])
+        if mine[0]["policy"] == CONTROL:
+            assert mine[0]["price"] == 5
+    assert sides == {CONTROL, TREATMENT}
+    for name in ("unlike 0", "unlike 1", "unsaid 0", "unsaid 1"):
+        assert decisions[name]["policy"] == TREATMENT
+        assert "experiment" not in decisions[name]
+
+
+def test_what_ifs_and_listings_without_a_reference_price_take_no_part(shop, clock):
+    requests = _catalogue(shop)
+    shop.register({"listing_id": "new", "title": "oak dining table", "currency": "GBP"})
+    _start(shop)
+    clock.on(1)
+    assert all("experiment" not in d for d in shop.decide(*requests, record=False))
+    assert "experiment" not in shop.decide({"listing_id": "new"})[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "said"),
+    [
+        ({"first_day": "2026-03-02"}, 422, "give 2026-03-03 or later"),
+        ({"first_day": "2026-03-11", "period": "week"}, 422, "no Monday: give 2026-03-16"),
+        ({"first_day": "2026-03-01", "period": "week"}, 422, "no Monday: give 2026-03-09"),
+        ({"last_day": "2026-03-02"}, 422, "last_day is 2026-03-02, before first_day"),
+        ({"share": 1.0}, 422, "share is 1.0: Input should be less than 1"),
+        ({"share": 0, "period": "month"}, 422, "period is 'month'"),
+        ({"first_day": 20260303}, 422, "first_day is 20260303: not a day"),
+        ({"days": 3}, 422, "days is not a field of this item"),
+        ({"name": ""}, 422, "name is '': empty"),
+        ({"name": "old"}, 409, "there is an experiment of this name"),
+        ({}, 409, "experiment 'old' has days of it: stop that one"),
+    ],
+)
+def test_what_cannot_be_begun_is_refused_with_the_fix(shop, clock, changes, status, said):
+    _start(shop, name="old", first_day="2026-03-20")
+    response = shop.post("/v1/experiments", {**TEST, **changes})
+    assert response.status_code == status
+    assert said in response.json()["detail"]
+    assert len(shop.client.get("/v1/experiments").json()["experiments"]) == 1
+
+
+def test_two_that_begin_in_one_transaction_are_told_apart(bandit_on, clock):
+    bandit = bandit_on()
+    asked = [experiments.Experiment(name, 0.5, "day", MONDAY.date() + timedelta(1), None)
+             for name in ("a", "b")]  # fmt: skip
+    with pytest.raises(Exception, match="experiment 'a' has days of it"):
+        bandit.carry_out(experimenting.start, asked)
+    assert bandit.experiments == []
+
+
+def test_a_stopped_one_prices_no_more_and_lets_another_begin(shop, clock):
+    requests = _catalogue(shop)
+    _start(shop)
+    clock.on(1)
+    assert all("experiment" in d for d in shop.decide(*requests))
+    stopped = shop.post("/v1/experiments/spring/stop", {}).json()
+    assert (stopped["state"], stopped["stopped_at"]) == ("stopped", "2026-03-03T12:00:00Z")
+    decisions = shop.decide(*requests)
+    assert {d["policy"] for d in decisions} == {TREATMENT}
+    assert all("experiment" not in d for d in decisions)
+    clock.on(2)
+    again = shop.post("/v1/experiments/spring/stop", {}).json()
+    assert again == stopped
+    _start(shop, name="summer", first_day="2026-03-05")
+    assert shop.post("/v1/experiments/autumn/stop", {}).status_code == 404
+    assert "there are: 'spring', 'summer'" in shop.client.get("/v1/experiments/x").text
+
+
+def test_an_experiment_outlives_a_restart_and_a_change_of_models(shop_at, database_url, clock):
+    with shop_at(database_url=database_url) as shop:
+        requests = _catalogue(shop)
+        _start(shop)
+        clock.on(1)
+        sides = _sides(shop.decide(*requests))
+    with shop_at(database_url=database_url) as shop:
+        assert _sides(shop.decide(*requests)) == sides
+        beside = type(shop.bandit).beside(shop.bandit, shop.bandit.encoder)
+        shop.post("/v1/experiments/spring/stop", {})
+        beside.catch_up()
+        assert beside.experiments == shop.bandit.experiments
+        assert beside.experiments[0].stopped_at is not None
+
+
+def _traded(shop, clock, days=12, n=60, effect=3.0):
+    """An experiment whose bandit's units sell `effect` times as often; its rows, by hand."""
+    requests, rng = _catalogue(shop, n), np.random.default_rng(3)
+    _start(shop)
+    rows = []
+    for day in range(1, days + 1):
+        clock.on(day)
+        decisions = shop.decide(*requests)
+        outcomes = []
+        for d in decisions:
+            impressions = int(rng.integers(50, 150))
+            rate = 0.02 * (effect if d["policy"] == TREATMENT else 1.0)
+            units = int(rng.poisson(impressions * rate))
+            back = int(rng.integers(0, 1 + units // 3))
+            outcomes.append(
+                {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": impressions,
+                 "units": units, "returned_units": back}
+            )  # fmt: skip
+            rows.append(
+                {"unit": "listing " + d["listing_id"],
+                 "period": (MONDAY + timedelta(day)).date(),
+                 "arm": d["policy"], "profit": (units - back) * (d["price"] - 2),
+                 "impressions": impressions}
+            )  # fmt: skip
+        shop.report(*outcomes)
+    return pl.DataFrame(rows)
+
+
+def test_the_report_is_that_of_the_table_made_by_hand(shop_on, clock):
+    table = _traded(shop_on, clock)
+    clock.on(13)
+    found = shop_on.client.get("/v1/experiments/spring").json()
+    wanted = compare(table, CONTROL, TREATMENT, {CONTROL: 0.5, TREATMENT: 0.5})
+    assert found["verdict"] == wanted.verdict
+    assert found["units"] == wanted.units
+    assert found["difference"] == pytest.approx(wanted.difference, rel=1e-9)
+    assert (found["low"], found["high"]) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
+    assert found["lift"] == pytest.approx(
+        wanted.difference / wanted.profit_per_impression[CONTROL], rel=1e-9
+    )
+    assert found["decided_at"] == wanted.decided_at
+    assert "bandit earns more per impression than reference" in found["verdict"]
+    assert (found["currency"], found["counted_until"]) == ("GBP", "2026-03-15")
+    # the last five days may still sell, and the present one is not over
+    until = table.filter(pl.col("period") < pl.date(2026, 3, 10))
+    late = shop_on.client.get("/v1/experiments/spring?lag_days=5").json()
+    assert late["counted_until"] == "2026-03-10"
+    assert sum(late["units"].values()) == until.height
+    clock.on(12)
+    found = shop_on.client.get("/v1/experiments/spring").json()
+    assert sum(found["units"].values()) == table.height - 60
+
+
+def test_what_units_earned_before_takes_variance_out(shop, clock):
+    # the same listings sell at rates a hundred times apart, before the test and in it
+    requests, rng = _catalogue(shop, 40), np.random.default_rng(5)
+    rates = np.geomspace(0.004, 0.4, 40)
+    _start(shop, first_day="2026-03-09")
+    rows = []
+    for day in range(14):
+        clock.on(day)
+        decisions = shop.decide(*requests)
+        units = rng.poisson(200 * rates)
+        shop.report(
+            *(
+                {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 200,
+                 "units": int(u)}
+                for d, u in zip(decisions, units, strict=True)
+            )
+        )  # fmt: skip
+        for d, u in zip(decisions, units, strict=True):
+            rows.append(
+                (d["listing_id"], day, d.get("experiment"), d["policy"], u * (d["price"] - 2))
+            )
+    clock.on(14)
+    found = shop.client.get("/v1/experiments/spring").json()
+    frame = pl.DataFrame(
+        rows, ["unit", "period", "name", "arm", "profit"], orient="row", infer_schema_length=None
+    )
+    frame = frame.with_columns(impressions=pl.lit(200))
+    before = (
+        frame.filter(pl.col("name").is_null())
+        .group_by("unit")
+        .agg(before=pl.col("profit").sum() / pl.col("impressions").sum())
+    )
+    table = frame.filter(pl.col("name") == "spring").join(before, on="unit")
+    table = table.with_columns(unit="listing " + pl.col("unit"))
+    shares = {CONTROL: 0.5, TREATMENT: 0.5}
+    wanted = compare(table, CONTROL, TREATMENT, shares, covariate="before")
+    assert found["variance_saved"] == pytest.approx(wanted.variance_saved, rel=1e-9)
+    assert found["variance_saved"] > 0.3
+    assert (found["low"], found["high"]) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
+
+
+def test_money_of_two_currencies_is_not_added_up(shop, clock):
+    pounds = _catalogue(shop, 10)
+    shop.register(
+        *({"listing_id": f"yen {i}", "title": "oak dining table", "currency": "JPY",
+           "reference_price": 900, "unit_cost": 400} for i in range(10))
+    )  # fmt: skip
+    _start(shop)
+    clock.on(1)
+    decisions = shop.decide(*pounds, *({"listing_id": f"yen {i}"} for i in range(10)))
+    shop.report(
+        *({"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 100, "units": 2}
+          for d in decisions)
+    )  # fmt: skip
+    clock.on(2)
+    refused = shop.client.get("/v1/experiments/spring")
+    assert refused.status_code == 422
+    assert "GBP, JPY: their money has no sum" in refused.json()["detail"]
+    assert (
+        "the experiment has GBP, JPY" in shop.client.get("/v1/experiments/spring?currency=USD").text
+    )
+    found = shop.client.get("/v1/experiments/spring?currency=JPY").json()
+    prices = [d["price"] for d in decisions if d["currency"] == "JPY" and d["policy"] == CONTROL]
+    assert set(prices) == {900}
+    assert found["profit_per_impression"][CONTROL] == pytest.approx(2 * 500 / 100)
+    assert sum(found["units"].values()) == 10
+
+
+def test_before_there_is_anything_it_says_so(shop, clock):
+    _start(shop)
+    found = shop.client.get("/v1/experiments/spring").json()
+    assert found["verdict"].startswith("Too early to say anything")
+    assert found["state"] == "waiting"
+    requests = _catalogue(shop)
+    clock.on(1)
+    shop.decide(*requests)
+    clock.on(2)
+    found = shop.client.get("/v1/experiments/spring").json()
+    assert "impressions of 0 of 2 arms" in found["verdict"]
+
+
+def test_replay_rebuilds_a_model_that_learned_from_both_arms(open_bandit, drive, clock):
+    from service.learning import difference, rebuild
+
+    bandit = open_bandit()
+    drive.listings(
+        bandit,
+        *({"listing_id": f"m{i}", "title": "red ceramic mug", "currency": "GBP",
+           "reference_price": 5, "unit_cost": 2} for i in range(12)),
+    )  # fmt: skip
+    bandit.carry_out(
+        experimenting.start,
+        [experiments.Experiment("spring", 0.5, "day", MONDAY.date() + timedelta(1), None)],
+    )
+    clock.on(1)
+    decisions = drive.prices(bandit, *({"listing_id": f"m{i}"} for i in range(12)))
+    drive.outcomes(
+        bandit,
+        *({"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 90, "units": i % 4}
+          for i, d in enumerate(decisions)),
+    )  # fmt: skip
+    assert bandit.fold.read.shown == 12
+    rebuilt, _ = rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert difference(bandit.fold, rebuilt) < 1e-12
+
+
+def test_the_command_lists_and_reports(shop_at, clock, tmp_path, monkeypatch):
+    monkeypatch.setattr("service.pricebandit.now_us", clock)
+    home = str(tmp_path / "home")
+
+    def said(*args):
+        return CliRunner().invoke(app, ["experiment", "--home", home, *args])
+
+    assert "no log there" in said().output
+    with shop_at() as shop:
+        assert "no experiment yet" in said().output
+        _traded(shop, clock)
+        clock.on(13)
+        assert said().output.startswith("spring: 50% of units each day, 2026-03-03 to until")
+        out = said("spring")
+        assert out.exit_code == 0
+        assert "bandit earns more per impression than reference" in out.output
+        assert "reference: " in out.output
+        assert "of what reference prices earn" in out.output
+        told = json.loads(said("spring", "--json").output)
+        assert told == shop.client.get("/v1/experiments/spring").json()
+        missing = said("summer")
+        assert missing.exit_code == 1
+        assert "unknown; there are: 'spring'" in missing.output
