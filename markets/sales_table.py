@@ -27,8 +27,7 @@ from markets.history import (
 )
 from markets.tables import TableError, find_columns, has_columns, read_table
 
-# Our name -> names accepted besides, best first; case, spaces and punctuation do not matter.
-_NAMES = {
+NAMES = {
     "listing_id": ("listing", "sku", "product_id", "item_id", "stock_code", "article_number"),
     "title": ("product_name", "product_title", "item_name", "name", "product", "item", "text"),
     "description": ("product_description", "details"),
@@ -45,6 +44,8 @@ _NAMES = {
     "channel": ("sales_channel", "price_list", "shop", "store"),
     "order": ("order_id", "order_number", "invoice", "invoice_id", "receipt", "basket"),
 }
+"""Our name -> names accepted besides, best first; case, spaces and punctuation do not matter."""
+
 _REQUIRED = ("at", "price", "units")
 _TEXTS = ("title", "description", "category", "brand", "family_group")
 _CODES = ("listing_id", "order", "channel", "promotion")
@@ -135,7 +136,7 @@ def sales_lines(
         The history, and the rows that something was sold in, columns as `LINE_COLUMNS`, in the
         table's order: sales lines where the table has a row for each, else sums of a period.
     """
-    called = find_columns(table, _NAMES, source, _NAMES.keys() - set(_REQUIRED))
+    called = find_columns(table, NAMES, source, NAMES.keys() - set(_REQUIRED))
     raw = table.select(pl.col(theirs).alias(ours) for ours, theirs in called.items())
     if not {"listing_id", "title"} & set(raw.columns):
         raise TableError(
@@ -160,13 +161,13 @@ def sales_lines(
 
 def is_sales_table(table: pl.DataFrame) -> bool:
     """Whether a table has the columns that a table of sales must have."""
-    return has_columns(table, {name: _NAMES[name] for name in _REQUIRED})
+    return has_columns(table, {name: NAMES[name] for name in _REQUIRED})
 
 
 def _typed(raw: pl.DataFrame, currency: str | None, date_format: str | None) -> pl.DataFrame:
-    """All columns of `_NAMES`, typed; what cannot be read, or is not there, is null."""
+    """All columns of `NAMES`, typed; what cannot be read, or is not there, is null."""
     nothing = pl.Series([None] * raw.height, dtype=pl.String)
-    cells = {name: raw[name] if name in raw.columns else nothing for name in _NAMES}
+    cells = {name: raw[name] if name in raw.columns else nothing for name in NAMES}
     numbers = ("price", "units", "impressions", "unit_cost")
     texts = {name: to_text(cells[name]) for name in (*_TEXTS, *_CODES)}
     tidy = {name: text.str.replace_all(r"\s+", " ") for name, text in texts.items()}

@@ -161,6 +161,8 @@ def find_columns(
     names: Mapping[str, Sequence[str]],
     source: str,
     optional: Collection[str] = (),
+    *,
+    empty: bool = False,
 ) -> dict[str, str]:
     """Our name -> the table's name, of the columns that a loader wants, in its order.
 
@@ -170,6 +172,7 @@ def find_columns(
             spaces and punctuation.
         source: what messages call the table: the file's name.
         optional: those of our names that may be absent; they are then absent from the answer.
+        empty: whether a table without rows will do.
 
     Raises:
         TableError: a column is missing (with what was found and what looks like it), two have one
@@ -197,7 +200,7 @@ def find_columns(
                 f"{source}: columns {' and '.join(map(repr, twins))} are both {ours}: leave one, "
                 "or rename the other"
             )
-    if table.is_empty():
+    if table.is_empty() and not empty:
         raise TableError(f"{source} has a header and no rows: add row 1 below the header")
     return {ours: names[0] for ours, names in chosen.items() if names}
 

@@ -217,6 +217,16 @@ async def register(request: Request) -> Response:
             return await service.work(registering.register, embedded, items.total, once)
 
 
+@router.get("/v1/listings")
+async def get_listings(
+    request: Request, after: str = "", limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000
+) -> Response:
+    """Listings in service by their ids; `next` is what to ask on after, where there are more."""
+    service = _service(request)
+    found = await service.read(insight.listings, service.bandit.log, after, limit)
+    return Response(orjson.dumps(found), media_type=JSON)
+
+
 # ids may have slashes in them, so the longer paths come first
 @router.get("/v1/listings/{listing_id:path}/similar")
 async def similar(

@@ -1,9 +1,10 @@
 """The command line. Heavy imports happen inside commands: `--help` must answer at once."""
 
 import gc
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +28,11 @@ app = typer.Typer(
 Home = Annotated[
     Path | None,
     typer.Option(help="Folder of all state. Default: PRICEBANDIT_HOME, or ./pricebandit-home."),
+]
+
+Day = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="First, or last, day (UTC) of the decisions."),
 ]
 
 _SHOWN_ERRORS = 20
@@ -121,6 +127,9 @@ def index(
     catalog: Annotated[
         Path, typer.Argument(help="CSV, Parquet, xlsx or JSON lines, fields in columns.")
     ],
+    leave_out: Annotated[
+        str, typer.Option(help="Columns that hold no field of a listing, separated by commas.")
+    ] = "",
     home: Home = None,
 ) -> None:
     """Register a catalogue's listings and embed their texts."""
@@ -129,10 +138,11 @@ def index(
     from service.problems import ItemError
     from service.reading import contradictions
     from service.schemas import LISTINGS
-    from service.tables import TableError, filled, listing_items, read_table
+    from service.tables import TableError, catalogue, filled, listing_items, read_table
 
+    others = [name.strip() for name in leave_out.split(",") if name.strip()]
     try:
-        table = read_table(catalog)
+        table = catalogue(read_table(catalog), catalog.name, others)
     except TableError as error:
         _fail(str(error))
     said = filled(table)
@@ -289,6 +299,8 @@ def evaluate(
         str | None, typer.Option(help="ISO 4217 code; needed if the log has several.")
     ] = None,
     markup: Annotated[float, typer.Option(help="Price over unit cost, of cost-plus.")] = 2.0,
+    since: Day = None,
+    until: Day = None,
     bca: Annotated[bool, typer.Option("--bca", help="Bootstrap intervals: slow.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
@@ -301,7 +313,9 @@ def evaluate(
 
     url = _settings(home, database_url=log).url
     try:
-        found = report(url, policy, currency, markup, "bca" if bca else "student")
+        currency = currency and currency.upper()
+        method: Literal["bca", "student"] = "bca" if bca else "student"
+        found = report(url, policy, currency, markup, method, _date(since), _date(until))
     except Unanswerable as refusal:
         if as_json:
             typer.echo(json.dumps({"policy": policy, "refused": refusal.reasons}, indent=1))
@@ -316,6 +330,10 @@ app.command()(experiment)
 app.command()(finetune)
 app.command()(rollout)
 app.command()(train)
+
+
+def _date(day: datetime | None) -> date | None:
+    return day and day.date()
 
 
 def _settings(home: Path | None, **given: object) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import asdict, dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from evaluation.logged import Logged, Unanswerable
 from evaluation.off_policy import Evaluation, evaluate
 from evaluation.targets import TARGETS, Menus
 from service import log
+from service.fields import microseconds
 
 NO_OUTCOME = "without outcomes so far"
 NO_CHOICE = "drawn without chance (explore was false, or one price was allowed)"
@@ -54,6 +56,8 @@ def report(
     currency: str | None = None,
     markup: float = 2.0,
     method: Literal["student", "bca"] = "student",
+    since: date | None = None,
+    until: date | None = None,
 ) -> dict[str, Any]:
     """What `policy` would have earned where this service decided, ready for JSON.
 
@@ -63,6 +67,7 @@ def report(
         currency: needed where the log holds several.
         markup: price over unit cost, of `cost-plus`.
         method: of the intervals, see `evaluation.off_policy.evaluate`.
+        since, until: first and last day (UTC) of the decisions asked about; None for all.
 
     Raises:
         Unanswerable: the log has too little to say; each reason says why and what to do.
@@ -73,7 +78,7 @@ def report(
         raise ValueError(f"policy is {policy!r}: give one of {', '.join(TARGETS)}")
     if not markup > 0:
         raise ValueError(f"markup is {markup:g}: give price over unit cost, above 0")
-    draws = read_draws(url, currency, expecting=policy == "greedy")
+    draws = read_draws(url, currency, expecting=policy == "greedy", since=since, until=until)
     target = TARGETS[policy](draws.menus, markup)
     found = evaluate(draws.logged, target, draws.expected, method=method)
     return {
@@ -103,15 +108,26 @@ def _spelled(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def read_draws(url: str, currency: str | None = None, *, expecting: bool = False) -> Draws:
+def read_draws(
+    url: str,
+    currency: str | None = None,
+    *,
+    expecting: bool = False,
+    since: date | None = None,
+    until: date | None = None,
+) -> Draws:
     """Read decisions with their outcomes; raises as `report` does.
 
     Args:
-        expecting: only those of which is known what was expected.
+        expecting: only those of which is known what was expected. since, until: as `report`.
     """
-    rows = _rows(url)
+    rows = _rows(url, since, until)
     seen = sorted({row.currency for row in rows if row.impressions})
     if not rows:
+        if since or until:
+            raise Unanswerable(
+                [f"the log holds no decision from {since or 'the start'} to {until or 'the end'}"]
+            )
         raise Unanswerable(["the log holds no decision: price something first."])
     if not seen:
         raise Unanswerable(
@@ -195,8 +211,8 @@ def _padded(blobs: list[bytes], dtype: Any) -> tuple[NDArray[Any], NDArray[np.bo
     return padded, there
 
 
-def _rows(url: str) -> list[Any]:
-    """All decisions with the sums of their outcomes; None where there is no outcome."""
+def _rows(url: str, since: date | None, until: date | None) -> list[Any]:
+    """Decisions with the sums of their outcomes; None where there is no outcome."""
     outcomes = (
         sa.select(
             _o.decision_id,
@@ -212,6 +228,10 @@ def _rows(url: str) -> list[Any]:
         _d.expected_gains, _d.weight, _d.objective, _d.plan, _d.propensities,
         outcomes.c.impressions, outcomes.c.units, outcomes.c.returned,
     ).select_from(log.decisions.outerjoin(outcomes, outcomes.c.decision_id == _d.id))  # fmt: skip
+    if since is not None:
+        query = query.where(_d.at >= microseconds(since))
+    if until is not None:
+        query = query.where(_d.at < microseconds(until + timedelta(1)))
     engine = reader(url)
     try:
         with engine.connect() as conn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ from bandits import minor_per_major
 from evaluation.experiments import compare
 from service import experiments, ids, log
 from service.experiments import CONTROL, DAYS, TREATMENT, Experiment
+from service.fields import microseconds
 from service.problems import Problem
 
 BEFORE_DAYS = 28
@@ -98,7 +99,7 @@ def _over(experiment: Experiment, at_us: int, lag_days: int) -> date:
 
 def _days(engine: sa.Engine, experiment: Experiment, until: date) -> pl.DataFrame:
     """Sums of an experiment's decisions by unit, day, arm and currency."""
-    return _sums(engine, _microseconds(experiment.first_day), _microseconds(until), experiment.name)
+    return _sums(engine, microseconds(experiment.first_day), microseconds(until), experiment.name)
 
 
 def _units(days: pl.DataFrame, experiment: Experiment) -> pl.DataFrame:
@@ -117,8 +118,8 @@ def _units(days: pl.DataFrame, experiment: Experiment) -> pl.DataFrame:
 def _before(engine: sa.Engine, experiment: Experiment, currency: str) -> pl.DataFrame:
     """Profit and impressions of units before the first day, of those that had any."""
     first = experiment.first_day
-    since = _microseconds(first - timedelta(BEFORE_DAYS))
-    days = _sums(engine, since, _microseconds(first), None)
+    since = microseconds(first - timedelta(BEFORE_DAYS))
+    days = _sums(engine, since, microseconds(first), None)
     sums = days.filter(currency=currency).group_by("unit")
     found = sums.agg(pl.col("profit").sum(), pl.col("impressions").sum())
     return found.filter(pl.col("impressions") > 0)
@@ -183,7 +184,3 @@ def _sums(engine: sa.Engine, since: int, until: int, name: str | None) -> pl.Dat
         }
     )
     return frame.with_columns(profit=pl.col("taken") / pl.col("minor") - pl.col("spent"))
-
-
-def _microseconds(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000

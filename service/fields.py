@@ -246,7 +246,12 @@ def end_of(sell_by: date | str | None) -> float:
         sell_by = (date if _DATE.fullmatch(sell_by) else datetime).fromisoformat(sell_by)
     if isinstance(sell_by, datetime):
         return (sell_by - _EPOCH) / _MICROSECOND
-    return (sell_by.toordinal() + 1 - _EPOCH.toordinal()) * 86_400e6 - 1
+    return microseconds(sell_by) + 86_400e6 - 1
+
+
+def microseconds(day: date) -> int:
+    """When a day begins, microseconds since 1970 UTC."""
+    return (day.toordinal() - _EPOCH.toordinal()) * 86_400_000_000
 
 
 def weights_of(objective: str | dict[str, float] | None) -> list[float]:

@@ -35,6 +35,21 @@ def listing(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     return bandit.catalogue.document[int(_row(bandit, listing_id)[0])]
 
 
+def listings(source: log.Log, after: str, limit: int) -> dict[str, Any]:
+    """Listings in service as they were accepted, by their ids, and the id to go on after.
+
+    Args:
+        after: id that all come after, in the order of the database; empty for the first.
+    """
+    table = log.listings.c
+    query = sa.select(table.listing_id, table.document).where(table.deleted_at.is_(None))
+    query = query.where(table.listing_id > after).order_by(table.listing_id).limit(limit + 1)
+    with source.engine.connect() as conn:
+        rows = conn.execute(query).all()
+    more = {"next": rows[limit - 1].listing_id} if len(rows) > limit else {}
+    return {"listings": [orjson.loads(row.document) for row in rows[:limit]], **more}
+
+
 def similar(bandit: Pricebandit, listing_id: str, k: int) -> dict[str, Any]:
     """The `k` most similar listings with cosine, the price decided last, else charged before, and
     what each has earned.

@@ -1,10 +1,11 @@
 """Tables as the items that calls take: catalogues and recorded sales."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,55 @@ import polars as pl
 from numpy.typing import NDArray
 
 from markets.checks import filled, to_times
-from markets.tables import TableError, read_table
+from markets.sales_table import NAMES
+from markets.tables import TableError, find_columns, read_table
 from service.catalogue import NUMBERS
 from service.outcomes import AHEAD_US
 from service.pricebandit import now_us
 from service.problems import ItemError
+from service.schemas import Listing
 
-__all__ = ["SalesTable", "TableError", "filled", "listing_items", "read_table", "sales"]
+__all__ = [
+    "SalesTable",
+    "TableError",
+    "catalogue",
+    "filled",
+    "listing_items",
+    "read_table",
+    "sales",
+]
 
-_SALES = ("listing_id", "at", "price", "units")
-_KEPT = (*_SALES, "impressions")
-_OTHER_NAMES = {"listing": "listing_id", "time": "at", "date": "at"}
+_KEPT = ("listing_id", "at", "price", "units", "impressions")
+_OPTIONAL = ("impressions", "currency")
+_SALES = {name: NAMES[name] for name in (*_KEPT, "currency")}
+_LISTING = {name: NAMES.get(name, ()) for name in Listing.__annotations__}
+
+
+def catalogue(table: pl.DataFrame, source: str, left_out: Collection[str] = ()) -> pl.DataFrame:
+    """The columns that hold fields of a listing, under the fields' names.
+
+    Args:
+        source: what messages call the table. left_out: columns that are not to be read.
+
+    Raises:
+        TableError: a field that every listing has is missing, two columns are one field, or a
+            column is none: a limit under a mistyped name must not go unnoticed.
+    """
+    if unknown := [name for name in left_out if name not in table.columns]:
+        there = ", ".join(table.columns)
+        raise TableError(f"{source}: no column {', '.join(unknown)} to leave out among {there}")
+    table = table.drop(left_out)
+    optional = _LISTING.keys() - {"listing_id", "title", "currency"}
+    found = find_columns(table, _LISTING, source, optional, empty=True)
+    said = {name for name in table.columns if filled(table.select(name)).any()}
+    if others := [name for name in table.columns if name in said - set(found.values())]:
+        near = {name: get_close_matches(name.lower(), _LISTING, 1, 0.8) for name in others}
+        meant = "".join(f" Is {name!r} meant as {to[0]!r}?" for name, to in near.items() if to)
+        raise TableError(
+            f"{source}: {', '.join(others)}: no fields of a listing.{meant} Rename what is one, "
+            f"and leave out the rest with --leave-out {','.join(others)!r}"
+        )
+    return table.select(pl.col(theirs).alias(ours) for ours, theirs in found.items())
 
 
 def listing_items(table: pl.DataFrame) -> list[Any]:
@@ -128,7 +167,8 @@ class SalesTable:
 
 def not_read(table: pl.DataFrame) -> list[str]:
     """Columns that `sales` does not look at."""
-    return [name for name in table.columns if name not in (*_KEPT, "currency", *_OTHER_NAMES)]
+    read = find_columns(table, _SALES, "the table", _SALES, empty=True).values()
+    return [name for name in table.columns if name not in read]
 
 
 def sales(
@@ -143,15 +183,13 @@ def sales(
         currency: id → code of the currency that its price is in; what says another is an error.
 
     Raises:
-        TableError: a column is missing.
+        TableError: a column is missing, or two are one.
     """
-    for other, ours in _OTHER_NAMES.items():
-        if other in table.columns and ours not in table.columns:
-            table = table.rename({other: ours})
-    if missing := [name for name in _SALES if name not in table.columns]:
-        raise TableError(
-            f"no column {', '.join(missing)} among {', '.join(table.columns)}: rename or add it"
-        )
+    found = find_columns(table, _SALES, "the table of sales", _OPTIONAL, empty=True)
+    table = table.select(
+        *(pl.col(theirs).alias(ours) for ours, theirs in found.items()),
+        *(name for name in table.columns if name not in (*found.values(), *_SALES)),
+    )
     said = filled(table)
     place, table = said.arg_true().to_list(), table.filter(said)
     if "impressions" not in table.columns:

@@ -151,7 +151,7 @@ def test_import_refuses_bad_rows_and_other_tables(
     other = write_csv(tmp_path / "other.csv", columns[:3], [("L01", "2026-01-02", "5")])
     importing = pricebandit("import", other)
     assert importing.status() == 1
-    assert "no column units among listing_id, at, price" in importing.text
+    assert "no column units or quantity or qty or units_sold or sold. Found: " in importing.text
 
 
 def test_a_home_is_served_once_and_let_go(

@@ -3,6 +3,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -306,3 +307,18 @@ def test_a_log_in_postgresql_is_read(shop_at, postgresql):
         found = report(shop.settings.url, "logged")
     assert found["decisions"] == 60
     assert found["estimates"]["ips"]["value"]["value"] == pytest.approx(found["logged"]["value"])
+
+
+def test_days_may_be_asked_about(traded):
+    today = datetime.now(UTC).date()
+    whole = report(traded.settings.url, "greedy")
+    around = {"since": today - timedelta(1), "until": today + timedelta(1)}
+    assert report(traded.settings.url, "greedy", **around)["decisions"] == whole["decisions"]
+    before = {"since": None, "until": today - timedelta(2)}
+    with pytest.raises(Unanswerable, match="no decision from the start to"):
+        report(traded.settings.url, "greedy", **before)
+    log_of = ("--log", traded.settings.url, "--policy", "greedy")
+    told = run(*log_of, "--since", f"{today + timedelta(2)}")
+    assert told.exit_code == 1
+    assert f"no decision from {today + timedelta(2)} to the end" in told.output
+    assert run(*log_of, "--since", f"{today - timedelta(1)}", "--currency", "gbp").exit_code == 0

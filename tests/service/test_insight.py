@@ -225,3 +225,23 @@ def test_a_decision_shows_the_limits_it_was_made_under(shop_on):
     assert shown[0]["lowest"] <= limited["price"] <= shown[0]["highest"]
     assert shown[1]["lowest"] == 0.01
     assert "highest" not in shown[1]
+
+
+def test_listings_are_listed_by_their_ids_page_by_page(shop_on):
+    names = [f"m/{i:02}" for i in range(25)]
+    sent = [
+        {"listing_id": name, "title": "red ceramic mug", "currency": "GBP", "sell_by": "2030-01-31"}
+        for name in names
+    ]
+    shop_on.register(*reversed(sent))
+    shop_on.client.delete("/v1/listings/m/07")
+    del sent[7]
+    first = shop_on.client.get("/v1/listings?limit=10").json()
+    assert first == {"listings": sent[:10], "next": "m/10"}
+    second = shop_on.client.get("/v1/listings", params={"limit": 14, "after": first["next"]}).json()
+    assert second == {"listings": sent[10:]}
+    assert shop_on.client.get("/v1/listings").json()["listings"] == sent
+    assert shop_on.client.get("/v1/listings?after=z").json() == {"listings": []}
+    refused = shop_on.client.get("/v1/listings?limit=0")
+    assert refused.status_code == 422
+    assert "limit" in refused.json()["detail"]

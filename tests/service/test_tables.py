@@ -1,11 +1,12 @@
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 import markets
-from service.tables import TableError, listing_items, not_read, sales
+from service.tables import TableError, catalogue, listing_items, not_read, sales
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOON_US = int(NOON.timestamp() * 1_000_000)
@@ -16,6 +17,49 @@ def test_there_is_one_class_of_errors_and_one_way_to_read() -> None:
 
     assert service.tables.TableError is markets.TableError
     assert service.tables.read_table is markets.read_table
+
+
+def test_columns_of_a_catalogue_go_by_the_names_that_shops_give_them() -> None:
+    table = pl.DataFrame(
+        {"SKU": ["a"], "Product name": ["mug"], "Currency": ["GBP"], "Max Price": ["9"],
+         "Cost": ["2"], "remarks": [""], "spare": pl.Series([None], dtype=pl.String)}
+    )  # fmt: skip
+    assert listing_items(catalogue(table, "c.csv")) == [
+        {"listing_id": "a", "title": "mug", "currency": "GBP", "max_price": 9.0, "unit_cost": 2.0}
+    ]
+
+
+def test_a_column_that_is_no_field_is_named_once_and_may_be_left_out() -> None:
+    table = markets.read_table(Path(markets.__file__).parent / "catalogue" / "listings.csv")
+    others = ["family_group", "list_price", "impressions_per_day"]
+    with pytest.raises(TableError, match="--leave-out 'family_group,list_price,impressions_per_d"):
+        catalogue(table, "listings.csv")
+    assert catalogue(table, "listings.csv", others).height == table.height == 519
+    with pytest.raises(TableError, match="no column size to leave out among listing_id, title"):
+        catalogue(table, "listings.csv", ["size"])
+
+
+def test_a_limit_under_a_mistyped_name_does_not_go_unnoticed() -> None:
+    table = pl.DataFrame({"sku": ["a"], "title": ["mug"], "currency": ["GBP"], "max_prize": ["9"]})
+    with pytest.raises(TableError, match="Is 'max_prize' meant as 'max_price'"):
+        catalogue(table, "c.csv")
+    with pytest.raises(TableError, match="no column currency"):
+        catalogue(table.drop("currency"), "c.csv")
+    twice = table.drop("max_prize").with_columns(SKU=pl.lit("b"))
+    with pytest.raises(TableError, match="'sku' and 'SKU' are both listing_id"):
+        catalogue(twice, "c.csv")
+
+
+def test_sales_go_by_the_names_that_shops_give_them_and_may_be_none() -> None:
+    table = pl.DataFrame(
+        {"SKU": ["a"], "Order Date": ["2026-01-31"], "Qty": ["3"], "Unit Price": ["4.5"],
+         "Views": ["70"], "order": ["17"]}
+    )  # fmt: skip
+    found = sales(table, {"a": 100})
+    assert (found.listing_id, found.price[0], found.units[0]) == (["a"], 4.5, 3)
+    assert found.impressions[0] == 70
+    assert not_read(table) == ["order"]
+    assert sales(table.clear(), {"a": 100}).listing_id == []
 
 
 def test_rows_become_listings_with_numbers_where_they_are_numbers() -> None:
@@ -95,7 +139,7 @@ def test_days_are_midnight_and_the_rest_is_named() -> None:
     found = sales(table, {"a": 100})
     assert found.at_us.tolist() == [86_400_000_000]
     assert [(e.index, e.field) for e in found.errors] == [(1, "listing_id")]
-    with pytest.raises(TableError, match="no column units among listing_id, at, price"):
+    with pytest.raises(TableError, match="no column units or quantity or qty"):
         sales(table.drop("units"), {"a": 100})
 
 
@@ -209,5 +253,5 @@ def test_our_own_name_of_a_column_goes_first() -> None:
     found = sales(table, {"a": 100})
     assert found.listing_id == ["a"]
     assert found.at_us[0] == NOON_US - 12 * 3600 * 1_000_000
-    assert not_read(table) == ["status"]
+    assert not_read(table) == ["date", "time", "listing", "status"]
     assert sales(table.drop("at", "listing_id", "time"), {"z": 100}).listing_id == ["z"]
