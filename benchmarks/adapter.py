@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import Encoder
+from encoders import DEFAULT_MODEL, Encoder
 from evaluation.intervals import Ratio, bca
 from finetune import Augmentation, Hardware, Recipe, grouped_folds, read_products, tune
 from finetune.probes import by_neighbours, by_ridge, by_words, r2
@@ -92,6 +92,7 @@ def questions(told: str | None) -> argparse.ArgumentParser:
     parser.add_argument("table", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int, help="folds to do of all, for a quicker look")
+    parser.add_argument("--base", default=DEFAULT_MODEL, help="hub name or local folder")
     parser.add_argument("--precision", default="no", help="bf16: faster where the CPU knows it")
     parser.add_argument("--work", type=Path, default=Path("build/adapter"))
     parser.add_argument("choices", nargs="*", metavar="NAME=VALUE")
@@ -114,7 +115,7 @@ def main() -> None:
         size = np.cumsum([(products.group.astype(str) == groups[g]).sum() for g in order])
         kept = set(groups[order[size <= given.most]])
         products = products.take([i for i, g in enumerate(products.group) if str(g) in kept])
-    base = Encoder().encode(products.text)
+    base = Encoder(given.base).encode(products.text)
     judged = judged_of(products, given.lines)
     wanted = targets(products, judged)
     folds = folds_of(products, judged, given.folds)[: given.only]
@@ -172,7 +173,8 @@ def vectors_of(
         run: seed and number of the fold, by which it is found again in `given.work`.
     """
     seed, fold = run
-    name = "-".join([given.table.stem, *sorted(given.choices), f"s{seed}", f"f{fold}"])
+    base = [] if given.base == DEFAULT_MODEL else [Path(given.base).name]
+    name = "-".join([given.table.stem, *base, *sorted(given.choices), f"s{seed}", f"f{fold}"])
     folder = given.work / name.replace("/", "_").replace(" ", "_")
     kept = folder / "vectors.npy"
     if kept.exists():
@@ -183,6 +185,7 @@ def vectors_of(
             folder,
             replace(recipe, seed=seed),
             augmentation,
+            base=given.base,
             init=given.init_adapter,
             hardware=Hardware(cpu=True, precision=given.precision),
         )
@@ -198,7 +201,7 @@ def vectors_of(
             "usual reach": round(found.judgement.takeover.usual, 4),
         }
         print(json.dumps(told), flush=True)
-    vectors = Encoder(adapter=str(folder)).encode(products.text)
+    vectors = Encoder(given.base, adapter=str(folder)).encode(products.text)
     np.save(kept, vectors)
     return vectors
 

@@ -40,7 +40,7 @@ def main() -> None:
     listings = history.listings["listing_id"].to_list()
     row_of = {name: row for row, name in enumerate(products.listing_id)}
     rows = np.array([row_of[name] for name in listings])
-    base = Encoder().encode(products.text)[rows]
+    base = Encoder(given.base).encode(products.text)[rows]
     group = products.group.astype(str)
     regimes = given.regimes.split(",")
     earned: dict[str, list[NDArray[np.float64]]] = {regime: [] for regime in regimes}

@@ -86,6 +86,7 @@ class FrozenBelow:
         _, self._stack = stack_of(model)
         trained = [any(p.requires_grad for p in layer.parameters()) for layer in self._stack]
         self.count = trained.index(True) if any(trained) else 0
+        self._tuple = False  # how layers answer, known once one has
 
     def output(self, model: nn.Module, features: dict[str, Tensor]) -> Tensor:
         """What the frozen layers make of tokens, their word vectors if none is: (b, tokens, h)."""
@@ -95,18 +96,27 @@ class FrozenBelow:
             seen.append(args[0] if args else kwargs[_HIDDEN])
             raise _Enough
 
-        hook = self._stack[self.count].register_forward_pre_hook(catch, with_kwargs=True)
+        def heed(_: nn.Module, __: tuple[Any, ...], answer: Any) -> None:
+            self._tuple = isinstance(answer, tuple)
+
+        hooks = [
+            self._stack[self.count].register_forward_pre_hook(catch, with_kwargs=True),
+            self._stack[0].register_forward_hook(heed),
+        ]
         try:
             model(features)
         except _Enough:
             pass
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
         return seen[0]
 
     @contextmanager
     def replaced(self, hidden: Tensor) -> Iterator[None]:
-        """Inside, a forward pass takes `hidden` (b, tokens, h) for what the frozen layers say."""
+        """Inside, a forward pass takes `hidden` (b, tokens, h), of `output`, for what the frozen
+        layers say.
+        """
 
         def give(
             _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -115,8 +125,8 @@ class FrozenBelow:
 
         frozen = [self._stack[i] for i in range(self.count)]
         hook = self._stack[self.count].register_forward_pre_hook(give, with_kwargs=True)
-        for i, layer in enumerate(frozen):
-            self._stack[i] = _Skipped("tuple" in str(type(layer).forward.__annotations__))
+        for i in range(self.count):
+            self._stack[i] = _Skipped(self._tuple)
         try:
             yield
         finally:
@@ -126,7 +136,7 @@ class FrozenBelow:
 
 
 class _Skipped(nn.Module):
-    """Lets through what comes in, for a layer. Older transformers' layers answer with a tuple."""
+    """Lets through what comes in, for a layer. Some models' layers answer with a tuple."""
 
     def __init__(self, as_tuple: bool) -> None:
         super().__init__()

@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from encoders import DEFAULT_MODEL
+from encoders import DEFAULT_MODEL, model_folder
 from finetune import Recipe
 from finetune.adapter import prepared, trainable_share
 from finetune.layers import NotATransformer, adapted_modules, stack_of
@@ -33,6 +36,34 @@ def test_what_frozen_layers_said_stands_in_for_running_them(layers, frozen, word
         assert np.abs(found - wanted).max() < 1e-5
     again = student.vectors(reader.read(TEXTS[::-1])).detach().numpy()
     assert np.abs(again[::-1] - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["mpnet", "roberta", "distilbert", "electra", "modernbert"])
+def test_layers_of_other_models_are_skipped_alike(tmp_path, kind):
+    small = {
+        "vocab_size": 50_368,
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
+    if kind == "distilbert":
+        small = {"vocab_size": 50_368, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **small)
+    AutoModel.from_config(config).save_pretrained(tmp_path / "transformer")
+    AutoTokenizer.from_pretrained(model_folder()).save_pretrained(tmp_path / "transformer")
+    word = Transformer(str(tmp_path / "transformer"))
+    pooling = Pooling(word.get_embedding_dimension())
+    SentenceTransformer(modules=[word, pooling]).save(str(tmp_path / "base"))
+    recipe = Recipe(layers=1)
+    encoder = prepared(str(tmp_path / "base"), recipe)
+    reader = Reader(encoder, torch.device("cpu"))
+    assert reader.frozen.count == 2
+    student = Student(encoder, reader.frozen, recipe, 1).eval()
+    wanted = encoder.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    found = student.vectors(reader.read(TEXTS)).detach().numpy()
+    assert np.abs(found - wanted).max() < 1e-5
 
 
 def test_only_the_topmost_layers_are_trained():
