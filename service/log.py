@@ -255,8 +255,7 @@ class Log:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
-        if self.engine.dialect.name == "sqlite":
-            sa.event.listen(self.engine, "connect", _configure_sqlite)
+        sa.event.listen(self.engine, "connect", _CONFIGURE[self.engine.dialect.name])
         self._file: IO[str] | None = None
         self._writer: sa.Connection | None = None
         try:
@@ -503,3 +502,16 @@ def _configure_sqlite(connection: sqlite3.Connection, _: object) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()
+
+
+def _configure_postgresql(connection: Any, _: object) -> None:
+    # as SQLite's FULL; whoever waits for replicas goes on waiting for them
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    connection.commit()  # a rollback would take it back
+
+
+_CONFIGURE = {"sqlite": _configure_sqlite, "postgresql": _configure_postgresql}

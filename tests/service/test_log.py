@@ -207,6 +207,23 @@ def test_a_postgresql_log_is_written_by_one_home_alone(open_bandit, postgresql, 
     open_bandit(database_url=url, home=tmp_path / "other")
 
 
+def test_a_server_that_leaves_commits_for_later_is_told_to_write_them(postgresql):
+    url = postgresql()
+    for setting, kept in (("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")):
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute(f"ALTER ROLE seller SET synchronous_commit = {setting}")
+        try:
+            source = Log(url.replace("postgresql://", "postgresql+psycopg://"))
+            for _ in range(2):  # on the same connection, after what undoes a transaction's settings
+                with contextlib.suppress(KeyError), source.transaction() as conn:
+                    assert conn.scalar(sa.text("SHOW synchronous_commit")) == kept
+                    raise KeyError
+            source.close()
+        finally:
+            with psycopg.connect(url, autocommit=True) as admin:
+                admin.execute("ALTER ROLE seller RESET synchronous_commit")
+
+
 def cut_off(source):
     """Let the server close the connection that holds the lock."""
     held = sa.text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
