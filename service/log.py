@@ -307,6 +307,14 @@ class Log:
         if self.engine.dialect.name != "postgresql":
             return None
         conn = self.engine.connect()
+        encoding = conn.scalar(sa.text("SHOW server_encoding"))
+        if encoding != "UTF8":
+            conn.close()
+            raise LogUnreachable(
+                f"the log at {self.engine.url!r} is in a database encoded in {encoding}, which "
+                "does not hold every text: give PRICEBANDIT_DATABASE_URL one made with "
+                "ENCODING 'UTF8' TEMPLATE template0"
+            )
         if not conn.scalar(sa.text(f"SELECT pg_try_advisory_lock({_LOCK})")):
             conn.close()
             raise self._in_use()
@@ -481,8 +489,11 @@ def _engine(url: str) -> sa.Engine:
     fix = "give one such as postgresql://user@host/db, or leave it unset for SQLite"
     try:
         parsed = sa.make_url(url)
-        if parsed.get_backend_name() in ("sqlite", "postgresql"):
+        if parsed.get_backend_name() == "sqlite":
             return sa.create_engine(parsed, hide_parameters=True)
+        if parsed.get_backend_name() == "postgresql":
+            spoken = {"client_encoding": "utf8"}  # else that of the database
+            return sa.create_engine(parsed, hide_parameters=True, connect_args=spoken)
         trouble = f"{parsed!r}, neither PostgreSQL nor SQLite"
     except (sa.exc.ArgumentError, ValueError, ModuleNotFoundError):
         hidden = re.sub("//.*@", "//***@", url)

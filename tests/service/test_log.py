@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from service import log
-from service.log import Log, LogInUse, LogNewer, Unsure
+from service.log import Log, LogInUse, LogNewer, LogUnreachable, Unsure
 from service.pricebandit import HomeInUse
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP"}
@@ -222,6 +222,17 @@ def test_a_server_that_leaves_commits_for_later_is_told_to_write_them(postgresql
         finally:
             with psycopg.connect(url, autocommit=True) as admin:
                 admin.execute("ALTER ROLE seller RESET synchronous_commit")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_text_is_refused(postgresql, encoding):
+    url = postgresql()
+    with psycopg.connect(url, autocommit=True) as admin:
+        name = f"{admin.info.dbname}_{encoding.lower()}"
+        admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+        url = url.replace(f"/{admin.info.dbname}?", f"/{name}?")
+    with pytest.raises(LogUnreachable, match=f"encoded in {encoding}.*ENCODING 'UTF8'"):
+        Log(url.replace("postgresql://", "postgresql+psycopg://"))
 
 
 def cut_off(source):
