@@ -22,7 +22,16 @@ from bandits.evidence import (
     updated,
     weighed,
 )
-from bandits.features import DIM, MARKET, PRIOR_MEAN, SCALE, Context, features, traits
+from bandits.features import (
+    DIM,
+    MARKET,
+    PASSING,
+    PRIOR_MEAN,
+    SCALE,
+    Context,
+    features,
+    traits,
+)
 from bandits.intervals import demand_intervals
 from bandits.linucb import LinearUCB
 from bandits.population import Known, Population, prior
@@ -134,6 +143,15 @@ class Demand:
         mean = torch.minimum(torch.maximum(head.mean, curve / CORRECTED), CORRECTED * curve)
         return mean, head.width
 
+    def passing(self, x: torch.Tensor) -> NDArray[np.float64]:
+        """Times the usual demand that is expected by what passes (`PASSING`), of features × curve
+        (n, DIM), (n,): the same listing's demand at the same price, with it over without it.
+        """
+        usual = x.clone()
+        usual[:, PASSING] = 0.0
+        today, else_day = (self.corrected(one)[0].double() for one in (x, usual))
+        return np.asarray((today / else_day).clamp(1.0 / CORRECTED, CORRECTED).cpu().numpy())
+
     def _seen(self, x: torch.Tensor) -> torch.Tensor:
         """What the head sees of features × curve, (…, DIM), whose first feature is the curve."""
         if self.trunk is None:
@@ -176,8 +194,14 @@ class Demand:
         self.learn_curves(outcomes, before)
 
     def learn_curves(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> None:
-        """Fold outcomes into their listings' own evidence alone; `before` as below."""
+        """Fold outcomes into their listings' own evidence alone; `before` as below.
+
+        Units are Poisson with mean n c a f(p), c what passed at the decision: promotions that come
+        with lower prices, or weekends, are not to be taken for what buyers answer to price.
+        """
         together, earlier = _told_so_far(outcomes, before)
+        for told in (together, earlier):
+            told[:, 0] *= outcomes.passing
         self.evidence.add(
             outcomes.listing,
             outcomes.anchor,
@@ -211,7 +235,9 @@ class Demand:
         x = torch.as_tensor(outcomes.features[row])
         impressions, units = torch.as_tensor(both[shown]).unbind(1)
         curve, curve_sd = x[:, 0].double(), torch.as_tensor(outcomes.curve_sd[row])
-        self.dispersion.add(curve, curve_sd, impressions, units, sign[shown])
+        # what passes is no chance
+        expected = torch.as_tensor(outcomes.passing[row]) * impressions
+        self.dispersion.add(curve, curve_sd, expected, units, sign[shown])
         rate, variance = told_of_all(curve, curve_sd, impressions, units)
         self.head.update(
             self._seen(x),
@@ -349,7 +375,7 @@ def _told_so_far(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Impressions and units that each decision has told with an outcome, and before it, (m, 2)."""
     now = np.stack([outcomes.impressions, outcomes.units], axis=1)
-    earlier = np.zeros_like(now) if before is None else before
+    earlier = np.zeros_like(now) if before is None else before.astype(np.float64)
     return now + earlier, earlier
 
 

@@ -159,6 +159,7 @@ class Policy(Demand):
             high,
             chosen.cpu().numpy(),
             weight,
+            self.passing(chosen),
         )
 
     def _propensities(

@@ -154,6 +154,7 @@ class Decisions:
         low, high: ends of the 90 % interval of demand at the drawn arm, units per impression, (n,).
         features: features of the drawn arm times the own curve's estimate, float32 (n, DIM).
         weight: what a row counted where its family chose by the sum of its members, (n,).
+        passing: times the usual demand that is expected there by what passes, (n,).
     """
 
     ladders: Ladders
@@ -166,6 +167,7 @@ class Decisions:
     high: NDArray[np.float64]
     features: NDArray[np.float32]
     weight: NDArray[np.float64]
+    passing: NDArray[np.float64]
 
     @property
     def price(self) -> NDArray[np.int64]:
@@ -182,6 +184,7 @@ class Outcomes:
         price: currency units, (m,). impressions, units (net of returns), profit: float64 (m,).
         curve_sd: the own curve's standard deviation as decided, units per impression, (m,).
         features: as decided, float32 (m, DIM). at: microseconds since 1970 UTC, int64 (m,).
+        passing: times the usual demand that was expected by what passes, as decided, (m,).
     """
 
     listing: NDArray[np.int64]
@@ -193,3 +196,4 @@ class Outcomes:
     curve_sd: NDArray[np.float64]
     features: NDArray[np.float32]
     at: NDArray[np.int64]
+    passing: NDArray[np.float64]

@@ -256,6 +256,7 @@ OUTCOME_COLUMNS = (
     _d.features,
     _d.features_of,
     _d.at,
+    _d.passing,
     _o.seq,
 )
 """What the fold reads of an outcome and its decision."""
@@ -377,4 +378,6 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         np.array(curve_sd, np.float64),
         features,
         at_us,
+        # earlier versions took all of it for the listing's
+        np.array([1.0 if told is None else told for told in columns[11]], np.float64),
     )

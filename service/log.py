@@ -93,6 +93,8 @@ decisions = sa.Table(
     # of earlier versions, and where nothing limits a price above
     sa.Column("lowest", sa.BigInteger),
     sa.Column("highest", sa.BigInteger),
+    # times the usual demand expected by what passes; NULL in rows of earlier versions
+    sa.Column("passing", sa.Double),
     sa.Column("experiment", sa.Text),  # name of the one that it took part in
 )
 

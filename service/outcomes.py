@@ -78,7 +78,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     d, o = log.decisions.c, log.outcomes.c
     wanted = learning.logged_version(bandit.fold.features_of)
     query = (
-        sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single, d.at)
+        sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single, d.at, d.passing)
         .add_columns(*learning.expressed_columns(wanted))
         .select_from(log.decisions)
         .outerjoin(log.expressions, learning.expressed_in(wanted))
@@ -138,7 +138,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
                     row["impressions"], row["units"], row["returned_units"],
                     row["occurred_at"], decision.listing, decision.price,
                     decision.unit_cost, decision.curve_sd, decision.features, decision.features_of,
-                    decision.at,
+                    decision.at, decision.passing,
                 )
             )  # fmt: skip
         outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)

@@ -157,6 +157,7 @@ def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) ->
         estimates.curve_sd[:, 0],
         x[:, 0].cpu().numpy(),
         recorded.at_us,
+        policy.passing(x[:, 0]),
     )
 
 

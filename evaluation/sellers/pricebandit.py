@@ -23,7 +23,7 @@ class PriceBandit:
         self._days = 0
         self._traffic = Traffic(len(knowledge.guess))
         self._cost = counted_cost(knowledge)
-        self._waiting: dict[int, tuple[Ints, Floats, npt.NDArray[np.float32], Ints]] = {}
+        self._waiting: dict[int, tuple[Ints, Floats, npt.NDArray[np.float32], Ints, Floats]] = {}
 
     def price(self, today: Today) -> Floats:
         """Draw prices; what was decided is kept until its sales are reported."""
@@ -32,7 +32,7 @@ class PriceBandit:
         decided = self._policy.decide(listings, ids)
         curve_sd = decided.estimates.curve_sd[np.arange(ids.shape[0]), decided.arm]
         at = listings.context.at
-        self._waiting[today.day] = (today.rows, curve_sd, decided.features, at)
+        self._waiting[today.day] = today.rows, curve_sd, decided.features, at, decided.passing
         prices: Floats = decided.price / _MINOR
         return prices
 
@@ -47,7 +47,7 @@ class PriceBandit:
         policy = self._policy
         self._traffic.add(sales)
         for day in np.unique(sales.day).tolist():
-            rows, curve_sd, features, at = self._waiting[day]
+            rows, curve_sd, features, at, passing = self._waiting[day]
             of_day = np.flatnonzero(sales.day == day)
             sold = sales.rows[of_day]
             place = places(rows, sold)
@@ -63,6 +63,7 @@ class PriceBandit:
                 curve_sd[place],
                 features[place],
                 at[place],
+                passing[place],
             )
             policy.learn(outcomes)
         self._days += 1

@@ -3,10 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from trained_policy import catalogue, estimated, outcomes_of, rows_of, trained
+from trained_policy import DAY, catalogue, estimated, outcomes_of, rows_of, trained
 
 from bandits import Outcomes, Policy, Rules
 from bandits.demand import SUREST, told_of_all
+from bandits.features import PASSING
 from bandits.intervals import demand_intervals
 
 
@@ -311,3 +312,66 @@ def test_worth_is_the_guess_until_sales_say_otherwise(make):
     sold = policy.watch(listings.listing, anchor, unsure)
     assert (~np.isnan(sold)).any()
     assert np.nanmax(np.abs(sold - context.guess)) > 0.02
+
+
+def test_promotions_that_come_with_lower_prices_are_not_the_buyers_answer_to_price(make):
+    n, shown = 100, np.full(100, 150.0)
+    rng = np.random.default_rng(3)
+    guess = rng.uniform(5, 80, n)
+
+    def best_at_the_end(strength):
+        """Prices over the guess of days without promotion, after 20 days of three in ten on it."""
+        policy, draws = Policy(), np.random.default_rng(4)
+        for day in range(21):
+            on = (day + np.arange(n)) % 10 < 3 if day < 20 else np.zeros(n, bool)
+            listings = make.listings(
+                guess,
+                guess_sd=0.1,
+                listing=np.arange(n),
+                unit_cost=guess / 2,
+                max_price=np.where(on, 0.75 * guess, np.nan),
+                context={"promotion": on.astype(float)},
+            )
+            if day == 20:
+                made = policy.decide(listings, make.random_ids(day, n), explore=False)
+                return np.log(made.price / 100 / guess)
+            made = policy.decide(listings, make.random_ids(day, n))
+            relative = made.price / 100 / guess
+            rate = 0.04 * np.exp(-2 * (relative - 1)) * np.where(on, strength, 1.0)
+            units = draws.poisson(shown * rate)
+            policy.learn(outcomes_of(listings, made, shown, units, day * DAY))
+            if day < 3 or day % 4 == 0:
+                policy.learn_population(*rows_of(listings, policy.consulted()))
+
+    plain, promoted = best_at_the_end(1.0), best_at_the_end(2.5)
+    # as high as the promotions' limit allows is all that those who take it for that charge
+    assert np.median(promoted) > np.median(plain) - 0.17 > np.log(0.75) + 0.05
+
+
+def test_an_outcome_tells_what_it_tells_on_a_usual_day(make):
+    policy, listings = Policy(), catalogue(make, 3)
+    made = policy.decide(listings, make.random_ids(0, 3))
+    told = outcomes_of(listings, made, np.full(3, 100), np.full(3, 8))
+    policy.learn(dataclasses.replace(told, passing=np.array([1.0, 2.0, 0.5])))
+    sums, totals, _ = policy.evidence.gather(np.arange(3))
+    usual = Policy()
+    usual.learn_curves(dataclasses.replace(told, impressions=np.array([100.0, 200.0, 50.0])))
+    torch.testing.assert_close(sums, usual.evidence.gather(np.arange(3))[0])
+    assert totals[:, 1].tolist() == [100.0] * 3
+
+
+def test_what_passes_is_expected_over_what_does_not(make):
+    policy, _ = trained(make)
+    policy.head.moment[0, PASSING] += 5.0  # as if it had been learned
+    policy.head._forget_solution()
+    plain = catalogue(make, 30)
+    on = dataclasses.replace(plain.context, promotion=np.ones(30))
+    listings = dataclasses.replace(plain, context=on)
+    prices = np.exp(listings.anchor)[:, None]
+    estimates, x = estimated(policy, listings, prices)
+    seen = x[:, 0].clone()
+    seen[:, PASSING] = 0.0
+    usual = policy.corrected(seen)[0].numpy()
+    passing = policy.passing(x[:, 0])
+    np.testing.assert_allclose(passing, estimates.mean[:, 0] / usual, rtol=1e-4)
+    assert (np.abs(np.log(passing)) > 1e-3).any()

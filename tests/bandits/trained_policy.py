@@ -23,6 +23,7 @@ def outcomes_of(listings, decisions, impressions, units, at=0):
         curve_sd=np.take_along_axis(decisions.estimates.curve_sd, decisions.arm[:, None], 1)[:, 0],
         features=decisions.features,
         at=np.full(len(price), at, np.int64),
+        passing=decisions.passing,
     )
 
 

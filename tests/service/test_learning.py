@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bandits import Alignment
-from service import learning, pricing, snapshots
+from service import learning, log, pricing, snapshots
 from service.learning import Fold
 from service.sales import import_sales
 from service.tables import SalesTable
@@ -591,3 +591,26 @@ def test_outcomes_with_features_of_another_version_teach_the_curves_and_not_the_
     np.testing.assert_allclose(after["totals"], before["totals"], rtol=1e-9)
     _alike({"sums": before["sums"]}, after)
     assert (after["gram"] == 0).all()
+
+
+def test_what_passed_is_replayed_as_it_was_decided(lived):
+    import sqlalchemy as sa
+
+    def told(passing):
+        """Impressions' worth of own evidence, had all decisions logged this."""
+        with lived.log.transaction() as conn:
+            conn.execute(log.decisions.update().values(passing=passing))
+        fold, _ = learning.rebuild(lived.fold, lived.log, lived.catalogue)
+        evidence = fold.policy.evidence
+        assert evidence.totals[: len(evidence), 1].sum() == seen
+        return evidence.sums[:, 0, : evidence.bank.size].sum().item()
+
+    with lived.log.engine.connect() as conn:
+        logged = conn.execute(sa.select(log.decisions.c.passing)).scalars().all()
+    assert None not in logged
+    seen = lived.policy.evidence.totals[:, 1].sum()
+    # those of earlier versions logged nothing
+    usual, twice, thrice, unsaid = (told(passing) for passing in (1.0, 2.0, 3.0, None))
+    assert unsaid == pytest.approx(usual, rel=1e-9)
+    assert twice > usual
+    assert thrice - twice == pytest.approx(twice - usual, rel=1e-6)
