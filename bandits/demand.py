@@ -196,8 +196,8 @@ class Demand:
     def learn_curves(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> None:
         """Fold outcomes into their listings' own evidence alone; `before` as below.
 
-        Units are Poisson with mean n c a f(p), c what passed at the decision: promotions that come
-        with lower prices, or weekends, are not to be taken for what buyers answer to price.
+        Units are Poisson with mean n c a f(p), c what passed at the decision: promotions come with
+        lower prices, and are not to be taken for what buyers answer to price.
         """
         together, earlier = _told_so_far(outcomes, before)
         for told in (together, earlier):

@@ -125,8 +125,8 @@ class FrozenBelow:
 
         frozen = [self._stack[i] for i in range(self.count)]
         hook = self._stack[self.count].register_forward_pre_hook(give, with_kwargs=True)
-        for i in range(self.count):
-            self._stack[i] = _Skipped(self._tuple)
+        for i, layer in enumerate(frozen):
+            self._stack[i] = _Skipped(layer, self._tuple)
         try:
             yield
         finally:
@@ -136,11 +136,21 @@ class FrozenBelow:
 
 
 class _Skipped(nn.Module):
-    """Lets through what comes in, for a layer. Some models' layers answer with a tuple."""
+    """Lets through what comes in, for a layer, of which some models ask more than to be run.
 
-    def __init__(self, as_tuple: bool) -> None:
+    Args:
+        as_tuple: whether the layer answers with a tuple.
+    """
+
+    def __init__(self, layer: nn.Module, as_tuple: bool) -> None:
         super().__init__()
-        self._as_tuple = as_tuple
+        self._layer, self._as_tuple = (layer,), as_tuple  # no module of this one
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._layer[0], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         hidden = args[0] if args else kwargs[_HIDDEN]
