@@ -7,7 +7,7 @@ from bandits.currencies import MINOR_DIGITS, minor_per_major
 from bandits.curves import CurveBank
 from bandits.evidence import Evidence, Posterior
 from bandits.features import DIM, VERSION, Context
-from bandits.guesses import GuessModel, Sources
+from bandits.guesses import GuessModel, Sources, usual_markup
 from bandits.ladders import Ladders, geometric_ladders
 from bandits.limits import GUARDRAILS, Limits, limits
 from bandits.linucb import LinearUCB
@@ -57,5 +57,6 @@ __all__ = [
     "minor_per_major",
     "softmax",
     "uniforms",
+    "usual_markup",
     "word_ids",
 ]

@@ -1,5 +1,6 @@
 """What a listing would be sold for: a guess from what it was sold for, its cost and its text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,10 @@ a trust that is too great is better than one drawn from a handful."""
 SHARPNESS = 12.0
 """Neighbours weigh exp(SHARPNESS · similarity): one 0.1 closer counts three times."""
 
+MARKUP = float(np.log(2.0))
+"""log(price / cost) assumed where nothing is known of it."""
+
+_ENOUGH = 10  # listings that show their markup, before it is theirs that is assumed
 _BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell: the cost, at neighbours' markup
 _UNLIKE = 0.1  # similarity that a difference of e times in amount costs
 _UNSAID = 1.0  # difference, on the log scale, where one is not said
@@ -147,6 +152,17 @@ def _fit(
     return coefficients, float(np.sqrt(square / (m + weight)))
 
 
+def usual_markup(sources: Sequence[Sources], otherwise: float = MARKUP) -> float:
+    """Median log(price / cost) of all listings that show theirs, whatever their currency.
+
+    Args:
+        otherwise: given where fewer than ten do.
+    """
+    margins = [source.log_reference - source.log_cost for source in sources]
+    shown = np.concatenate([margin[~np.isnan(margin)] for margin in margins] or [np.empty(0)])
+    return float(np.median(shown)) if len(shown) >= _ENOUGH else otherwise
+
+
 @dataclass(frozen=True, slots=True)
 class GuessModel:
     """Log price from text neighbours and cost, fitted to the listings whose price is known.
@@ -175,7 +191,7 @@ class GuessModel:
     prices: int
 
     @classmethod
-    def fit(cls, sources: Sources, markup: float = float(np.log(2.0))) -> "GuessModel":
+    def fit(cls, sources: Sources, markup: float = MARKUP) -> "GuessModel":
         """Fit to listings with known prices, which must not be among their own neighbours.
 
         Args:
@@ -184,9 +200,7 @@ class GuessModel:
         """
         y = sources.log_reference
         known = ~np.isnan(y)
-        margins = (y - sources.log_cost)[known & ~np.isnan(sources.log_cost)]
-        if len(margins) >= 10:
-            markup = float(np.median(margins))
+        markup = usual_markup([sources], markup)
         middle = float(np.median(y[known])) if known.any() else float(UNKNOWN_PRICE)
         spread = float(y[known].std()) if known.sum() > 10 else UNKNOWN_SD
         judged = _judged(sources, known)

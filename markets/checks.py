@@ -24,11 +24,16 @@ def to_text(column: pl.Series) -> pl.Series:
 
 
 def to_numbers(column: pl.Series) -> pl.Series:
-    """Float64; null where the cell is no finite number with a decimal point."""
+    """Float64; null where the cell is no finite number with a decimal point.
+
+    A day, a time or a yes is no number, however it is kept; of 32 bits 19.99 is read as 19.99.
+    """
+    if column.dtype in (pl.Categorical, pl.Enum, pl.Float32):
+        column = column.cast(pl.String)
     if column.dtype == pl.String:
         column = column.str.strip_chars()
-    if not (column.dtype == pl.String or column.dtype.is_numeric()):
-        return column.cast(pl.String).cast(pl.Float64, strict=False)
+    elif not column.dtype.is_numeric():
+        return pl.Series(column.name, [None] * len(column), pl.Float64)
     numbers = column.cast(pl.Float64, strict=False)
     return numbers.set(~numbers.is_finite(), None)
 
@@ -89,6 +94,8 @@ def number_fix(value: object) -> str:
         return f"write {thousands} where the comma separates thousands, else {decimal}"
     if re.fullmatch(r"[+-]?\d+,\d+", text):
         return f"write {text.replace(',', '.')}, with a decimal point"
+    if re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
+        return "give it without quotes"
     if re.fullmatch(r"[+-]?[\d.,]+", text):
         return "write digits and one decimal point, without separators of thousands"
     return "give a number with a decimal point" if text else "fill the cell or leave the row out"

@@ -10,6 +10,7 @@ import pydantic_core
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from markets.checks import number_fix
 from service.fields import shown
 from service.problems import ItemError, Problem
 from service.schemas import MOST_ITEMS
@@ -135,4 +136,6 @@ def _item_error(detail: Any) -> ItemError:
         return ItemError(index, field, f"{field} is missing: it is required")
     if detail["type"] == "extra_forbidden":
         return ItemError(index, field, f"{field} is not a field of this item: remove it")
+    if detail["type"] in ("float_type", "int_type") and isinstance(detail["input"], str):
+        message = f"text, not a number: {number_fix(detail['input'])}"
     return ItemError(index, field, f"{field} is {shown(detail['input'])}: {message}")

@@ -16,6 +16,7 @@ from bandits import (
     Objective,
     Sources,
     Stock,
+    usual_markup,
 )
 from service.catalogue import Catalogue
 from service.problems import ItemError
@@ -240,10 +241,13 @@ class Guesses:
             own[currency] = _of_own_family(catalogue, family, neighbours, worth)
 
         def fitted() -> Guesses:
+            # a currency that shows no markup of its own has that of the shop
+            markup = usual_markup([*sources.values()])
             strange = {name: source.without(own[name]) for name, source in sources.items()}
+            alike = {name: source for name, source in sources.items() if own[name].any()}
             return Guesses(
-                {name: GuessModel.fit(source) for name, source in strange.items()},
-                {name: GuessModel.fit(sources[name]) for name in sources if own[name].any()},
+                {name: GuessModel.fit(source, markup) for name, source in strange.items()},
+                {name: GuessModel.fit(source, markup) for name, source in alike.items()},
             )
 
         return fitted

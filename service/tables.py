@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from markets.checks import filled, to_times
+from markets.checks import filled, to_numbers, to_text, to_times
 from markets.sales_table import NAMES
 from markets.tables import TableError, find_columns, read_table
 from service.catalogue import NUMBERS
@@ -74,9 +74,16 @@ def listing_items(table: pl.DataFrame) -> list[Any]:
     for name in set(NUMBERS) & set(table.columns):
         if table.schema[name] == pl.String:
             table = _parsed(table, name)
+        elif table.schema[name] == pl.Float32:
+            table = table.with_columns(to_numbers(table[name]))
     if "listing_id" in table.columns:
-        table = table.with_columns(pl.col("listing_id").cast(pl.String))
+        table = table.with_columns(_ids(table["listing_id"]))
     return [_listing(row) for row in table.iter_rows(named=True)]
+
+
+def _ids(column: pl.Series) -> pl.Series:
+    """Ids as text; a column of whole numbers with a gap is one of fractions to some programs."""
+    return to_text(column) if column.dtype.is_float() else column.cast(pl.String)
 
 
 def _parsed(table: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -196,14 +203,9 @@ def sales(
         table = table.with_columns(impressions=pl.lit(None, pl.Float64))
     raw = table.select(*_KEPT, *({"currency"} & set(table.columns)))
     read = raw.select(
-        pl.col("listing_id").cast(pl.String),
+        _ids(raw["listing_id"]),
         to_times(raw["at"]),
-        *(
-            (raw[name].str.strip_chars() if raw.schema[name] == pl.String else raw[name]).cast(
-                pl.Float64, strict=False
-            )
-            for name in ("price", "units", "impressions")
-        ),
+        *(to_numbers(raw[name]) for name in ("price", "units", "impressions")),
     )
     checks = _checks(raw, known, currency or {})
     sound = read.select(

@@ -58,3 +58,18 @@ def test_listings_that_are_no_variants_are_guessed_by_one_model(open_bandit, dri
     bandit.refresh()
     assert "GBP" in bandit.guesses.models
     assert not bandit.guesses.variants
+
+
+def test_a_currency_without_a_markup_of_its_own_has_that_of_the_shop(open_bandit, drive):
+    bandit = open_bandit()
+    strange = {"listing_id": "yen", "title": "glass vase", "currency": "JPY", "unit_cost": 1000}
+    known = [{**_variant(thing, "red", 12.0 + i), "unit_cost": (12.0 + i) / 1.2}
+             for i, thing in enumerate(THINGS[:20])]  # fmt: skip
+    for one in known:
+        del one["family"]
+    drive.listings(bandit, strange, *known[:5])
+    (row,) = bandit.catalogue.rows(["yen"])
+    assert np.exp(bandit.strangers(np.array([row]))[1][0]) == pytest.approx(2000, rel=1e-6)
+    drive.listings(bandit, *known[5:])
+    bandit.refresh()
+    assert np.exp(bandit.strangers(np.array([row]))[1][0]) == pytest.approx(1200, rel=1e-6)

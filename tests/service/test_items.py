@@ -5,8 +5,9 @@ import uuid
 
 import pytest
 
-from service.items import read_envelope
+from service.items import read_envelope, read_items
 from service.problems import Problem
+from service.schemas import LISTINGS
 
 DEEP = "[" * 150 + "]" * 150
 DEEPER = "[" * 500 + "]" * 500
@@ -152,7 +153,7 @@ OUTCOME = [
     ("impressions", "1.5", "integer"),
     ("impressions", "NaN", "integer"),
     ("impressions", "true", "integer"),
-    ("impressions", '"100"', "integer"),
+    ("impressions", '"100"', "give it without quotes"),
     ("impressions", "null", "integer"),
     ("impressions", "[100]", "integer"),
     ("impressions", HUGE, "1000000000000"),
@@ -406,3 +407,18 @@ def test_flags_are_true_or_false(standing_shop, value):
     )
     assert response.status_code == 422
     assert response.json()["detail"].startswith("explore is ")
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("4,1", "write 4.1, with a decimal point"),
+        ("4.1", "give it without quotes"),
+        ("£4.1", "remove the currency sign"),
+        ("", "fill the cell"),
+    ],
+)
+def test_text_for_a_number_is_told_how_to_be_written(text, fix):
+    sent = {"listing_id": "a", "title": "mug", "currency": "GBP", "unit_cost": text}
+    (error,) = read_items(LISTINGS, [sent]).errors
+    assert error.message.startswith(f"unit_cost is {text!r}: text, not a number: {fix}")

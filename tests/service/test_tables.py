@@ -62,6 +62,58 @@ def test_sales_go_by_the_names_that_shops_give_them_and_may_be_none() -> None:
     assert sales(table.clear(), {"a": 100}).listing_id == []
 
 
+def test_typed_columns_are_read_as_what_they_say() -> None:
+    table = pl.DataFrame(
+        {
+            "listing_id": [1.0, 2.0, None],
+            "title": ["mug", "bowl", "cup"],
+            "currency": ["GBP"] * 3,
+            "max_price": pl.Series([19.99, 0.95, None], dtype=pl.Float32),
+        }
+    )
+    read = listing_items(catalogue(table, "c.parquet"))
+    assert [row.get("listing_id") for row in read] == ["1", "2", None]
+    assert [row.get("max_price") for row in read] == [19.99, 0.95, None]
+    sold = pl.DataFrame(
+        {
+            "listing_id": [1.0, 2.0, 2.0],
+            "at": [NOON] * 3,
+            "price": pl.Series([19.99, 5, 6], dtype=pl.Float32),
+            "units": [3, 1, 2],
+        }
+    )
+    assert sales(sold, {"1": 100, "2": 100}).price.tolist() == [19.99, 5.0, 6.0]
+    assert sales(sold, {"1": 100, "2": 100}).listing_id == ["1", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        pl.Series([date(2026, 1, 31)]),
+        pl.Series([timedelta(days=3)]),
+        pl.Series([True]),
+        pl.Series([[4.5]]),
+        pl.Series([{"gbp": 4.5}]),
+        pl.Series([b"4.5"]),
+    ],
+    ids=lambda price: str(price.dtype),
+)
+def test_what_is_no_number_is_no_price(price) -> None:
+    sold = pl.DataFrame({"listing_id": ["a"], "at": [NOON], "price": price, "units": [1]})
+    found = sales(sold, {"a": 100})
+    assert found.listing_id == []
+    assert [(e.index, e.field) for e in found.errors] == [(0, "price")]
+    assert "not a price: give a number above 0" in found.errors[0].message
+
+
+def test_numbers_kept_as_categories_are_numbers() -> None:
+    sold = pl.DataFrame(
+        {"listing_id": ["a"], "at": [NOON], "price": pl.Series(["4.5"], dtype=pl.Categorical),
+         "units": ["2"]}
+    )  # fmt: skip
+    assert sales(sold, {"a": 100}).price.tolist() == [4.5]
+
+
 def test_rows_become_listings_with_numbers_where_they_are_numbers() -> None:
     table = pl.DataFrame(
         {
