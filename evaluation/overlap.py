@@ -18,8 +18,8 @@ class Demands:
     Attributes:
         effective: effective sample size, in groups, below which nothing is estimated. At 30 a
             share of one half is known to ± 0.18.
-        off_mean: standard errors that the mean weight may lie from 1, where it belongs. A sound
-            log of many rows fails 4 once in 16,000 times.
+        off_mean: standard errors that the mean weight may lie from 1, where it belongs. Where
+            weights are not heavy, a sound log of many rows fails 4 once in 16,000 times.
         unseen: share of the target's probability that may lie on arms that could not be drawn.
     """
 
@@ -39,7 +39,9 @@ class Weights:
             the target itself would tell about as much.
         largest: the largest weight of a row.
         largest_share: share of the largest group in the sum of weights.
-        mean, mean_se: mean weight, 1 where the log covers the target, and its standard error.
+        mean, mean_se: mean weight, 1 where the log covers the target, and its standard error: as
+            the draws show it, or as the propensities of all arms say where that is more, for of
+            heavy weights that were not drawn the draws show nothing.
         unseen: share of the target's probability on arms that could not be drawn; NaN where the
             log does not say which could.
     """
@@ -61,10 +63,11 @@ def weigh(logged: Logged, target: NDArray[np.float64]) -> Weights:
     sums = np.bincount(groups, weight * mass)
     square = (sums**2).sum()
     mean = Ratio(weight * mass, mass)
-    unseen = float("nan")
+    unseen, told = float("nan"), 0.0
     if logged.propensities is not None:
         missing = np.where(logged.propensities > 0, 0.0, target).sum(1)
         unseen = float((missing * mass).sum() / mass.sum())
+        told = _told_error(target, logged.propensities, mass, groups)
     return Weights(
         rows=len(logged),
         groups=len(sums),
@@ -73,9 +76,27 @@ def weigh(logged: Logged, target: NDArray[np.float64]) -> Weights:
         largest=float(weight.max()),
         largest_share=float(sums.max() / sums.sum()) if square > 0 else 0.0,
         mean=mean.value(),
-        mean_se=standard_error([mean], groups),
+        mean_se=max(standard_error([mean], groups), told),
         unseen=unseen,
     )
+
+
+def _told_error(
+    target: NDArray[np.float64],
+    propensities: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    groups: NDArray[np.int64],
+) -> float:
+    """Standard error of the mean weight by the propensities alone, rows of a group as one draw.
+
+    Formula: Var w = Σₐ π² / p − (Σₐ π)² over the arms that could be drawn.
+    """
+    there = propensities > 0
+    wanted = np.where(there, target, 0.0)
+    second = (wanted**2 / np.where(there, propensities, 1.0)).sum(1)
+    deviation = np.sqrt(np.maximum(second - wanted.sum(1) ** 2, 0.0))
+    of_group = np.bincount(groups, mass * deviation)
+    return float(np.sqrt((of_group**2).sum()) / mass.sum())
 
 
 def check(logged: Logged, target: NDArray[np.float64], demands: Demands) -> Weights:

@@ -71,6 +71,8 @@ class Service:
             1, "pricebandit-encoder", initializer=torch.set_num_threads, initargs=(cores,)
         )
         self._reading = ThreadPoolExecutor(4, "pricebandit-reader")
+        # a report reads days of the log: one at a time, and none in the way of bodies
+        self._reporting = ThreadPoolExecutor(1, "pricebandit-reporter")
         self.rollout = Rollout(self.engine)
         self.rollout.resume()
 
@@ -84,6 +86,7 @@ class Service:
         self.rollout.close()
         self._encoding.shutdown()
         self._reading.shutdown()
+        self._reporting.shutdown()
         self.engine.close()
         self.bandit.crew.close()
         self.bandit.close()
@@ -135,6 +138,10 @@ class Service:
     async def read(self, function: Callable[..., T], *args: Any) -> T:
         """Run a parsing or reading function off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
+
+    async def report(self, function: Callable[..., T], *args: Any) -> T:
+        """As `read`, for what takes seconds."""
+        return await asyncio.get_running_loop().run_in_executor(self._reporting, function, *args)
 
     async def work(
         self, execute: Execute, payload: Any, rows: int, once: Once | None = None
@@ -392,7 +399,7 @@ async def get_experiment(
     """An A/B test and what it says so far; it may be asked whenever one likes."""
     service = _service(request)
     log_engine = service.bandit.log.engine
-    found = await service.read(
+    found = await service.report(
         experiment_report.report, log_engine, name, now_us(), currency, lag_days
     )
     return Response(orjson.dumps(found), media_type=JSON)

@@ -159,6 +159,7 @@ _EXPERIMENT = _object(
         "last_day": {"type": ["string", "null"], "format": "date"},
         "state": {"enum": ["waiting", "running", "over", "stopped"]},
         "stopped_at": {"type": "string", "format": "date-time"},
+        "listings": _COUNT,
     },
     ["name", "share", "period", "first_day", "last_day", "state"],
 )

@@ -78,6 +78,8 @@ def report(
         raise ValueError(f"policy is {policy!r}: give one of {', '.join(TARGETS)}")
     if not markup > 0:
         raise ValueError(f"markup is {markup:g}: give price over unit cost, above 0")
+    if since and until and since > until:
+        raise ValueError(f"since is {since}, after until, {until}: change one of them")
     draws = read_draws(url, currency, expecting=policy == "greedy", since=since, until=until)
     target = TARGETS[policy](draws.menus, markup)
     found = evaluate(draws.logged, target, draws.expected, method=method)

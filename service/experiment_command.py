@@ -73,8 +73,8 @@ def _list(found: list[dict[str, Any]]) -> None:
 
 
 def _span(one: dict[str, Any]) -> str:
-    last = one["last_day"] or "until stopped"
-    return f"{one['share']:.0%} of units each {one['period']}, {one['first_day']} to {last}"
+    last = f"to {one['last_day']}" if one["last_day"] else "until it is stopped"
+    return f"{one['share']:.0%} of units each {one['period']}, from {one['first_day']} {last}"
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -86,8 +86,12 @@ def _show(found: dict[str, Any]) -> None:
     for arm, money in found["profit_per_impression"].items():
         per_thousand = f"{1000 * money:.2f} {found['currency']} of profit per 1,000 impressions"
         typer.echo(f"{arm:>10}: {per_thousand}, {found['units'][arm]} units and periods")
-    if found["lift"] == found["lift"]:
-        typer.echo(f"difference: {found['lift']:+.1%} of what reference prices earn")
+    lift = found["lift"]
+    if lift is not None and lift["value"] == lift["value"]:
+        typer.echo(
+            f"difference: {lift['value']:+.1%} ({lift['low']:+.1%} … {lift['high']:+.1%}) of what "
+            "reference prices earn, by days and what units earned before"
+        )
 
 
 def _fail(message: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any
@@ -45,9 +46,8 @@ def report(
     until = _over(experiment, at_us, lag_days)
     days = _days(engine, experiment, until)
     seen = days["currency"].unique().sort().to_list()
-    if currency is not None and currency not in seen:
-        had = ", ".join(seen) or "none yet"
-        raise Problem(422, f"currency is {currency!r:.80}: the experiment has {had}")
+    if currency is not None and seen and currency not in seen:
+        raise Problem(422, f"currency is {currency!r:.80}: the experiment has {', '.join(seen)}")
     if currency is None and len(seen) > 1:
         raise Problem(
             422, f"the experiment has {', '.join(seen)}: their money has no sum, name a currency"
@@ -60,9 +60,11 @@ def report(
     arms = table.filter(pl.col("impressions") > 0)["arm"]
     if arms.n_unique() < 2:
         reason = (
-            f"Too early to say anything: until {until} (not included) there are impressions of "
+            f"Too early to say anything: of periods that are over there are impressions of "
             f"{arms.n_unique()} of 2 arms."
         )
+        if not seen and until > experiment.first_day:
+            reason += " Only listings with a reference_price take part."
         return {**found, "verdict": reason}
     before = _before(engine, experiment, found["currency"])
     if before.height:
@@ -78,13 +80,15 @@ def report(
         )  # fmt: skip
     except ValueError as error:
         raise Problem(409, f"experiment {name!r:.80} cannot be read: {error}") from None
-    lift = result.difference / abs(result.profit_per_impression[CONTROL] or float("nan"))
-    return {**found, "verdict": result.verdict, "lift": lift, **_numbers(asdict(result))}
-
-
-def _numbers(result: dict[str, Any]) -> dict[str, Any]:
-    left_out = ("control", "treatment")
-    return {name: value for name, value in result.items() if name not in left_out}
+    numbers = asdict(result)
+    del numbers["control"], numbers["treatment"]
+    if not math.isfinite(result.high - result.low):  # a difference that could be any is none yet
+        numbers |= dict.fromkeys(("difference", "low", "high"))
+        return {**found, "verdict": result.verdict, "lift": None, **numbers}
+    earned = abs(result.profit_per_impression[CONTROL]) or math.nan
+    ends = {name: numbers[name] / earned for name in ("low", "high")}
+    lift = {"value": result.difference / earned, **ends}
+    return {**found, "verdict": result.verdict, "lift": lift, **numbers}
 
 
 def _over(experiment: Experiment, at_us: int, lag_days: int) -> date:
@@ -92,9 +96,10 @@ def _over(experiment: Experiment, at_us: int, lag_days: int) -> date:
     ends = experiments.utc_date(at_us) - timedelta(lag_days)
     if experiment.stopped_at is not None:
         ends = min(ends, experiments.utc_date(experiment.stopped_at))
-    until = experiment.period_of(ends)
     last = experiment.last_day
-    return until if last is None else min(until, last + timedelta(1))
+    # a last day within a week ends that week's period
+    until = experiment.period_of(ends) if last is None or ends <= last else last + timedelta(1)
+    return max(until, experiment.first_day)
 
 
 def _days(engine: sa.Engine, experiment: Experiment, until: date) -> pl.DataFrame:

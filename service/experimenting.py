@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import sqlalchemy as sa
 
 from service import log
@@ -13,7 +14,8 @@ from service.problems import Problem
 
 
 def start(bandit: Pricebandit, conn: sa.Connection, asked: Sequence[Experiment]) -> Pending:
-    """Begin experiments, each on its first day.
+    """Begin experiments, each on its first day; `listings` in the answers are those that have a
+    reference price now.
 
     Raises:
         Problem: 422, it would begin today or earlier, amid prices of its own first day; 409, there
@@ -40,11 +42,14 @@ def start(bandit: Pricebandit, conn: sa.Connection, asked: Sequence[Experiment])
     def apply() -> None:
         bandit.experiments = sorted(known, key=lambda one: one.first_day)
 
-    return Pending([new.as_json(at) for new in asked], apply)
+    priced = ~np.isnan(bandit.catalogue.number["reference_price"]) & bandit.catalogue.active
+    able = {"listings": int(priced.sum())}
+    return Pending([{**new.as_json(at), **able} for new in asked], apply)
 
 
 def stop(bandit: Pricebandit, conn: sa.Connection, asked: Sequence[str]) -> Pending:
-    """End experiments now: from the next price on the policy prices every unit.
+    """End experiments now: from the next price on the policy prices every unit; families keep the
+    price of the day.
 
     Raises:
         Problem: 404, there is none of the name.

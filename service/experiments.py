@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from bandits import Limits
 from evaluation.assignment import assign_many
-from service import log
+from service import ids, log
 from service.catalogue import Catalogue, rfc3339
+from service.fields import microseconds
 from service.problems import Problem
 from service.subjects import Subjects
 
@@ -83,6 +84,83 @@ class Experiment:
         }
 
 
+@dataclass(slots=True)
+class Sides:
+    """Sides taken with the first decision of a period, which last until it is over: no change of a
+    family or a reference price in the middle of it moves anyone.
+
+    Attributes:
+        experiment, period: whose. taken: catalogue row, or family and currency → name of the arm,
+            empty for what takes no part.
+    """
+
+    experiment: str = ""
+    period: date = date.min
+    taken: dict[int | tuple[int, str], str] = field(default_factory=dict)
+
+    def of(self, running: Experiment, at_us: int) -> Sides:
+        """These, or none yet where another period has begun."""
+        period = running.period_of(utc_date(at_us))
+        if (self.experiment, self.period) == (running.name, period):
+            return self
+        return Sides(running.name, period)
+
+    def take(self, subjects: Subjects) -> None:
+        """Note the sides of subjects that were decided on."""
+        arms = np.where(subjects.control, CONTROL, TREATMENT)
+        arms[subjects.experiment == None] = ""  # noqa: E711  by element
+        for key, family, arm in zip(*_keys(subjects), arms.tolist(), strict=True):
+            if key is not None:
+                self.taken.setdefault(key, arm)
+            if family is not None:
+                self.taken.setdefault(family, arm)
+
+
+def _keys(
+    subjects: Subjects,
+) -> tuple[list[int | None], list[tuple[int, str] | None]]:
+    """What sides of listings and of their families go by; None for a family's price of a unit."""
+    columns = subjects.listing, subjects.family, subjects.currency, subjects.unit
+    rows = [column.tolist() for column in columns]
+    listings = [
+        None if family >= 0 and unit is not None else row
+        for row, family, _, unit in zip(*rows, strict=True)
+    ]
+    families = [
+        (family, currency) if family >= 0 and unit is None else None
+        for _, family, currency, unit in zip(*rows, strict=True)
+    ]
+    return listings, families
+
+
+def sides_at(
+    engine: sa.Engine, known: Sequence[Experiment], catalogue: Catalogue, at_us: int
+) -> Sides:
+    """Sides that the log has for the period of a time."""
+    running = running_at(known, at_us)
+    if running is None:
+        return Sides()
+    sides = Sides().of(running, at_us)
+    d, since = log.decisions.c, microseconds(sides.period)
+    query = sa.select(d.listing, d.family, d.currency, d.experiment, d.policy).distinct()
+    query = query.where(d.id >= ids.lowest(since), d.at >= since)
+    query = query.where(d.family.is_(None) | d.unit.is_(None))
+    with engine.connect() as conn:
+        rows = conn.execute(query).all()
+    for row in sorted(rows, key=lambda row: row.experiment is None):  # who had a side keeps it
+        arm = row.policy if row.experiment == running.name else ""
+        sides.taken.setdefault(row.listing, arm)
+        if row.family is not None:
+            code = catalogue.family_code.setdefault(row.family, len(catalogue.family_code))
+            sides.taken.setdefault((code, row.currency), arm)
+    return sides
+
+
+def running_at(known: Sequence[Experiment], at_us: int) -> Experiment | None:
+    """The experiment that runs at a time, microseconds UTC, if one does."""
+    return next((one for one in known if one.runs_at(at_us)), None)
+
+
 def all_of(engine: sa.Engine) -> list[Experiment]:
     """Experiments of a log in the order of their first days."""
     table = log.experiments
@@ -119,30 +197,35 @@ def earliest(period: Period, at_us: int) -> date:
 def enrolled(
     subjects: Subjects,
     catalogue: Catalogue,
-    known: Sequence[Experiment],
+    running: Experiment,
+    sides: Sides,
     recorded: NDArray[np.bool_],
-    at_us: int,
 ) -> Subjects:
-    """Subjects with their side in the experiment that runs, if one does.
+    """Subjects with their side in the experiment that runs.
 
     A unit is a family, else a listing: what has a reference price takes part, and a family where
-    all its active members in the currency have the same one.
+    all its active members in the currency have the same one, as far as it is priced by the day:
+    what it is held to for a unit may be the price of another period.
 
     Args:
-        recorded: False for what-ifs, which take no part, (n,). at_us: of the decisions.
+        sides: those of the period. recorded: False for what-ifs, which take no part, (n,).
     """
-    running = next((one for one in known if one.runs_at(at_us)), None)
-    if running is None:
-        return subjects
-    rows = np.flatnonzero(recorded & ~np.isnan(subjects.number["reference_price"]))
+    able = recorded & ~np.isnan(subjects.number["reference_price"])
+    able &= (subjects.family < 0) | (subjects.unit == None)  # noqa: E711  by element
+    rows = np.flatnonzero(able)
     rows = rows[_agree(subjects.take(rows), catalogue)]
     families = [*catalogue.family_code, ""]
     named_by = zip(subjects.family[rows].tolist(), subjects.listing_id[rows], strict=True)
     units = [unit_of(families[f] if f >= 0 else None, listing) for f, listing in named_by]
-    arms = assign_many(running.name, units, running.period_of(utc_date(at_us)), running.shares)
+    arms = assign_many(running.name, units, sides.period, running.shares).tolist()
+    keys = zip(arms, *_keys(subjects.take(rows)), strict=True)
+    taken = [[sides.taken[key] for key in of if key in sides.taken] or [arm] for arm, *of in keys]
+    # who has joined a family of another side takes no part
+    found = np.array([arms[0] if len({*arms}) == 1 else "" for arms in taken], np.str_)
+    rows, found = rows[found != ""], found[found != ""]
     experiment, control = subjects.experiment.copy(), subjects.control.copy()
     experiment[rows] = running.name
-    control[rows] = arms == CONTROL
+    control[rows] = found == CONTROL
     return replace(subjects, experiment=experiment, control=control)
 
 

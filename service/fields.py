@@ -70,6 +70,13 @@ def apart_from_paths(value: str) -> str:
     return value
 
 
+def no_path_step(value: str) -> str:
+    """A name that stays as it is in an address, where `.` and `..` are steps."""
+    if {".", ".."} & {*value.split("/")}:
+        raise ValueError("has . or .. between slashes, which addresses leave out: rename it")
+    return value
+
+
 def _name(value: str) -> str:
     return _text(filled(value), _CONTROL, 1024)
 
@@ -132,6 +139,8 @@ def _day(value: Any) -> Any:
         return value
     if not (isinstance(value, str) and _DATE.fullmatch(value)):
         raise ValueError("not a day: give one such as 2026-01-31")
+    if value > "2999":
+        raise ValueError("give a day before the year 3000, or none for no end")
     return value
 
 

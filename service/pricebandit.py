@@ -75,7 +75,7 @@ class Pricebandit:
 
     Attributes:
         crew: threads that price large batches together; the calling one alone unless replaced.
-        experiments: A/B tests by their first days.
+        experiments: A/B tests by their first days. sides: taken in the one that runs.
 
     Raises:
         HomeInUse: another process has the home folder open.
@@ -143,7 +143,6 @@ class Pricebandit:
         self._spoiled = False
         self._listings_at = 0  # when listings were read last,
         self._listings_clock = 0.0  # and by a clock that nobody sets, seconds
-        self.experiments = experiments.all_of(self.log.engine)
         self._load(progress)
 
     @property
@@ -172,6 +171,7 @@ class Pricebandit:
 
     def _load(self, progress: Progress | None) -> None:
         ends = self._read_listings(progress)
+        self._read_experiments()
         learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         moved = self._restate()
         known = self.fold.read.shown
@@ -202,8 +202,8 @@ class Pricebandit:
             switching: this state is about to be the one in use, while requests wait: what takes
                 long is left for the first `settle`.
         """
-        self.experiments = experiments.all_of(self.log.engine)
         ends = self._read_listings(None)
+        self._read_experiments()
         self._read_anchors(ends)
         if len(moved := self._restate()):
             self.learned(moved)
@@ -272,6 +272,12 @@ class Pricebandit:
                 progress("loading listings", done, total)
         rows, read_at = np.concatenate(seen, axis=1)
         return rows, read_at
+
+    def _read_experiments(self) -> None:
+        """A/B tests, and the sides that listings have taken in the one that runs."""
+        source = self.log.engine
+        self.experiments = experiments.all_of(source)
+        self.sides = experiments.sides_at(source, self.experiments, self.catalogue, now_us())
 
     def _read_anchors(self, ends: log.Ends) -> None:
         """Anchors that decisions and sales of after the last time have set."""

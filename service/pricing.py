@@ -15,7 +15,7 @@ from encoders import EmbeddingCache, EncoderError, market_texts
 from service import bounds, decisions, ids, inventory, log
 from service.anchors import set_anchors
 from service.catalogue import Catalogue
-from service.experiments import enrolled, kept_to_reference
+from service.experiments import enrolled, kept_to_reference, running_at
 from service.family_prices import Held
 from service.gathering import subjects_of
 from service.items import Items
@@ -119,7 +119,11 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         held = bounds.prices_before(subjects, families, catalogue)
         what_if = np.concatenate([batch.what_if for batch in batches])
         common = bounds.common_to(subjects, catalogue, what_if)
-        subjects = enrolled(subjects, catalogue, bandit.experiments, recorded, at)
+        running = running_at(bandit.experiments, at)
+        if running is not None:
+            sides = bandit.sides.of(running, at)
+            subjects = enrolled(subjects, catalogue, running, sides, recorded)
+            after.append(partial(setattr, bandit, "sides", sides))
         steps = Steps(subjects, recorded, families)
         passes = _passes(subjects.family, explored, recorded, number, steps.turn)
         # ids rise as prices are decided: a step counts from the one decided before
@@ -160,6 +164,8 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
                 new = np.isnan(made.subjects.anchor)
                 rows, anchors = made.subjects.listing[new], made.listings.anchor[new]
                 after.append(set_anchors(bandit, conn, rows, anchors, np.full(len(rows), at)))
+                if running is not None:
+                    after.append(partial(sides.take, made.subjects))
                 steps.note(share[made.kept], made.decisions.price)
                 held.update(bounds.prices_held(made.subjects, made.decisions.price, at))
         if left_out and recorded[mine[0]]:

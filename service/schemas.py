@@ -21,6 +21,7 @@ from service.fields import (
     When,
     apart_from_paths,
     filled,
+    no_path_step,
 )
 
 MOST_ITEMS = 10_000
@@ -96,11 +97,16 @@ class NewExperiment(TypedDict):
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
 
-    name: Name
+    name: Annotated[Name, AfterValidator(no_path_step)]
     share: NotRequired[
         Annotated[
             float,
-            Field(strict=True, gt=0, lt=1, description="Of the units that the policy prices. 0.5."),
+            Field(
+                strict=True,
+                ge=0.01,
+                le=0.99,
+                description="Of the units that the policy prices. 0.5.",
+            ),
         ]
     ]
     period: NotRequired[
@@ -110,7 +116,7 @@ class NewExperiment(TypedDict):
     ]
     first_day: NotRequired[Annotated[Day, Field(description="UTC. The next period's first.")]]
     last_day: NotRequired[
-        Annotated[Day, Field(description="UTC, included. Without it: until it is stopped.")]
+        Annotated[Day | None, Field(description="UTC, included. Without: until it is stopped.")]
     ]
 
 

@@ -288,3 +288,26 @@ def test_intervals_cover_as_often_as_they_say(groups):
         for name, estimate in found.estimates.items():
             hits[name] += estimate.value.low <= 2.0 <= estimate.value.high
     assert all(507 <= hit <= 573 for hit in hits.values()), hits
+
+
+def test_heavy_weights_that_were_not_drawn_are_no_fault_of_the_log():
+    # the target's arm had one chance in a thousand in a third of the rows, and was not drawn there
+    n = 300
+    propensities = np.tile([0.5, 0.5], (n, 1))
+    propensities[::3] = [0.999, 0.001]
+    action = np.arange(n) % 2
+    action[::3] = 0
+    target = np.tile([0.0, 1.0], (n, 1))
+    reward = np.ones(n)
+    propensity = propensities[np.arange(n), action]
+    logged = Logged(action, reward, propensity, 2, propensities=propensities)
+    found = weigh(logged, target)
+    assert found.mean == pytest.approx(2 / 3)
+    assert found.mean_se == pytest.approx(np.sqrt(100 * 999 + 200) / n)
+    assert "snips" in evaluate(logged, target).estimates
+    # without the other arms' propensities nothing says that it was chance
+    with pytest.raises(Unanswerable, match="should be 1"):
+        evaluate(Logged(action, reward, propensity, 2), target)
+    # rows of one draw count as one
+    pairs = Logged(action, reward, propensity, 2, propensities, group=np.arange(n) // 3)
+    assert weigh(pairs, target).mean_se == pytest.approx(10 * (np.sqrt(999) + 2) / n)

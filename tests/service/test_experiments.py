@@ -32,7 +32,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in ("pricing", "experimenting", "app", "outcomes", "registering"):
+    for module in ("pricebandit", "pricing", "experimenting", "app", "outcomes", "registering"):
         monkeypatch.setattr(f"service.{module}.now_us", clock)
     return clock
 
@@ -65,7 +65,8 @@ def _sides(decisions):
 
 def test_a_coin_decides_by_unit_and_day_who_is_charged_the_reference_price(lively_shop, clock):
     requests = _catalogue(lively_shop)
-    assert _start(lively_shop)["state"] == "waiting"
+    answer = _start(lively_shop)
+    assert (answer["state"], answer["listings"]) == ("waiting", 20)
     assert all("experiment" not in d for d in lively_shop.decide(*requests))
     seen = []
     for day in (1, 2):
@@ -181,7 +182,9 @@ def test_what_ifs_and_listings_without_a_reference_price_take_no_part(shop, cloc
         ({"first_day": "2026-03-11", "period": "week"}, 422, "no Monday: give 2026-03-16"),
         ({"first_day": "2026-03-01", "period": "week"}, 422, "no Monday: give 2026-03-09"),
         ({"last_day": "2026-03-02"}, 422, "last_day is 2026-03-02, before first_day"),
-        ({"share": 1.0}, 422, "share is 1.0: Input should be less than 1"),
+        ({"share": 1.0}, 422, "share is 1.0: Input should be less than or equal to 0.99"),
+        ({"last_day": "9999-12-31"}, 422, "give a day before the year 3000, or none"),
+        ({"name": "a/../b"}, 422, "has . or .. between slashes"),
         ({"share": 0, "period": "month"}, 422, "period is 'month'"),
         ({"first_day": 20260303}, 422, "first_day is 20260303: not a day"),
         ({"days": 3}, 422, "days is not a field of this item"),
@@ -277,9 +280,9 @@ def test_the_report_is_that_of_the_table_made_by_hand(shop_on, clock):
     assert found["units"] == wanted.units
     assert found["difference"] == pytest.approx(wanted.difference, rel=1e-9)
     assert (found["low"], found["high"]) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
-    assert found["lift"] == pytest.approx(
-        wanted.difference / wanted.profit_per_impression[CONTROL], rel=1e-9
-    )
+    earned = wanted.profit_per_impression[CONTROL]
+    lift = {"value": wanted.difference, "low": wanted.low, "high": wanted.high}
+    assert found["lift"] == pytest.approx({k: v / earned for k, v in lift.items()}, rel=1e-9)
     assert found["decided_at"] == wanted.decided_at
     assert "bandit earns more per impression than reference" in found["verdict"]
     assert (found["currency"], found["counted_until"]) == ("GBP", "2026-03-15")
@@ -365,13 +368,115 @@ def test_before_there_is_anything_it_says_so(shop, clock):
     _start(shop)
     found = shop.client.get("/v1/experiments/spring").json()
     assert found["verdict"].startswith("Too early to say anything")
-    assert found["state"] == "waiting"
+    assert (found["state"], found["counted_until"]) == ("waiting", "2026-03-03")
+    assert shop.client.get("/v1/experiments/spring?currency=GBP").status_code == 200
     requests = _catalogue(shop)
     clock.on(1)
     shop.decide(*requests)
     clock.on(2)
     found = shop.client.get("/v1/experiments/spring").json()
-    assert "impressions of 0 of 2 arms" in found["verdict"]
+    assert "impressions of 0 of 2 arms." in found["verdict"]
+    assert "reference_price" not in found["verdict"]
+
+
+def test_a_difference_is_told_once_it_is_one(shop, clock):
+    requests = _catalogue(shop)
+    _start(shop, last_day=None)
+    clock.on(1)
+    decisions = shop.decide(*requests)
+    shop.report(
+        *({"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 50, "units": 3}
+          for d in decisions)
+    )  # fmt: skip
+    clock.on(2)
+    found = shop.client.get("/v1/experiments/spring").json()
+    assert found["verdict"] == "Too early to say anything: let the test run on."
+    assert [found[name] for name in ("lift", "difference", "low", "high")] == [None] * 4
+    assert sum(found["units"].values()) == 20
+
+
+def test_it_is_told_that_nobody_can_take_part(shop, clock):
+    shop.register({"listing_id": "a", "title": "red ceramic mug", "currency": "GBP"})
+    assert _start(shop)["listings"] == 0
+    clock.on(1)
+    shop.decide({"listing_id": "a"})
+    clock.on(2)
+    found = shop.client.get("/v1/experiments/spring").json()
+    assert "Only listings with a reference_price take part" in found["verdict"]
+
+
+def test_a_last_day_within_a_week_ends_its_period(shop, clock):
+    _start(shop, period="week", first_day="2026-03-09", last_day="2026-03-18")
+    clock.on(16)
+    assert shop.client.get("/v1/experiments/spring").json()["counted_until"] == "2026-03-16"
+    clock.on(17)
+    found = shop.client.get("/v1/experiments/spring").json()
+    assert (found["state"], found["counted_until"]) == ("over", "2026-03-19")
+
+
+def _families(shop, n, second=5, **fields):
+    members = [
+        {"listing_id": f"{family}{i}", "title": "red ceramic mug", "currency": "GBP",
+         "family": f"f{family}", "reference_price": 5 if i == 0 else second, "unit_cost": 2,
+         **fields}
+        for family in range(n) for i in range(2)
+    ]  # fmt: skip
+    assert shop.register(*members)["errors"] == []
+    return [{"listing_id": one["listing_id"]} for one in members]
+
+
+def test_a_price_that_a_family_holds_for_a_unit_takes_no_part(lively_shop, clock):
+    requests = [{**one, "unit": "store 1"} for one in _families(lively_shop, 6)]
+    _start(lively_shop)
+    for day in (1, 2):
+        clock.on(day)
+        assert all("experiment" not in d for d in lively_shop.decide(*requests))
+    plain = [{"listing_id": one["listing_id"]} for one in requests]
+    decisions = lively_shop.decide(*plain)
+    assert all(d["price"] == 5 for d in decisions if d["policy"] == CONTROL)
+    assert {d.get("experiment") for d in decisions} == {"spring"}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["goes on", "restarts"])
+def test_a_family_that_agrees_in_the_middle_of_a_day_waits_for_the_next(shop_at, clock, again):
+    settings = {"temperature": 10.0, "budget": 1.0}
+    with shop_at(**settings) as shop:
+        requests = _families(shop, 8, second=6)
+        _start(shop)
+        clock.on(1)
+        # of half of the families one member alone is asked about
+        shop.decide(*requests[:8], *requests[8::2])
+        _families(shop, 8)
+        if not again:
+            assert all("experiment" not in d for d in shop.decide(*requests))
+    with shop_at(**settings) as shop:
+        assert all("experiment" not in d for d in shop.decide(*requests))
+        clock.on(2)
+        decisions = shop.decide(*requests)
+        assert {d["policy"] for d in decisions} == {CONTROL, TREATMENT}
+        assert all(d["price"] == 5 for d in decisions if d["policy"] == CONTROL)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["goes on", "restarts"])
+def test_who_leaves_a_family_keeps_its_side_for_the_period(shop_at, clock, again):
+    with shop_at() as shop:
+        requests = _families(shop, 12)
+        _start(shop, period="week", first_day="2026-03-09")
+        clock.on(8)
+        sides = _sides(shop.decide(*requests))
+        alone = [
+            {"listing_id": one["listing_id"], "title": "red ceramic mug", "currency": "GBP",
+             "reference_price": 5, "unit_cost": 2}
+            for one in requests
+        ]  # fmt: skip
+        shop.register(*alone)
+        clock.on(10)
+        if not again:
+            assert _sides(shop.decide(*requests)) == sides
+    with shop_at() as shop:
+        assert _sides(shop.decide(*requests)) == sides
+        clock.on(15)
+        assert _sides(shop.decide(*requests)) != sides
 
 
 def test_replay_rebuilds_a_model_that_learned_from_both_arms(open_bandit, drive, clock):
@@ -400,7 +505,6 @@ def test_replay_rebuilds_a_model_that_learned_from_both_arms(open_bandit, drive,
 
 
 def test_the_command_lists_and_reports(shop_at, clock, tmp_path, monkeypatch):
-    monkeypatch.setattr("service.pricebandit.now_us", clock)
     home = str(tmp_path / "home")
 
     def said(*args):
@@ -411,7 +515,7 @@ def test_the_command_lists_and_reports(shop_at, clock, tmp_path, monkeypatch):
         assert "no experiment yet" in said().output
         _traded(shop, clock)
         clock.on(13)
-        assert said().output.startswith("spring: 50% of units each day, 2026-03-03 to until")
+        assert said().output.startswith("spring: 50% of units each day, from 2026-03-03 until")
         out = said("spring")
         assert out.exit_code == 0
         assert "bandit earns more per impression than reference" in out.output
