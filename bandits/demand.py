@@ -34,7 +34,7 @@ from bandits.features import (
 )
 from bandits.intervals import demand_intervals
 from bandits.linucb import LinearUCB
-from bandits.population import Known, Population, prior
+from bandits.population import Known, Population, implied, prior
 from bandits.profile import Profile
 from bandits.records import WIDEST, Estimates, Listings, Outcomes
 from bandits.trunk import Trunk
@@ -106,6 +106,10 @@ class Demand:
     def known(self, context: Context, anchor: NDArray[np.float64]) -> Known:
         """What a context tells of listings before they sell, relative to their anchors, (n,)."""
         return _known(self.population, self.alignment, context, anchor)
+
+    def expect(self, markup: float) -> None:
+        """Expect buyers as elastic as the shop's usual log(price / cost) says they are."""
+        self.population = replace(self.population, lean=implied(markup))
 
     def posterior(self, listings: Listings) -> Posterior:
         """Belief about each row's demand curve."""
@@ -287,7 +291,8 @@ class Demand:
         def learned() -> tuple[Population, Alignment]:
             vocabulary = shared_words(context.words)
             blocks = traits(context, vocabulary)
-            found = learn_population(bank, sums, _told(*before_that, context, anchor, blocks))
+            known = _told(*before_that, context, anchor, blocks)
+            found = learn_population(bank, sums, known, before_that[0].lean)
             found = replace(found, overdispersion=overdispersion)
             if "words" in found.effects:
                 found = replace(found, vocabulary=vocabulary)

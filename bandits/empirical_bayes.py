@@ -34,7 +34,9 @@ _SHAPE_LISTINGS = 20.0
 _COMMON = 0.25  # share of what guesses are said to err that may be common to all of them
 
 
-def learn_population(bank: CurveBank, sums: torch.Tensor, known: Known) -> Population:
+def learn_population(
+    bank: CurveBank, sums: torch.Tensor, known: Known, lean: float | torch.Tensor = 0.0
+) -> Population:
     """The population whose parameters make the listings' sales most likely.
 
     Type II maximum likelihood (Robbins 1956; MacKay, "Bayesian interpolation", Neural Computation
@@ -43,13 +45,14 @@ def learn_population(bank: CurveBank, sums: torch.Tensor, known: Known) -> Popul
     of its arguments alone.
 
     Args:
-        sums: of the listings' own sales, (n, m + s + 2), see `Evidence`. known: of them.
+        sums: of the listings' own sales, (n, m + s + 2), see `Evidence`. known: of them. lean:
+            what their shop's usual markup says, as `Population` has it.
     """
     if len(known) == 0:
-        return Population.default(bank)
+        return replace(Population.default(bank), lean=lean)
     # a listing that sells by the thousand would show the coarseness of the bank, and nothing else
     often = (_MOST_UNITS / sums[:, -1].clamp_min(1.0)).clamp(max=1.0)
-    fit = _Fit(bank, sums * often[:, None], known)
+    fit = _Fit(bank, sums * often[:, None], known, lean)
     plain = fit.maximised({}, _ITERATIONS)
     effect_sd, slopes = _chosen(fit, plain)
     if not effect_sd:
@@ -61,8 +64,10 @@ def learn_population(bank: CurveBank, sums: torch.Tensor, known: Known) -> Popul
 class _Fit:
     """A marginal likelihood, over vectors of parameters: scalars, shapes, effects."""
 
-    def __init__(self, bank: CurveBank, sums: torch.Tensor, known: Known) -> None:
-        self.bank, self.sums, self.known = bank, sums, known
+    def __init__(
+        self, bank: CurveBank, sums: torch.Tensor, known: Known, lean: float | torch.Tensor
+    ) -> None:
+        self.bank, self.sums, self.known, self.lean = bank, sums, known, lean
         # before any sales, mean and standard deviation of each scalar, (scalars,)
         shift = _SHIFT[0], max(_SHIFT[1], _COMMON * float(known.guess_sd.median()))
         guessed = int((known.guess_sd > 0).sum())
@@ -111,6 +116,7 @@ class _Fit:
             level=torch.exp(level),
             level_shape=torch.exp(level_shape),
             guess_error=torch.exp(guess_error),
+            lean=self.lean,
             effects=effects,
         )
 

@@ -13,6 +13,9 @@ from bandits.curves import DEFAULT_BANK, CurveBank
 WORTH_SD = 0.3
 """Log error of a price that was charged as a measure of what buyers think the listing worth."""
 
+ELASTICITY = 0.64
+"""Log of 1.9: median of scanner panels."""
+
 ELASTICITY_SD = 0.5
 """Spread of log elasticities: that of scanner panels, whose quartiles are 1.2 and 2.6. It is not
 learned. Sales at nearly one price say little of it, buyers who follow no curve of the bank make it
@@ -21,6 +24,8 @@ look smaller, and a policy too sure of elasticities stops exploring."""
 TYPICAL_SHAPE, SHAPE_SPREAD = 1.2, 0.8
 """Shape that demand is taken for before any sales, between exponential and linear, and its spread
 on the log scale: constant elasticity over wide ranges of price is rare, and so are cliffs."""
+
+_LEAST_MARGIN = 0.05  # of a price, that a shop is taken to live on
 
 _FAINTEST, _STRONGEST = 0.02, 50.0
 
@@ -50,6 +55,21 @@ class Known:
         return Known(self.guess[rows], self.guess_sd[rows], traits)
 
 
+def implied(markup: float) -> float:
+    """By how much more elastic than most a shop's buyers are expected to be where it earns little
+    on a unit, log units.
+
+    A price p is right at the elasticity p / (p − c) (Lerner 1934). Shops are not taken for knowing
+    theirs so well, but nor for charging what buyers as elastic as most would make absurd: the
+    expectation is at most `ELASTICITY_SD` below it.
+
+    Args:
+        markup: usual log(price / cost).
+    """
+    margin = max(-math.expm1(-markup), _LEAST_MARGIN)  # (p − c) / p
+    return max(-math.log(margin) - ELASTICITY_SD - ELASTICITY, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """Effect of a block of traits on log elasticity: (x − centre)·slope, none where x is zero.
@@ -74,20 +94,21 @@ class Population:
     Of a listing i, with v what buyers think it worth and e > 0 the elasticity there,
 
         log v ~ N(guess_i + shift, (guess_error guess_sd_i)² + worth_sd²),
-        log e ~ N(elasticity + Σ effects of its traits, elasticity_sd²),
+        log e ~ N(elasticity + lean + Σ effects of its traits, elasticity_sd²),
 
     each shape κ of the bank as likely as `shapes` says, and units per impression at v Gamma with
     mean `level` and shape `level_shape`. A curve of shape κ has elasticity e at v if it is located
     at log v + log(2 / e) / κ, which makes the location normal too (`prior`).
 
-    Learned by empirical Bayes (`bandits.empirical_bayes`), all but `elasticity_sd` and
+    Learned by empirical Bayes (`bandits.empirical_bayes`), all but `elasticity_sd`, `lean` and
     `overdispersion` (`bandits.dispersion`); the defaults hold until there is evidence. Fields are
     floats or 0-d tensors.
 
     Attributes:
         shapes: probability of each shape, (s,). guess_error: how large errors of guesses are, in
             multiples of what they are said to be. overdispersion: squared coefficient of variation
-            of what each decision's demand is off by chance of its own. effects: block of traits →
+            of what each decision's demand is off by chance of its own. lean: what the shop's usual
+            markup says of elasticities, see `implied`. effects: block of traits →
             its effect.
         vocabulary: columns of the block "words", int64 (v,); none where it has no effect.
     """
@@ -95,12 +116,13 @@ class Population:
     shapes: torch.Tensor
     shift: float | torch.Tensor = 0.0
     worth_sd: float | torch.Tensor = WORTH_SD
-    elasticity: float | torch.Tensor = 0.64  # log of 1.9: scanner panels' median
+    elasticity: float | torch.Tensor = ELASTICITY
     elasticity_sd: float | torch.Tensor = ELASTICITY_SD
     level: float | torch.Tensor = 0.03
     level_shape: float | torch.Tensor = 2.5
     guess_error: float | torch.Tensor = 1.0
     overdispersion: float | torch.Tensor = 0.0
+    lean: float | torch.Tensor = 0.0
     effects: Mapping[str, Effect] = field(default_factory=dict)
     vocabulary: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
@@ -112,7 +134,7 @@ class Population:
 
     def log_elasticity(self, known: Known) -> torch.Tensor:
         """Expected log elasticity at what each listing is worth, (n,)."""
-        mean = torch.zeros_like(known.guess) + self.elasticity
+        mean = torch.zeros_like(known.guess) + self.elasticity + self.lean
         for name, effect in self.effects.items():
             if name in known.traits:
                 mean = mean + effect.of(known.traits[name])

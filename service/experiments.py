@@ -108,7 +108,7 @@ class Sides:
     def take(self, subjects: Subjects) -> None:
         """Note the sides of subjects that were decided on."""
         arms = np.where(subjects.control, CONTROL, TREATMENT)
-        arms[subjects.experiment == None] = ""  # noqa: E711  by element
+        arms[~_said(subjects.experiment)] = ""
         for key, family, arm in zip(*_keys(subjects), arms.tolist(), strict=True):
             if key is not None:
                 self.taken.setdefault(key, arm)
@@ -131,6 +131,11 @@ def _keys(
         for _, family, currency, unit in zip(*rows, strict=True)
     ]
     return listings, families
+
+
+def _said(column: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which entries are not None, bool (n,)."""
+    return np.array([value is not None for value in column.tolist()], np.bool_)
 
 
 def sides_at(
@@ -211,7 +216,7 @@ def enrolled(
         sides: those of the period. recorded: False for what-ifs, which take no part, (n,).
     """
     able = recorded & ~np.isnan(subjects.number["reference_price"])
-    able &= (subjects.family < 0) | (subjects.unit == None)  # noqa: E711  by element
+    able &= (subjects.family < 0) | ~_said(subjects.unit)
     rows = np.flatnonzero(able)
     rows = rows[_agree(subjects.take(rows), catalogue)]
     families = [*catalogue.family_code, ""]

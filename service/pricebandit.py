@@ -440,6 +440,7 @@ class Pricebandit:
                 if events > 1.25 * self._taught:
                     lesson = self.policy.population_lesson(rows, *self._standing(rows))
                     self.policy.population, self.policy.alignment = yield lesson
+                    self.policy.expect(self.guesses.markup)  # of today
                     self._taught, taught = events, True
                 yield from self._price_lessons(np.unique(np.concatenate(touched)))
                 self._failed = 0
@@ -462,7 +463,7 @@ class Pricebandit:
         before = self.guesses
         found = yield Guesses.lesson(self.catalogue)
         if self.guesses is before:  # else registering has fitted newer ones meanwhile
-            self.guesses = found
+            self._take(found)
 
     def _price_lessons(self, rows: NDArray[np.int64]) -> Lessons:
         """What own evidence says listings are worth."""
@@ -482,7 +483,12 @@ class Pricebandit:
     def _guess(self) -> None:
         """Fit guesses to the catalogue as it stands, now; where that fails, it is still due."""
         self._unguessed = len(self.catalogue)
-        self.guesses, self._unguessed = Guesses.lesson(self.catalogue)(), 0
+        self._take(Guesses.lesson(self.catalogue)())
+        self._unguessed = 0
+
+    def _take(self, guesses: Guesses) -> None:
+        self.guesses = guesses
+        self.policy.expect(guesses.markup)
 
     def _standing(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], Context]:
         """Anchors of listings, (n,), and their contexts as strangers."""

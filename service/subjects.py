@@ -18,6 +18,7 @@ from bandits import (
     Stock,
     usual_markup,
 )
+from bandits.guesses import MARKUP
 from service.catalogue import Catalogue
 from service.problems import ItemError
 
@@ -207,10 +208,12 @@ class Guesses:
             own family left out of its neighbours.
         variants: likewise, fitted as neighbours are: for those with one of their own family among
             them, where there are any.
+        markup: the shop's usual log(price / cost), of all currencies.
     """
 
     models: Mapping[str, GuessModel] = field(default_factory=dict)
     variants: Mapping[str, GuessModel] = field(default_factory=dict)
+    markup: float = MARKUP
 
     @staticmethod
     def lesson(catalogue: Catalogue) -> Callable[[], "Guesses"]:
@@ -248,6 +251,7 @@ class Guesses:
             return Guesses(
                 {name: GuessModel.fit(source, markup) for name, source in strange.items()},
                 {name: GuessModel.fit(source, markup) for name, source in alike.items()},
+                markup,
             )
 
         return fitted

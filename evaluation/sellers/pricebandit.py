@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Context, Listings, Outcomes, Policy, Rules, Stock, limits
+from bandits.guesses import MARKUP
 from evaluation.sellers.protocol import Floats, Ints, Sales, Today, counted_cost, places
 from evaluation.sellers.traffic import Traffic
 from markets import Knowledge
@@ -23,6 +24,7 @@ class PriceBandit:
         self._days = 0
         self._traffic = Traffic(len(knowledge.guess))
         self._cost = counted_cost(knowledge)
+        self._policy.expect(_usual_markup(knowledge))
         self._waiting: dict[int, tuple[Ints, Floats, npt.NDArray[np.float32], Ints, Floats]] = {}
 
     def price(self, today: Today) -> Floats:
@@ -115,3 +117,10 @@ class PriceBandit:
             np.full(n, -1),
             known.words[rows],
         )
+
+
+def _usual_markup(known: Knowledge) -> float:
+    """Median log(price / cost) by what listings are guessed to be charged at."""
+    cost = np.where(known.unit_cost > 0, known.unit_cost, np.nan)
+    margins = known.guess - np.log(cost)
+    return MARKUP if np.isnan(margins).all() else float(np.nanmedian(margins))

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from bandits import CurveBank, Population
-from bandits.population import TYPICAL_SHAPE, Effect, prior
+from bandits import CurveBank, Known, Policy, Population
+from bandits.curves import DEFAULT_BANK
+from bandits.empirical_bayes import learn_population
+from bandits.population import ELASTICITY, ELASTICITY_SD, TYPICAL_SHAPE, Effect, implied, prior
 
 FINE = CurveBank(reach=16.0, locations=1601)
 DEFAULT = Population.default(FINE)
@@ -36,6 +38,23 @@ def test_rows_of_what_is_known(make):
     assert len(some) == 2
     assert some.guess.tolist() == [3.0, 1.0]
     assert torch.equal(some.traits["text"], TRAITS[[2, 0]])
+
+
+def test_a_thin_margin_says_that_buyers_are_elastic():
+    for markup, right in ((1.1, 11.0), (1.2, 6.0), (1.02, 20.0), (0.9, 20.0)):  # p / (p − c)
+        assert implied(np.log(markup)) == pytest.approx(np.log(right) - ELASTICITY_SD - ELASTICITY)
+    assert implied(np.log(1.6)) == implied(np.log(2.0)) == implied(np.log(8.0)) == 0.0
+    policy = Policy()
+    policy.expect(np.log(1.1))
+    usual, leaning = DEFAULT, policy.population
+    known = Known(*torch.zeros(2, 3, dtype=torch.float64))
+    more = leaning.log_elasticity(known) - usual.log_elasticity(known)
+    assert more.tolist() == pytest.approx([implied(np.log(1.1))] * 3)
+    # what is learned from sales is learned beside it
+    sums = torch.zeros(3, DEFAULT_BANK.size + len(DEFAULT_BANK.shapes) + 2, dtype=torch.float64)
+    assert learn_population(DEFAULT_BANK, sums, known, leaning.lean).lean == leaning.lean
+    policy.expect(np.log(2.0))
+    assert policy.population.lean == 0.0
 
 
 def test_an_effect_spares_rows_of_which_nothing_is_known():

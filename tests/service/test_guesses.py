@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from bandits.population import implied
+
 THINGS = [
     " ".join(words)
     for words in itertools.product(
@@ -73,3 +75,31 @@ def test_a_currency_without_a_markup_of_its_own_has_that_of_the_shop(open_bandit
     drive.listings(bandit, *known[5:])
     bandit.refresh()
     assert np.exp(bandit.strangers(np.array([row]))[1][0]) == pytest.approx(1200, rel=1e-6)
+
+
+def test_a_shop_of_thin_margins_begins_near_its_own_prices(open_bandit, drive):
+    listings = [
+        {"listing_id": thing, "title": thing, "currency": "GBP", "reference_price": 12.0,
+         "unit_cost": 10.9} for thing in THINGS[:20]
+    ]  # fmt: skip
+    asked = [{"listing_id": thing} for thing in THINGS[:20]]
+
+    def best():
+        decisions = drive.prices(bandit, *asked, explore=False, record=False)
+        return np.array([decision["price"] for decision in decisions])
+
+    bandit = open_bandit()
+    drive.listings(bandit, *listings[:9])  # too few to show the shop's markup
+    assert bandit.policy.population.lean == 0.0
+    drive.listings(bandit, *listings)
+    bandit.refresh()
+    leaning = float(bandit.policy.population.lean)
+    assert leaning == pytest.approx(implied(np.log(12.0 / 10.9)))
+    near = best()
+    assert (near < 1.25 * 12.0).all()
+    bandit.policy.expect(np.log(2.0))
+    assert (best() > 1.1 * near).all()
+    bandit.close()
+    bandit = open_bandit()
+    assert float(bandit.policy.population.lean) == leaning
+    assert (best() == near).all()
