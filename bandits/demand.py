@@ -109,7 +109,9 @@ class Demand:
 
     def expect(self, markup: float) -> None:
         """Expect buyers as elastic as the shop's usual log(price / cost) says they are."""
-        self.population = replace(self.population, lean=implied(markup))
+        lean = implied(markup)
+        if lean != self.population.lean:
+            self.population = replace(self.population, lean=lean)
 
     def posterior(self, listings: Listings) -> Posterior:
         """Belief about each row's demand curve."""
