@@ -153,10 +153,15 @@ class Demand:
         """Times the usual demand that is expected by what passes (`PASSING`), of features × curve
         (n, DIM), (n,): the same listing's demand at the same price, with it over without it.
         """
-        usual = x.clone()
-        usual[:, PASSING] = 0.0
-        today, else_day = (self.corrected(one)[0].double() for one in (x, usual))
-        return np.asarray((today / else_day).clamp(1.0 / CORRECTED, CORRECTED).cpu().numpy())
+        times = np.ones(len(x))
+        rows = (x[:, PASSING] != 0).any(1).nonzero()[:, 0]
+        if len(rows):
+            usual = x[rows]  # a copy
+            usual[:, PASSING] = 0.0
+            today, else_day = (self.corrected(one)[0].double() for one in (x[rows], usual))
+            ratio = (today / else_day).clamp(1.0 / CORRECTED, CORRECTED)
+            times[rows.cpu().numpy()] = ratio.cpu().numpy()
+        return times
 
     def _seen(self, x: torch.Tensor) -> torch.Tensor:
         """What the head sees of features × curve, (…, DIM), whose first feature is the curve."""
