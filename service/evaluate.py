@@ -24,7 +24,7 @@ NO_OUTCOME = "without outcomes so far"
 NO_CHOICE = "drawn without chance (explore was false, or one price was allowed)"
 NO_EXPECTED = "of a version that did not keep expected gains"
 
-_d, _o = log.decisions.c, log.outcomes.c
+_d = log.decisions.c
 
 
 class LogUnreadable(ValueError):
@@ -215,16 +215,7 @@ def _padded(blobs: list[bytes], dtype: Any) -> tuple[NDArray[Any], NDArray[np.bo
 
 def _rows(url: str, since: date | None, until: date | None) -> list[Any]:
     """Decisions with the sums of their outcomes; None where there is no outcome."""
-    outcomes = (
-        sa.select(
-            _o.decision_id,
-            sa.func.sum(_o.impressions).label("impressions"),
-            sa.func.sum(_o.units).label("units"),
-            sa.func.sum(_o.returned_units).label("returned"),
-        )
-        .group_by(_o.decision_id)
-        .subquery()
-    )
+    outcomes = log.told_by_decision()
     query = sa.select(
         _d.id, _d.drawn_with, _d.currency, _d.unit_cost, _d.arm, _d.propensity, _d.ladder,
         _d.expected_gains, _d.weight, _d.objective, _d.plan, _d.propensities,

@@ -13,15 +13,15 @@ import sqlalchemy as sa
 from bandits import minor_per_major
 from evaluation.experiments import compare
 from service import experiments, ids, log
-from service.experiments import CONTROL, DAYS, TREATMENT, Experiment
-from service.fields import microseconds
+from service.experiments import CONTROL, TREATMENT, Experiment
+from service.fields import microseconds, utc_date
 from service.problems import Problem
 
 BEFORE_DAYS = 28
 """Days before the first, whose profit by unit takes variance out of the comparison."""
 
 _DAY_US = 86_400_000_000
-_d, _o = log.decisions.c, log.outcomes.c
+_d = log.decisions.c
 
 
 def report(
@@ -93,9 +93,9 @@ def report(
 
 def _over(experiment: Experiment, at_us: int, lag_days: int) -> date:
     """First day of the first period that does not count yet."""
-    ends = experiments.utc_date(at_us) - timedelta(lag_days)
+    ends = utc_date(at_us) - timedelta(lag_days)
     if experiment.stopped_at is not None:
-        ends = min(ends, experiments.utc_date(experiment.stopped_at))
+        ends = min(ends, utc_date(experiment.stopped_at))
     last = experiment.last_day
     # a last day within a week ends that week's period
     until = experiment.period_of(ends) if last is None or ends <= last else last + timedelta(1)
@@ -109,12 +109,10 @@ def _days(engine: sa.Engine, experiment: Experiment, until: date) -> pl.DataFram
 
 def _units(days: pl.DataFrame, experiment: Experiment) -> pl.DataFrame:
     """One row a unit and period, as `compare` reads them."""
-    first = experiment.first_day.toordinal()
-    length = DAYS[experiment.period]
-    epoch = date(1970, 1, 1).toordinal()
-    start = first - epoch + (pl.col("day") - (first - epoch)) // length * length
+    # weeks are polars' own, from Monday on
+    period = pl.from_epoch("day", "d").dt.truncate("1w" if experiment.period == "week" else "1d")
     return (
-        days.with_columns(period=pl.from_epoch(start, "d"))
+        days.with_columns(period=period)
         .group_by("unit", "period", "arm")
         .agg(pl.col("profit").sum(), pl.col("impressions").sum())
     )
@@ -137,19 +135,11 @@ def _sums(engine: sa.Engine, since: int, until: int, name: str | None) -> pl.Dat
         since, until: microseconds since 1970 UTC, the latter not included.
         name: of the experiment that they took part in; None for all decisions.
     """
-    outcomes = (
-        sa.select(
-            _o.decision_id,
-            sa.func.sum(_o.impressions).label("impressions"),
-            sa.func.sum(_o.units - _o.returned_units).label("net"),
-        )
-        .where(_o.decision_id >= ids.lowest(since))
-        .group_by(_o.decision_id)
-        .subquery()
-    )
+    outcomes = log.told_by_decision(ids.lowest(since))
     day = (_d.at // _DAY_US).label("day")
     # a cost that is unknown counts as nothing, as it does where prices are chosen
-    net, cost = outcomes.c.net, sa.func.coalesce(_d.unit_cost, 0.0)
+    net = outcomes.c.units - outcomes.c.returned
+    cost = sa.func.coalesce(_d.unit_cost, 0.0)
     keys = _d.family, log.listings.c.listing_id, day, _d.policy, _d.currency
     query = (
         sa.select(

@@ -58,7 +58,7 @@ def stop(bandit: Pricebandit, conn: sa.Connection, asked: Sequence[str]) -> Pend
     known = list(bandit.experiments)
     for name in asked:
         found = named(known, name)
-        if found.as_json(at)["state"] in ("waiting", "running"):
+        if found.state_at(at) in ("waiting", "running"):
             conn.execute(table.update().where(table.c.name == name), {"stopped_at": at})
             known[known.index(found)] = replace(found, stopped_at=at)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from bandits import Limits
 from evaluation.assignment import assign_many
 from service import ids, log
 from service.catalogue import Catalogue, rfc3339
-from service.fields import microseconds
+from service.fields import microseconds, utc_date
 from service.problems import Problem
 from service.subjects import Subjects
 
@@ -51,11 +51,14 @@ class Experiment:
         """Share of the units in each arm."""
         return {CONTROL: 1 - self.share, TREATMENT: self.share}
 
-    def runs_at(self, at_us: int) -> bool:
-        """Whether prices of this time, microseconds UTC, take part."""
+    def state_at(self, at_us: int) -> str:
+        """How it stands at a time, microseconds UTC; prices of a time it is running take part."""
         day = utc_date(at_us)
-        over = self.last_day is not None and day > self.last_day
-        return self.stopped_at is None and self.first_day <= day and not over
+        if self.stopped_at is not None:
+            return "stopped"
+        if self.last_day is not None and day > self.last_day:
+            return "over"
+        return "waiting" if day < self.first_day else "running"
 
     def overlaps(self, other: Experiment) -> bool:
         """Whether both could ever run on one day."""
@@ -70,16 +73,13 @@ class Experiment:
 
     def as_json(self, at_us: int) -> dict[str, Any]:
         """As the contract spells it at a time, microseconds UTC."""
-        over = self.last_day is not None and utc_date(at_us) > self.last_day
-        waiting = utc_date(at_us) < self.first_day
-        state = "over" if over else "waiting" if waiting else "running"
         return {
             "name": self.name,
             "share": self.share,
             "period": self.period,
             "first_day": self.first_day.isoformat(),
             "last_day": self.last_day and self.last_day.isoformat(),
-            "state": "stopped" if self.stopped_at is not None else state,
+            "state": self.state_at(at_us),
             **({} if self.stopped_at is None else {"stopped_at": rfc3339(self.stopped_at)}),
         }
 
@@ -163,7 +163,7 @@ def sides_at(
 
 def running_at(known: Sequence[Experiment], at_us: int) -> Experiment | None:
     """The experiment that runs at a time, microseconds UTC, if one does."""
-    return next((one for one in known if one.runs_at(at_us)), None)
+    return next((one for one in known if one.state_at(at_us) == "running"), None)
 
 
 def all_of(engine: sa.Engine) -> list[Experiment]:
@@ -270,8 +270,3 @@ def _agree(subjects: Subjects, catalogue: Catalogue) -> NDArray[np.bool_]:
         np.maximum.at(high, of, price)
         agree[mine] = (low == high)[place]
     return agree
-
-
-def utc_date(at_us: int) -> date:
-    """The day (UTC) of a time in microseconds since 1970."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).date()

@@ -1,7 +1,8 @@
 """The one price that listings of a family have for each unit."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+
+from service.fields import utc_date
 
 UNITS_KEPT = 1_000
 """Units for which a family's prices are kept: one a customer would else fill memory for ever."""
@@ -44,4 +45,4 @@ class FamilyPrices:
 
 def utc_day(at_us: int) -> str:
     """The day (UTC) of a time in microseconds since 1970, e.g. 2026-01-31."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).date().isoformat()
+    return utc_date(at_us).isoformat()

@@ -258,6 +258,11 @@ def end_of(sell_by: date | str | None) -> float:
     return microseconds(sell_by) + 86_400e6 - 1
 
 
+def utc_date(at_us: int) -> date:
+    """The day (UTC) of a time in microseconds since 1970."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).date()
+
+
 def microseconds(day: date) -> int:
     """When a day begins, microseconds since 1970 UTC."""
     return (day.toordinal() - _EPOCH.toordinal()) * 86_400_000_000

@@ -190,6 +190,27 @@ answers = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False, index=True),
 )
 
+
+def told_by_decision(since: str = "") -> sa.Subquery:
+    """Sums of outcomes by decision: decision_id, impressions, units, returned.
+
+    Args:
+        since: the lowest id of the decisions asked about.
+    """
+    told = outcomes.c
+    return (
+        sa.select(
+            told.decision_id,
+            sa.func.sum(told.impressions).label("impressions"),
+            sa.func.sum(told.units).label("units"),
+            sa.func.sum(told.returned_units).label("returned"),
+        )
+        .where(told.decision_id >= since)
+        .group_by(told.decision_id)
+        .subquery()
+    )
+
+
 _VALUE = sa.select(meta.c.value)
 
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
