@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bandits.alignment import Alignment
 from bandits.curves import as_tensor
+from bandits.days import DayEffects
 from bandits.dispersion import Dispersion
 from bandits.empirical_bayes import learn_population
 from bandits.evidence import (
@@ -56,6 +57,10 @@ CONSULTED = 2000
 
 _PASSED = 5.0  # units that an outcome teaches the head, whatever was expected
 
+# deviations of an own curve, as a share of it, at which units tell half of the day, and nothing:
+# before the first sales all curves may be off by the same
+_TELLS, _UNSURE = 0.2, 0.5
+
 _USUAL = 30.0  # times the median listing's units per impression, above which none tells of others
 
 _TELLING = 0.5  # share of the variance of a worth that own sales must take away to tell of it
@@ -98,6 +103,7 @@ class Demand:
         )
         self.evidence = Evidence(half_life=half_life)
         self.dispersion = Dispersion()
+        self.days = DayEffects()
         self.population = Population.default()
         self.alignment = Alignment()
 
@@ -113,10 +119,19 @@ class Demand:
         if lean != self.population.lean:
             self.population = replace(self.population, lean=lean)
 
-    def posterior(self, listings: Listings) -> Posterior:
-        """Belief about each row's demand curve."""
+    def posterior(self, listings: Listings, today: bool = True) -> Posterior:
+        """Belief about each row's demand curve.
+
+        Args:
+            today: as it is expected to be on the day of its context (`bandits.days`); otherwise as
+                on a usual one.
+        """
         known = self.known(listings.context, listings.anchor)
-        return self.evidence.posterior(listings.listing, self.population, known)
+        belief = self.evidence.posterior(listings.listing, self.population, known)
+        if not today:
+            return belief
+        day = torch.as_tensor(self.days.forecast(listings.context.at))
+        return replace(belief, level=belief.level * day[:, None, None])
 
     def profile(self, belief: Posterior) -> Profile:
         """Demand under own evidence over a grid of prices."""
@@ -203,16 +218,28 @@ class Demand:
             return
         self.learn_corrections(outcomes, before)
         self.learn_curves(outcomes, before)
+        self.days.add(outcomes.listing, outcomes.at, *_of_days(outcomes, before))
+
+    def days_shown(
+        self, outcomes: Outcomes, before: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """What the days of outcomes were to all listings, for `Outcomes.day`, which is not read,
+        (m,); `before` as below.
+        """
+        told = _of_days(outcomes, before)
+        return self.days.shown(outcomes.listing, outcomes.at, *told, outcomes.day_expected)
 
     def learn_curves(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> None:
         """Fold outcomes into their listings' own evidence alone; `before` as below.
 
-        Units are Poisson with mean n c a f(p), c what passed at the decision: promotions come with
-        lower prices, and are not to be taken for what buyers answer to price.
+        Units are Poisson with mean n c d a f(p), c what passed at the decision and d what the day
+        was to all listings: promotions come with lower prices, busy days with other prices than
+        quiet ones, and neither is to be taken for what buyers answer to price.
         """
-        together, earlier = _told_so_far(outcomes, before)
-        for told in (together, earlier):
-            told[:, 0] *= outcomes.passing
+        together, earlier = (
+            np.stack([told[:, 2] * outcomes.passing, told[:, 1]], axis=1)
+            for told in _told_so_far(outcomes, before)
+        )
         self.evidence.add(
             outcomes.listing,
             outcomes.anchor,
@@ -233,8 +260,8 @@ class Demand:
         was learned from those before it is taken back, and what they all say together is learned.
 
         Args:
-            before: impressions and units, net of returns, that each decision's earlier outcomes
-                told, (m, 2); none unless given.
+            before: impressions, units net of returns, and impressions times what their days were,
+                that each decision's earlier outcomes told, (m, 3); none unless given.
         """
         together, earlier = _told_so_far(outcomes, before)
         both = np.concatenate([together, earlier])
@@ -244,10 +271,10 @@ class Demand:
         shown = np.flatnonzero(both[:, 0] > 0)
         row = shown % max(len(together), 1)
         x = torch.as_tensor(outcomes.features[row])
-        impressions, units = torch.as_tensor(both[shown]).unbind(1)
+        impressions, units, usual = torch.as_tensor(both[shown]).unbind(1)
         curve, curve_sd = x[:, 0].double(), torch.as_tensor(outcomes.curve_sd[row])
-        # what passes is no chance
-        expected = torch.as_tensor(outcomes.passing[row]) * impressions
+        # neither what passes nor what days are to all is chance; the curve knew of the day before
+        expected = torch.as_tensor((outcomes.passing / outcomes.day_expected)[row]) * usual
         self.dispersion.add(curve, curve_sd, expected, units, sign[shown])
         rate, variance = told_of_all(curve, curve_sd, impressions, units)
         self.head.update(
@@ -359,8 +386,8 @@ class Demand:
         """Split estimated units per impression, (n, k), into parts that add up to it.
 
         `price` is what the catalogue alone says at that price, `text` what the listing's text,
-        neighbours, cost and reference price add, `market` the market's features, `own_sales` the
-        listing's evidence.
+        neighbours, cost and reference price add, `market` the market's features and what the day
+        is to all listings, `own_sales` the listing's evidence.
 
         Args:
             uninformed: the same rows with the catalogue's middle as guess and no text or market.
@@ -375,7 +402,7 @@ class Demand:
         parts: dict[str, NDArray[np.float64]] = {}
         before = np.zeros_like(prices)
         for name, rows, with_market in steps:
-            profile = self.profile(self.posterior(rows))
+            profile = self.profile(self.posterior(rows, today=with_market))
             mean = self.estimate(rows, profile, prices, with_market)[0].mean
             parts[name] = mean - before
             before = mean
@@ -385,10 +412,40 @@ class Demand:
 def _told_so_far(
     outcomes: Outcomes, before: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Impressions and units that each decision has told with an outcome, and before it, (m, 2)."""
-    now = np.stack([outcomes.impressions, outcomes.units], axis=1)
+    """Impressions, units, and impressions times what their days were, that each decision has told
+    with an outcome, and before it, (m, 3).
+    """
+    shown = outcomes.impressions
+    now = np.stack([shown, outcomes.units, shown * outcomes.day], axis=1)
     earlier = np.zeros_like(now) if before is None else before.astype(np.float64)
     return now + earlier, earlier
+
+
+def _of_days(
+    outcomes: Outcomes, before: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Units told, and those expected of a usual day, as `DayEffects` adds them, (m,) each.
+
+    Listings whose curve says little tell what they themselves are, not what the day is; and one
+    mistyped outcome, or a curve that was far off, is not everybody's day.
+    """
+    shown = outcomes.impressions
+    now = np.stack([shown, outcomes.units], axis=1)
+    earlier = np.zeros_like(now) if before is None else before[:, :2].astype(np.float64)
+    curve = outcomes.features[:, 0].astype(np.float64)
+    doubt = np.divide(outcomes.curve_sd, curve, out=np.full(len(curve), np.inf), where=curve > 0)
+    tells = (doubt < _UNSURE) / (1.0 + (doubt / _TELLS) ** 2)
+    usual = curve * outcomes.passing / outcomes.day_expected  # units per impression
+
+    def all_told(told: NDArray[np.float64]) -> NDArray[np.float64]:
+        expected, units = usual * told[:, 0], told[:, 1]
+        near = expected <= CORRECTED * (np.maximum(units, 0.0) + _PASSED)
+        bounded = np.minimum(units, CORRECTED * expected + _PASSED)
+        # until some are known to have looked, units tell nothing
+        return np.asarray(tells * near * (expected > 0) * np.stack([bounded, expected]))
+
+    units, expected = all_told(now + earlier) - all_told(earlier)
+    return units, expected
 
 
 def told_of_all(

@@ -160,6 +160,7 @@ class Policy(Demand):
             chosen.cpu().numpy(),
             weight,
             self.passing(chosen),
+            self.days.forecast(listings.context.at),
         )
 
     def _propensities(

@@ -155,6 +155,7 @@ class Decisions:
         features: features of the drawn arm times the own curve's estimate, float32 (n, DIM).
         weight: what a row counted where its family chose by the sum of its members, (n,).
         passing: times the usual demand that is expected there by what passes, (n,).
+        day: times the usual demand of all listings that is expected of the day, (n,).
     """
 
     ladders: Ladders
@@ -168,6 +169,7 @@ class Decisions:
     features: NDArray[np.float32]
     weight: NDArray[np.float64]
     passing: NDArray[np.float64]
+    day: NDArray[np.float64]
 
     @property
     def price(self) -> NDArray[np.int64]:
@@ -185,6 +187,8 @@ class Outcomes:
         curve_sd: the own curve's standard deviation as decided, units per impression, (m,).
         features: as decided, float32 (m, DIM). at: microseconds since 1970 UTC, int64 (m,).
         passing: times the usual demand that was expected by what passes, as decided, (m,).
+        day_expected: what the day was expected to be to all listings, as decided, times the usual,
+            (m,). day: what the day of the outcome was to them (`bandits.days`), (m,).
     """
 
     listing: NDArray[np.int64]
@@ -197,3 +201,5 @@ class Outcomes:
     features: NDArray[np.float32]
     at: NDArray[np.int64]
     passing: NDArray[np.float64]
+    day_expected: NDArray[np.float64]
+    day: NDArray[np.float64]

@@ -157,8 +157,8 @@ def _rows(
     columns = zip(
         texts, drawn_with, subjects.listing.tolist(), requests, families, answers,
         decisions.price.tolist(), unit_cost.tolist(), subjects.single.tolist(),
-        decisions.weight.tolist(), decisions.passing.tolist(), *ends, *blobs, curve_sd,
-        strict=True,
+        decisions.weight.tolist(), decisions.passing.tolist(), decisions.day.tolist(), *ends,
+        *blobs, curve_sd, strict=True,
     )  # fmt: skip
     rows = [
         {
@@ -189,13 +189,14 @@ def _rows(
             "single": single,
             "weight": weight,
             "passing": passing,
+            "day_expected": day,
             "lowest": lowest,
             "highest": highest if highest < UNLIMITED else None,
             "experiment": answer.get("experiment"),
         }
         for text, other, listing, request, family, answer, minor, cost, single, weight, passing,
-            lowest, highest, ladder_bytes, expected_bytes, score_bytes, propensity_bytes, features,
-            curve in columns
+            day, lowest, highest, ladder_bytes, expected_bytes, score_bytes, propensity_bytes,
+            features, curve in columns
     ]  # fmt: skip
     return rows
 

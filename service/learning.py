@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+import torch
 from numpy.typing import NDArray
 
 from bandits import DIM, Outcomes, Policy, Trunk
@@ -230,7 +231,11 @@ def difference(one: Fold, other: Fold) -> float:
     apart = 0.0
     mine, theirs = one.policy.evidence, other.policy.evidence
     rows = np.union1d(mine.listing, theirs.listing)
+    days = one.policy.days, other.policy.days
+    span = min(d.first for d in days), max(d.first + d.sums.shape[1] for d in days)
+    by_day = [torch.as_tensor(d.spanning(*span)) for d in days]
     pairs = [
+        (by_day[0], by_day[1]),
         (one.policy.head.gram, other.policy.head.gram),
         (one.policy.head.moment, other.policy.head.moment),
         (one.policy.dispersion.sums, other.policy.dispersion.sums),
@@ -257,6 +262,8 @@ OUTCOME_COLUMNS = (
     _d.features_of,
     _d.at,
     _d.passing,
+    _d.day_expected,
+    _o.day_effect,
     _o.seq,
 )
 """What the fold reads of an outcome and its decision."""
@@ -295,11 +302,15 @@ def outcomes_in(features_of: str) -> sa.Select[Any]:
 
 
 def _as_folded(features_of: str) -> sa.Select[Any]:
-    """As `outcomes_in`, in the log's order, with impressions and net units that earlier outcomes of
-    each one's decision told.
+    """As `outcomes_in`, in the log's order, with what earlier outcomes of each one's decision told,
+    as `Policy.learn` takes it.
     """
     e = log.outcomes.alias().c
-    said = {"impressions_before": e.impressions, "units_before": e.units - e.returned_units}
+    said = {
+        "impressions_before": e.impressions,
+        "units_before": e.units - e.returned_units,
+        "usual_before": e.impressions * sa.func.coalesce(e.day_effect, 1.0),
+    }
     sums = (
         sa.select(sa.func.coalesce(sa.func.sum(one), 0.0))
         .where(e.decision_id == _o.decision_id, e.seq < _o.seq)
@@ -312,8 +323,8 @@ def _as_folded(features_of: str) -> sa.Select[Any]:
 
 
 def _before(rows: Any) -> NDArray[np.float64]:
-    """What earlier outcomes told, of rows of `_as_folded`, (m, 2)."""
-    return np.array([row[-2:] for row in rows], np.float64)
+    """What earlier outcomes told, of rows of `_as_folded`, (m, 3)."""
+    return np.array([row[-3:] for row in rows], np.float64)
 
 
 def expressed_in(features_of: str) -> sa.ColumnElement[bool]:
@@ -379,5 +390,8 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         features,
         at_us,
         # earlier versions took all of it for the listing's
-        np.array([1.0 if told is None else told for told in columns[11]], np.float64),
+        *(
+            np.array([1.0 if told is None else told for told in column], np.float64)
+            for column in columns[11:14]
+        ),
     )

@@ -95,6 +95,8 @@ decisions = sa.Table(
     sa.Column("highest", sa.BigInteger),
     # times the usual demand expected by what passes; NULL in rows of earlier versions
     sa.Column("passing", sa.Double),
+    # times the usual demand of all listings expected of the day; NULL in rows of earlier versions
+    sa.Column("day_expected", sa.Double),
     sa.Column("experiment", sa.Text),  # name of the one that it took part in
 )
 
@@ -123,6 +125,8 @@ outcomes = sa.Table(
     sa.Column("returned_units", sa.BigInteger, nullable=False),
     sa.Column("occurred_at", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
+    # what its day was to all listings, times the usual; NULL in rows of earlier versions
+    sa.Column("day_effect", sa.Double),
     sa.UniqueConstraint("decision_id", "outcome_id", "revision", name="outcomes_once"),
     sqlite_autoincrement=True,
 )

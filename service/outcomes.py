@@ -1,13 +1,16 @@
 """Outcomes come in: each counted once, learned from with the context of their decision."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
+from bandits import Outcomes
 from service import ids, learning, log
 from service.anchors import set_first
 from service.catalogue import rfc3339
@@ -29,6 +32,7 @@ class Report(NamedTuple):
 
     Attributes:
         revision: how often it was corrected. occurred_at: as it was told first, microseconds UTC.
+        day_effect: what its day was to all listings when it was told first; None until it is known.
     """
 
     revision: int
@@ -36,6 +40,7 @@ class Report(NamedTuple):
     units: int
     returned_units: int
     occurred_at: int
+    day_effect: float | None = None
 
     @classmethod
     def of(cls, row: dict[str, Any], occurred_at: int) -> "Report":
@@ -55,11 +60,14 @@ class Report(NamedTuple):
 
 
 class Told(NamedTuple):
-    """How often a decision was reported on, and impressions and net units told in all."""
+    """How often a decision was reported on, and impressions, net units, and impressions times what
+    their days were, told in all.
+    """
 
-    reports: int
-    impressions: float
-    units: float
+    reports: int = 0
+    impressions: float = 0.0
+    units: float = 0.0
+    usual: float = 0.0
 
 
 Judgement = Literal["new", "corrected", "duplicate"] | ItemError
@@ -79,7 +87,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     wanted = learning.logged_version(bandit.fold.features_of)
     query = (
         sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single, d.at, d.passing)
-        .add_columns(*learning.expressed_columns(wanted))
+        .add_columns(d.day_expected, *learning.expressed_columns(wanted))
         .select_from(log.decisions)
         .outerjoin(log.expressions, learning.expressed_in(wanted))
     )
@@ -90,7 +98,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     kind: list[Judgement] = []
     fresh: list[dict[str, Any]] = []
     told_before: list[tuple[float, float]] = []  # of the decision of each of `fresh`
-    so_far = {key: (told.impressions, told.units) for key, told in earlier.items()}
+    so_far = {key: told[1:3] for key, told in earlier.items()}
     for key, row, happened in zip(keys, rows, when, strict=True):
         pair = str(key), row["outcome_id"]
         before, told = seen.get(pair), Report.of(row, happened)
@@ -120,6 +128,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         )
     last = 0
     if fresh:
+        outcomes, before_them = _dated(bandit, fresh, found, np.array(told_before), earlier)
         log.insert(conn, log.outcomes, fresh)
         last = conn.scalar(sa.select(sa.func.max(o.seq))) or 0
     about = np.array([found[row["decision_id"]].listing for row in fresh], np.int64)
@@ -130,19 +139,8 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         if not fresh:
             return
         offered()
-        joined = []
-        for row in fresh:
-            decision = found[row["decision_id"]]
-            joined.append(
-                (
-                    row["impressions"], row["units"], row["returned_units"],
-                    row["occurred_at"], decision.listing, decision.price,
-                    decision.unit_cost, decision.curve_sd, decision.features, decision.features_of,
-                    decision.at, decision.passing,
-                )
-            )  # fmt: skip
-        outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)
-        bandit.fold.add_outcomes(outcomes, np.array(told_before, np.float64), last)
+        anchored = replace(outcomes, anchor=bandit.catalogue.anchor[outcomes.listing])
+        bandit.fold.add_outcomes(anchored, before_them, last)
         bandit.learned(outcomes.listing)
 
     # of how many that looked these units are cannot be said until a later outcome does
@@ -153,6 +151,43 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     return Pending(_answers(batches, kind, idle), apply)
 
 
+def _dated(
+    bandit: Pricebandit,
+    fresh: Sequence[dict[str, Any]],
+    found: Mapping[str, sa.Row[Any]],
+    told_before: NDArray[np.float64],
+    earlier: Mapping[str, Told],
+) -> tuple[Outcomes, NDArray[np.float64]]:
+    """New rows of the log, which learn here what their days were, as the policy takes them, and
+    what was told of their decisions before each, (m, 3).
+
+    Args:
+        found: decisions. told_before: impressions and units, (m, 2). earlier: as logged.
+    """
+    joined = []
+    for row in fresh:
+        decision = found[row["decision_id"]]
+        joined.append(
+            (
+                row["impressions"], row["units"], row["returned_units"], row["occurred_at"],
+                decision.listing, decision.price, decision.unit_cost, decision.curve_sd,
+                decision.features, decision.features_of, decision.at, decision.passing,
+                decision.day_expected, row["day_effect"],
+            )
+        )  # fmt: skip
+    outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)
+    shown = bandit.policy.days_shown(outcomes, told_before)
+    said = np.array([row["day_effect"] for row in fresh], np.float64)  # NaN for None
+    day = np.where(np.isnan(said), shown, said)
+    usual: list[float] = []
+    so_far = {key: told.usual for key, told in earlier.items()}
+    for row, effect in zip(fresh, day.tolist(), strict=True):
+        key, row["day_effect"] = row["decision_id"], effect
+        usual.append(so_far.get(key, 0.0))
+        so_far[key] = usual[-1] + effect * row["impressions"]
+    return replace(outcomes, day=day), np.column_stack([told_before, usual])
+
+
 def _earlier(conn: sa.Connection, decisions: Sequence[str]) -> dict[str, Told]:
     """What the log has of decisions so far; those of which it has nothing are absent."""
     o = log.outcomes.c
@@ -161,9 +196,10 @@ def _earlier(conn: sa.Connection, decisions: Sequence[str]) -> dict[str, Told]:
         sa.func.count().label("reports"),
         sa.func.sum(o.impressions).label("impressions"),
         sa.func.sum(o.units - o.returned_units).label("units"),
+        sa.func.sum(o.impressions * sa.func.coalesce(o.day_effect, 1.0)).label("usual"),
     ).group_by(o.decision_id)
     return {
-        row.decision_id: Told(row.reports, float(row.impressions), float(row.units))
+        row.decision_id: Told(row.reports, *map(float, row[2:]))
         for row in log.select_in(conn, sums, o.decision_id, decisions)
     }
 
@@ -176,14 +212,18 @@ def _compared(told: Report, before: Report | None) -> tuple[Judgement, Report | 
         return "new", told, told
     if told[1:4] == before[1:4]:
         return "duplicate", None, before
-    last = {"revision": before.revision + 1, "occurred_at": before.occurred_at}
-    more = told._replace(
+    # of the same day, or a difference of impressions would be one of days, too
+    kept = told._replace(
+        revision=before.revision + 1,
+        occurred_at=before.occurred_at,
+        day_effect=before.day_effect,
+    )
+    more = kept._replace(
         impressions=told.impressions - before.impressions,
         units=told.units - before.units,
         returned_units=told.returned_units - before.returned_units,
-        **last,
     )
-    return "corrected", more, told._replace(**last)
+    return "corrected", more, kept
 
 
 def _seen(
@@ -197,6 +237,7 @@ def _seen(
     parts = sa.select(
         o.decision_id, o.outcome_id, o.revision,
         o.impressions, o.units, o.returned_units, o.occurred_at,
+        sa.func.coalesce(o.day_effect, 1.0).label("day_effect"),
     )  # fmt: skip
     few = [key for key, told in earlier.items() if told.reports <= _FEW]
     found = log.select_in(conn, parts, o.decision_id, few)
@@ -225,6 +266,7 @@ def _together(one: Report, other: Report) -> Report:
         first.units + last.units,
         first.returned_units + last.returned_units,
         first.occurred_at,
+        first.day_effect,
     )
 
 

@@ -158,6 +158,8 @@ def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) ->
         x[:, 0].cpu().numpy(),
         recorded.at_us,
         policy.passing(x[:, 0]),
+        np.ones(len(rows)),
+        np.ones(len(rows)),
     )
 
 

@@ -27,7 +27,7 @@ from service.family_prices import FamilyPrices
 from service.learning import Fold, Position, Read, logged_version
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 12\n"
+_MAGIC = b"pricebandit snapshot 13\n"
 _READ = 1 << 20  # bytes at a time
 _PROCESS = uuid4().hex  # not its number, which is another's once it is gone
 
@@ -41,6 +41,8 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
         "moment": policy.head.moment.cpu().numpy(),
         "as_of": np.array([policy.head.as_of]),
         "dispersion": policy.dispersion.sums.numpy(),
+        "first_day": np.array([policy.days.first]),
+        "day_sums": policy.days.sums,
         "sums": evidence.sums[:m].numpy(),
         "totals": evidence.totals[:m].numpy(),
         "evidence_as_of": evidence.as_of,
@@ -399,6 +401,7 @@ def _restore(fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]]) 
         torch.as_tensor(arrays["gram"]), torch.as_tensor(arrays["moment"]), arrays["as_of"].item()
     )
     fold.policy.dispersion.sums = torch.as_tensor(arrays["dispersion"])
+    fold.policy.days.restore(arrays["first_day"].item(), arrays["day_sums"])
     evidence.restore(
         arrays["evidence_listing"],
         arrays["evidence_anchor"],

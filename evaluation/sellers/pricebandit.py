@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +17,23 @@ _MINOR = 100
 _DAY_US = 86_400_000_000
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decided:
+    """Decisions of a day, one row per listing, and what was told of them so far.
+
+    Attributes:
+        told: as `Policy.learn` takes it, (m, 3). The others: as in `Outcomes`.
+    """
+
+    rows: Ints
+    curve_sd: Floats
+    features: npt.NDArray[np.float32]
+    at: Ints
+    passing: Floats
+    day: Floats
+    told: Floats
+
+
 class PriceBandit:
     """`bandits.Policy`, with prices in hundredths of a currency unit."""
 
@@ -25,7 +44,7 @@ class PriceBandit:
         self._traffic = Traffic(len(knowledge.guess))
         self._cost = counted_cost(knowledge)
         self._policy.expect(_usual_markup(knowledge))
-        self._waiting: dict[int, tuple[Ints, Floats, npt.NDArray[np.float32], Ints, Floats]] = {}
+        self._waiting: dict[int, _Decided] = {}
 
     def price(self, today: Today) -> Floats:
         """Draw prices; what was decided is kept until its sales are reported."""
@@ -33,8 +52,15 @@ class PriceBandit:
         ids = self._stream.integers(0, 1 << 64, (today.rows.size, 2), np.uint64)
         decided = self._policy.decide(listings, ids)
         curve_sd = decided.estimates.curve_sd[np.arange(ids.shape[0]), decided.arm]
-        at = listings.context.at
-        self._waiting[today.day] = today.rows, curve_sd, decided.features, at, decided.passing
+        self._waiting[today.day] = _Decided(
+            today.rows,
+            curve_sd,
+            decided.features,
+            listings.context.at,
+            decided.passing,
+            decided.day,
+            np.zeros((today.rows.size, 3)),
+        )
         prices: Floats = decided.price / _MINOR
         return prices
 
@@ -49,10 +75,9 @@ class PriceBandit:
         policy = self._policy
         self._traffic.add(sales)
         for day in np.unique(sales.day).tolist():
-            rows, curve_sd, features, at, passing = self._waiting[day]
-            of_day = np.flatnonzero(sales.day == day)
+            decided, of_day = self._waiting[day], np.flatnonzero(sales.day == day)
             sold = sales.rows[of_day]
-            place = places(rows, sold)
+            place = places(decided.rows, sold)
             units = sales.units[of_day].astype(np.float64)
             price = sales.price[of_day]
             outcomes = Outcomes(
@@ -62,12 +87,18 @@ class PriceBandit:
                 sales.impressions[of_day].astype(np.float64),
                 units,
                 units * (price - self._cost[sold]),
-                curve_sd[place],
-                features[place],
-                at[place],
-                passing[place],
+                decided.curve_sd[place],
+                decided.features[place],
+                decided.at[place],
+                decided.passing[place],
+                decided.day[place],
+                np.ones(place.size),
             )
-            policy.learn(outcomes)
+            before = decided.told[place]
+            outcomes = replace(outcomes, day=policy.days_shown(outcomes, before))
+            policy.learn(outcomes, before)
+            shown = outcomes.impressions
+            decided.told[place] += np.stack([shown, units, shown * outcomes.day], axis=1)
         self._days += 1
         seen = policy.evidence.listing
         policy.watch(seen, self._knowledge.guess[seen], self._context(seen, None))

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from trained_policy import DAY, catalogue, estimated, outcomes_of, rows_of, trained
+from trained_policy import DAY, catalogue, estimated, outcomes_of, rows_of, told, trained
 
 from bandits import Outcomes, Policy, Rules
 from bandits.demand import SUREST, told_of_all
@@ -116,11 +116,11 @@ def test_units_without_impressions_teach_nothing_until_impressions_come(make, la
     made = source.decide(listings, make.random_ids(1, 30))
     rng = np.random.default_rng(3)
     nobody, sold, shown = np.zeros(30), rng.integers(1, 9, 30), rng.integers(20, 200, 30)
-    policy, nothing = Policy(), np.zeros((30, 2))
+    policy, nothing = Policy(), np.zeros((30, 3))
     policy.learn(outcomes_of(listings, made, nobody, sold), nothing)
     assert not policy.evidence.sums.any()
     assert policy.evidence.totals[:30, 0].tolist() == sold.tolist()
-    policy.learn(outcomes_of(listings, made, shown, later + nobody), np.stack([nobody, sold], 1))
+    policy.learn(outcomes_of(listings, made, shown, later + nobody), told(nobody, sold))
     at_once = Policy()
     at_once.learn(outcomes_of(listings, made, shown, sold + later))
     for ours, theirs in zip(
@@ -129,7 +129,7 @@ def test_units_without_impressions_teach_nothing_until_impressions_come(make, la
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
     # corrected to nobody: nothing is told again
     back = outcomes_of(listings, made, -shown, nobody)
-    policy.learn(back, np.stack([shown, sold + later], axis=1))
+    policy.learn(back, told(shown, sold + later))
     np.testing.assert_allclose(policy.evidence.sums, 0.0, atol=1e-9)
 
 
@@ -140,12 +140,12 @@ def test_a_decision_told_in_parts_teaches_the_head_what_it_teaches_told_at_once(
     rng = np.random.default_rng(2)
     parts = [(rng.integers(0, 20, 30), rng.integers(-1, 4, 30)) for _ in range(10)]
     parts.append((np.zeros(30), -rng.integers(0, 3, 30)))  # returns, told by themselves
-    in_parts, before = Policy(Rules(half_life_days=half_life)), np.zeros((30, 2))
+    in_parts, before = Policy(Rules(half_life_days=half_life)), np.zeros((30, 3))
     for shown, sold in parts:
         in_parts.learn(outcomes_of(listings, made, shown, sold), before.copy())
-        before += np.stack([shown, sold], axis=1)
+        before += told(shown, sold)
     at_once = Policy(Rules(half_life_days=half_life))
-    at_once.learn(outcomes_of(listings, made, *before.T))
+    at_once.learn(outcomes_of(listings, made, *before.T[:2]))
     assert at_once.head.gram.abs().max() > 1
     np.testing.assert_allclose(in_parts.head.gram, at_once.head.gram, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(in_parts.head.moment, at_once.head.moment, rtol=1e-9, atol=1e-9)
@@ -247,7 +247,7 @@ def _priced_under_a_typo(make, typo):
                 policy.learn(outcomes_of(listings, made, *now))
                 meanwhile = policy.decide(listings, make.random_ids(9, 12))
                 back = np.stack([shown, sold]) - now
-                policy.learn(outcomes_of(listings, made, *back), now.T)
+                policy.learn(outcomes_of(listings, made, *back), told(*now))
                 policy.learn(outcomes_of(listings, meanwhile, shown * first, sold * first))
             else:
                 policy.learn(outcomes_of(listings, made, shown, sold))
@@ -351,11 +351,11 @@ def test_promotions_that_come_with_lower_prices_are_not_the_buyers_answer_to_pri
 def test_an_outcome_tells_what_it_tells_on_a_usual_day(make):
     policy, listings = Policy(), catalogue(make, 3)
     made = policy.decide(listings, make.random_ids(0, 3))
-    told = outcomes_of(listings, made, np.full(3, 100), np.full(3, 8))
-    policy.learn(dataclasses.replace(told, passing=np.array([1.0, 2.0, 0.5])))
+    one = outcomes_of(listings, made, np.full(3, 100), np.full(3, 8))
+    policy.learn(dataclasses.replace(one, passing=np.array([1.0, 2.0, 0.5])))
     sums, totals, _ = policy.evidence.gather(np.arange(3))
     usual = Policy()
-    usual.learn_curves(dataclasses.replace(told, impressions=np.array([100.0, 200.0, 50.0])))
+    usual.learn_curves(dataclasses.replace(one, impressions=np.array([100.0, 200.0, 50.0])))
     torch.testing.assert_close(sums, usual.evidence.gather(np.arange(3))[0])
     assert totals[:, 1].tolist() == [100.0] * 3
 

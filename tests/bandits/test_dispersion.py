@@ -10,7 +10,7 @@ from bandits.dispersion import Dispersion
 from bandits.evidence import telling_of, tempered
 
 from .plain_sales import add, posterior_of, prior_of
-from .test_demand import outcomes_of, trained
+from .test_demand import outcomes_of, told, trained
 
 
 def days(rng, n, curve, cv2, shown=(20, 400)):
@@ -60,13 +60,13 @@ def test_a_decision_told_in_parts_tells_of_chance_what_it_tells_at_once(make):
     source, listings = trained(make, learn_population=False)
     made = source.decide(listings, make.random_ids(1, 30))
     rng = np.random.default_rng(2)
-    in_parts, before = Policy(), np.zeros((30, 2))
+    in_parts, before = Policy(), np.zeros((30, 3))
     for _ in range(5):
         shown, sold = rng.integers(0, 20, 30), rng.integers(0, 4, 30)
         in_parts.learn(outcomes_of(listings, made, shown, sold), before.copy())
-        before += np.stack([shown, sold], axis=1)
+        before += told(shown, sold)
     at_once = Policy()
-    at_once.learn(outcomes_of(listings, made, *before.T))
+    at_once.learn(outcomes_of(listings, made, *before.T[:2]))
     assert at_once.dispersion.sums[1] > 0
     torch.testing.assert_close(in_parts.dispersion.sums, at_once.dispersion.sums)
     torch.testing.assert_close(in_parts.evidence.sums, at_once.evidence.sums)

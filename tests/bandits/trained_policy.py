@@ -24,7 +24,14 @@ def outcomes_of(listings, decisions, impressions, units, at=0):
         features=decisions.features,
         at=np.full(len(price), at, np.int64),
         passing=decisions.passing,
+        day_expected=decisions.day,
+        day=np.ones(len(price)),
     )
+
+
+def told(impressions, units):
+    """What outcomes of usual days told of their decisions, as learning takes it, (m, 3)."""
+    return np.stack([impressions, units, impressions], axis=1).astype(float)
 
 
 def rows_of(listings, rows):

@@ -1,0 +1,179 @@
+"""How busy a day is for all listings alike: demand over what is usual, told by other listings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.evidence import DAY_US
+
+GROUPS = 16
+"""Parts that listings are divided into: what a day was to a listing is told by the other parts, so
+that its own sales are never explained away."""
+
+MOST = 20.0
+"""Times, or parts, of the usual demand that a day is taken for at most."""
+
+_MEMORY = 4.0  # days after which a day counts half in what the next is expected to be
+_WINDOW = 90  # days back from the last one that tell how unlike days are
+_APART = 0.1  # log units by which the parts of a day differ by more than chance
+_SUPPOSED = 0.1  # spread of days that a day's telling of it is weighed by
+_BEFORE = 0.05  # spread before any day told of it; it weighs as much as one well-known day
+_LEAST = 1e-5  # variance of days that are all alike
+_WIDEST = 0.7  # log units, that one day tells of the spread at most
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Units of days with every part of the listings counting as much as it can tell, (d,) each.
+
+    Parts are off by `_APART` besides the chance of buyers: with e units expected, one of them is
+    known to 1 / e + _APART², and counts 1 / (1 + e _APART²) times. Weighed so, what is told in all
+    has the variance of what is expected in all, as counts have.
+    """
+
+    units: NDArray[np.float64]
+    expected: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sums: NDArray[np.float64]) -> "_Told":
+        """Of sums (2, d, GROUPS)."""
+        return cls(*(sums / _weaker(sums[1])).sum(2))
+
+    def spread(self) -> float:
+        """Variance of log day effects, by moments: squares less what chance adds, of the last days
+        alone.
+        """
+        units, expected = self.units[-_WINDOW:], self.expected[-_WINDOW:]
+        chance = 1.0 / (expected + 0.5)
+        off = np.log((np.maximum(units, 0.0) + 0.5) / (expected + 0.5))
+        weight = (expected > 0) / (chance + _SUPPOSED**2) ** 2
+        before = _SUPPOSED**-4
+        told = (weight * (np.minimum(off**2, _WIDEST**2) - chance)).sum()
+        return float(max((told + before * _BEFORE**2) / (weight.sum() + before), _LEAST))
+
+
+class DayEffects:
+    r"""Sums over outcomes by day, and what each day was to all listings alike.
+
+    Where units of a day have mean e d, e the units that listings are expected to sell on a usual
+    day and d common to all of them with log d ~ N(0, σ²), d is about
+
+        (Σ u + 1 / σ²) / (Σ e + 1 / σ²),
+
+    a random effect of time, taken for Gamma, which is conjugate; σ² is learned by moments from all
+    days. Without them a listing's own curve takes the difference between a busy day and a quiet one
+    for the answer to that between their prices.
+
+    Attributes:
+        first: the day, since 1970 UTC, that the first row of the sums is about.
+        sums: units told, and expected of a usual day, by day and part of the listings, float64
+            (2, days, GROUPS).
+    """
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.sums = np.zeros((2, 0, GROUPS))
+        self._log_effects: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+
+    def restore(self, first: int, sums: NDArray[np.float64]) -> None:
+        """Take over sums saved earlier."""
+        self.first, self.sums, self._log_effects = first, sums, None
+
+    def spanning(self, low: int, high: int) -> NDArray[np.float64]:
+        """The sums of days from `low` to `high`, which include all there are, as a copy."""
+        sums = np.zeros((2, high - low + 1, GROUPS))
+        start = self.first - low
+        sums[:, start : start + self.sums.shape[1]] = self.sums
+        return sums
+
+    def add(
+        self,
+        listing: NDArray[np.int64],
+        at: NDArray[np.int64],
+        units: NDArray[np.float64],
+        expected: NDArray[np.float64],
+    ) -> None:
+        """Add outcomes, (m,) each: listing rows, microseconds since 1970 UTC, units told, and those
+        expected of a usual day.
+        """
+        self.restore(*self._after(listing, at, units, expected))
+
+    def _after(
+        self,
+        listing: NDArray[np.int64],
+        at: NDArray[np.int64],
+        units: NDArray[np.float64],
+        expected: NDArray[np.float64],
+    ) -> tuple[int, NDArray[np.float64]]:
+        """First day and sums once outcomes are added, (m,) each."""
+        day, held = at // DAY_US, self.sums.shape[1]
+        if not len(day):
+            return self.first, self.sums
+        low, high = int(day.min()), int(day.max())
+        if held:
+            low, high = min(low, self.first), max(high, self.first + held - 1)
+        sums = self.spanning(low, high)
+        place = day - low, listing % GROUPS
+        for table, one in zip(sums, (units, expected), strict=True):
+            np.add.at(table, place, one)
+        return low, sums
+
+    def forecast(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What days are expected to be, (n,): the mean log effect of those before them, and of what
+        they told so far, the latest weighing most; 1 without any.
+
+        Args:
+            at: microseconds since 1970 UTC, (n,).
+        """
+        if self._log_effects is None:
+            told = _Told.of(self.sums)
+            seen = np.flatnonzero(told.expected > 0)
+            effect = _shrunk(told.units[seen], told.expected[seen], 1.0, told.spread())
+            self._log_effects = self.first + seen, np.log(effect)
+        seen, log_effect = self._log_effects
+        days, place = np.unique(at // DAY_US, return_inverse=True)
+        ago = days[:, None] - seen
+        weight = np.where(ago >= 0, 0.5 ** (ago / _MEMORY), 0.0)
+        total = weight.sum(1)
+        mean = np.divide(weight @ log_effect, total, out=np.zeros(len(days)), where=total > 0)
+        return np.asarray(np.exp(mean)[place])
+
+    def shown(
+        self,
+        listing: NDArray[np.int64],
+        at: NDArray[np.int64],
+        units: NDArray[np.float64],
+        expected: NDArray[np.float64],
+        forecast: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """What the days of outcomes were to their listings, by all that is told once these are
+        added, their own part's left out, (m,).
+
+        Args:
+            listing, at, units, expected: as `add` takes them. forecast: what these days were
+                expected to be, (m,).
+        """
+        first, sums = self._after(listing, at, units, expected)
+        told, day, part = _Told.of(sums), at // DAY_US - first, listing % GROUPS
+        own = sums[:, day, part] / _weaker(sums[1, day, part])
+        return _shrunk(
+            told.units[day] - own[0], told.expected[day] - own[1], forecast, told.spread()
+        )
+
+
+def _weaker(expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By what units of parts are divided to count as much as they tell, see `_Told`."""
+    return 1.0 + _APART**2 * np.maximum(expected, 0.0)
+
+
+def _shrunk(
+    units: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    forecast: NDArray[np.float64] | float,
+    spread: float,
+) -> NDArray[np.float64]:
+    """Day effects by units told and expected, drawn towards a forecast, within `MOST`."""
+    before = 1.0 / spread
+    told = np.maximum(units, 0.0) + before * forecast
+    return np.clip(told / (np.maximum(expected, 0.0) + before), 1.0 / MOST, MOST)

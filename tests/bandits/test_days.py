@@ -1,0 +1,205 @@
+"""What a day is to all listings is told by the others, and is not taken for an answer to prices."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from trained_policy import DAY, catalogue, outcomes_of, rows_of, told
+
+from bandits import Policy
+from bandits.days import GROUPS, MOST, DayEffects
+
+N = 64
+
+
+def of_days(effects, expected=20.0, seed=0):
+    """Days on which `N` listings are expected to sell `expected` units each, and do, times what the
+    day was and by chance."""
+    draws, days = np.random.default_rng(seed), DayEffects()
+    for day, effect in enumerate(effects):
+        e = np.full(N, expected)
+        days.add(np.arange(N), np.full(N, day * DAY), draws.poisson(e * effect).astype(float), e)
+    return days
+
+
+def shown(days, day, units, expected, listing=None):
+    listing = np.arange(len(units)) if listing is None else listing
+    at = np.full(len(units), day * DAY)
+    one = np.ones(len(units))
+    return days.shown(listing, at, units, expected, one)
+
+
+def test_before_any_day_was_seen_each_is_usual():
+    days = DayEffects()
+    assert days.forecast(np.array([0, 5 * DAY])).tolist() == [1.0, 1.0]
+    nothing = np.empty(0)
+    rows = np.empty(0, np.int64)
+    days.add(rows, rows, nothing, nothing)
+    assert days.shown(rows, rows, nothing, nothing, nothing).shape == (0,)
+    assert days.sums.shape[1] == 0
+
+
+@pytest.mark.parametrize("effect", [0.5, 1.6])
+def test_a_day_is_found_as_busy_as_it_was(effect):
+    days = of_days(np.exp(0.3 * np.random.default_rng(1).standard_normal(20)))
+    units = np.full(N, 20.0 * effect)
+    found = shown(days, 20, units, np.full(N, 20.0))
+    np.testing.assert_allclose(found, effect, rtol=0.03)
+
+
+def test_where_days_are_alike_chance_is_not_taken_for_a_busy_one():
+    days = of_days(np.ones(30), expected=1.0)
+    units = np.full(N, 1.2)  # 77 units where 64 were expected
+    assert np.abs(np.log(shown(days, 30, units, np.ones(N)))).max() < 0.06
+
+
+def test_a_listing_s_own_sales_are_never_taken_for_the_day():
+    days = of_days(np.ones(5))
+    units, expected = np.full(N, 20.0), np.full(N, 20.0)
+    units[3] *= 4
+    found = shown(days, 5, units, expected)
+    assert found[3] < 1.01
+    alone = shown(DayEffects(), 0, np.array([300.0]), np.array([20.0]))
+    assert alone.tolist() == [1.0]
+    part = np.array([3, 3 + GROUPS])  # of the same part: what one sells is no day's to the other
+    assert shown(DayEffects(), 0, np.full(2, 300.0), np.full(2, 20.0), part).tolist() == [1.0] * 2
+
+
+def test_one_large_listing_is_not_everybody_s_day():
+    days = of_days(np.ones(10))
+    units, expected = np.full(N, 20.0), np.full(N, 20.0)
+    units[0], expected[0] = 60_000.0, 20_000.0
+    found = shown(days, 10, units, expected)
+    assert np.delete(found, np.arange(0, N, GROUPS)).max() < 1.25  # where it sold three times that
+
+
+def test_a_day_is_bounded_and_returns_alone_are_no_day_of_less_than_nothing():
+    days = of_days(np.exp(np.random.default_rng(2).standard_normal(20)))
+    for units in (np.full(N, -5.0), np.full(N, 1e7)):
+        found = shown(days, 20, units, np.full(N, 20.0))
+        assert ((found >= 1 / MOST) & (found <= MOST)).all()
+    none = shown(days, 20, np.full(N, 3.0), np.zeros(N))
+    assert np.isfinite(none).all()
+
+
+def test_what_lasts_is_expected_to_last_and_a_day_is_read_as_it_comes():
+    days = of_days([1.0] * 10 + [0.5] * 12)
+    later = days.forecast(np.array([5, 22, 500]) * DAY)
+    np.testing.assert_allclose(later, [1.0, 0.55, 0.55], atol=0.06)
+    grown = of_days(np.exp(0.03 * np.arange(30))).forecast(np.array([30 * DAY]))
+    assert 0.75 < grown[0] / np.exp(0.9) < 1.0
+
+
+def test_days_come_in_any_order_and_sums_add_up():
+    draws = np.random.default_rng(4)
+    m = 500
+    row, at = draws.integers(0, 90, m), draws.integers(100, 130, m) * DAY
+    units, expected = draws.poisson(3, m).astype(float), draws.uniform(1, 5, m)
+    whole = DayEffects()
+    whole.add(row, at, units, expected)
+    parts, order = DayEffects(), draws.permutation(m)
+    for part in np.array_split(order, 7):
+        parts.add(row[part], at[part], units[part], expected[part])
+    assert parts.first == whole.first
+    np.testing.assert_allclose(parts.sums, whole.sums)
+    asked = np.arange(95, 140) * DAY
+    np.testing.assert_allclose(parts.forecast(asked), whole.forecast(asked))
+    before = DayEffects()
+    before.add(row[:-5], at[:-5], units[:-5], expected[:-5])
+    last = row[-5:], at[-5:], units[-5:], expected[-5:]
+    held = before.sums.copy()
+    found = before.shown(*last, np.ones(5))
+    np.testing.assert_array_equal(before.sums, held)  # asking adds nothing
+    before.add(*last)
+    none = row[-5:], at[-5:], np.zeros(5), np.zeros(5)
+    np.testing.assert_allclose(before.shown(*none, np.ones(5)), found)
+
+
+def shop(make, days, effect, rounds, n=120, impressions=100):
+    """A shop whose days are to all listings what `effect` says: at which prices it ends, log of
+    those that are best, the last decisions, and what its days were found to be."""
+    draws, policy, listings = np.random.default_rng(5), Policy(), catalogue(make, n, 1)
+    found = []
+    value, cost = np.exp(listings.anchor), listings.context.unit_cost
+    for day in range(rounds):
+        context = dataclasses.replace(listings.context, at=np.full(n, day * DAY))
+        today = dataclasses.replace(listings, context=context)
+        made = policy.decide(today, make.random_ids(day, n))
+        rate = 0.05 * np.exp(-2 * (made.price / 100 / value - 1))
+        units = draws.poisson(impressions * rate * effect[day])
+        outcome = outcomes_of(today, made, np.full(n, impressions), units, day * DAY)
+        if days:
+            found.append(policy.days_shown(outcome))
+            outcome = dataclasses.replace(outcome, day=found[-1])
+        policy.learn(outcome)
+        if day < 3 or day % 4 == 0:
+            policy.learn_population(*rows_of(today, policy.consulted()))
+    context = dataclasses.replace(listings.context, at=np.full(n, rounds * DAY))
+    last = dataclasses.replace(listings, context=context)
+    best = cost + value / 2  # (p − c) exp(−2 p / v)
+    made = policy.decide(last, make.random_ids(99, n), explore=False)
+    return np.log(made.price / 100 / best), made, np.array(found)
+
+
+def test_growth_is_not_taken_for_buyers_who_do_not_mind_the_price(make):
+    effect = np.exp(0.05 * np.arange(31))
+    off, made, found = shop(make, True, effect, 30)
+    misled, _, _ = shop(make, False, effect, 30)
+    assert np.sqrt((off**2).mean()) < 0.75 * np.sqrt((misled**2).mean())
+    gone = np.log(found.mean(1)[10:] / effect[10:30])
+    assert gone.std() < 0.1  # but for what was usual when it all began
+    # and what is told of demand grows with it
+    value = np.exp(catalogue(make, 120, 1).anchor)
+    true = 0.05 * np.exp(-2 * (made.price / 100 / value - 1)) * effect[30]
+    mean = np.take_along_axis(made.estimates.mean, made.arm[:, None], 1)[:, 0]
+    assert abs(np.log(mean / true).mean()) < 0.25
+    assert ((made.low <= true) & (true <= made.high)).mean() > 0.7
+
+
+def test_days_that_are_alike_are_found_alike(make):
+    _, _, found = shop(make, True, np.ones(31), 20)
+    assert np.abs(np.log(found)).max() < 0.1
+    assert np.abs(np.log(found[5:])).max() < 0.04
+
+
+def test_exposures_are_of_usual_days(make):
+    policy, listings = Policy(), catalogue(make, 3)
+    made = policy.decide(listings, make.random_ids(0, 3))
+    one = outcomes_of(listings, made, np.full(3, 100), np.full(3, 8))
+    policy.learn(dataclasses.replace(one, day=np.array([1.0, 2.0, 0.5])))
+    usual = Policy()
+    usual.learn_curves(dataclasses.replace(one, impressions=np.array([100.0, 200.0, 50.0])))
+    ours, theirs = (p.evidence.gather(np.arange(3))[0] for p in (policy, usual))
+    np.testing.assert_allclose(ours, theirs)
+
+
+def test_parts_of_a_decision_that_fell_on_unlike_days_add_up(make):
+    policy, listings = Policy(), catalogue(make, 3)
+    made = policy.decide(listings, make.random_ids(0, 3))
+    first = outcomes_of(listings, made, np.full(3, 100), np.full(3, 8))
+    second = outcomes_of(listings, made, np.full(3, 50), np.full(3, 2), DAY)
+    policy.learn(dataclasses.replace(first, day=np.full(3, 2.0)))
+    before = told(np.full(3, 100), np.full(3, 8))
+    before[:, 2] = 200.0
+    policy.learn(dataclasses.replace(second, day=np.full(3, 0.5)), before)
+    at_once = Policy()
+    at_once.learn_curves(outcomes_of(listings, made, np.full(3, 225), np.full(3, 10)))
+    ours, theirs = (p.evidence.gather(np.arange(3))[0][:, 0] for p in (policy, at_once))
+    np.testing.assert_allclose(ours, theirs)
+
+
+def test_one_mistyped_outcome_is_not_everybody_s_day(make):
+    def after(units):
+        policy, listings = Policy(), catalogue(make, 40)
+        for day in range(4):
+            context = dataclasses.replace(listings.context, at=np.full(40, day * DAY))
+            today = dataclasses.replace(listings, context=context)
+            made = policy.decide(today, make.random_ids(day, 40))
+            sold = np.full(40, 30.0)
+            sold[0] = units if day == 3 else 30.0
+            one = outcomes_of(today, made, np.full(40, 1000), sold, day * DAY)
+            found = policy.days_shown(one)
+            policy.learn(dataclasses.replace(one, day=found))
+        return found[1]
+
+    assert abs(np.log(after(1e6) / after(30.0))) < 0.4

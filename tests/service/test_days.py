@@ -1,0 +1,123 @@
+"""What a day is to the whole shop is logged with decisions and outcomes, and learned from."""
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from service import learning, log, outcomes, pricebandit, pricing
+
+DAY_US = 86_400_000_000
+FIRST = 20_600
+IDS = [f"l{i}" for i in range(32)]
+BUSY = 2.5
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    def at(day):
+        for module in (pricing, outcomes, pricebandit):
+            monkeypatch.setattr(module, "now_us", lambda: (FIRST + day) * DAY_US + DAY_US // 2)
+
+    return at
+
+
+def _day(bandit, drive, clock, day, effect, draws):
+    clock(day)
+    decisions = drive.prices(bandit, *({"listing_id": i} for i in IDS))
+    rate = np.array([0.1 * np.exp(-2 * (d["price"] / 10 - 1)) for d in decisions])
+    units = draws.poisson(500 * rate * effect).tolist()
+    told = [
+        {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 500, "units": u}
+        for d, u in zip(decisions, units, strict=True)
+    ]
+    assert drive.outcomes(bandit, *told)["errors"] == []
+    return told
+
+
+@pytest.fixture
+def lived(bandit_on, drive, clock):
+    """Ten usual days, two busy ones; what was told last, too."""
+    clock(0)
+    bandit, draws = bandit_on(), np.random.default_rng(7)
+    known = {"currency": "GBP", "unit_cost": 3, "reference_price": 10}
+    drive.listings(bandit, *({"listing_id": i, "title": f"mug {i}", **known} for i in IDS))
+    told = []
+    for day in range(12):
+        told = _day(bandit, drive, clock, day, BUSY if day >= 10 else 1.0, draws)
+        if day < 3:
+            bandit.refresh()
+    return bandit, told
+
+
+def _logged(bandit, column):
+    with bandit.log.engine.connect() as conn:
+        found = conn.execute(sa.select(column)).scalars().all()
+    return np.array(found, np.float64).reshape(12, len(IDS))
+
+
+def test_a_busy_day_is_logged_and_the_next_is_expected_to_be_one(lived):
+    bandit, _ = lived
+    shown = _logged(bandit, log.outcomes.c.day_effect)
+    assert np.abs(np.log(shown[4:10])).max() < 0.2
+    np.testing.assert_allclose(shown[10:], BUSY, rtol=0.25)
+    expected = _logged(bandit, log.decisions.c.day_expected)
+    assert (expected[0] == 1.0).all()
+    assert np.abs(np.log(expected[5:11])).max() < 0.2
+    assert (expected[11] > 1.1).all()
+    # what is told of demand is told of today
+    units = _logged(bandit, log.decisions.c.units_per_impression)
+    assert np.median(units[11]) > 1.1 * np.median(units[9])
+
+
+def test_what_days_were_is_replayed_as_it_was_logged(lived, clock):
+    bandit, _ = lived
+    anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert learning.difference(bandit.fold, anew) < 1e-12
+    at = np.array([(FIRST + 12) * DAY_US])
+    assert anew.policy.days.forecast(at) == pytest.approx(bandit.policy.days.forecast(at))
+    # own evidence reads busy days' impressions as of so many more
+    exposures = bandit.policy.evidence.sums[:, 0, :164].sum().item()
+    with bandit.log.transaction() as conn:
+        conn.execute(log.outcomes.update().values(day_effect=None))  # as earlier versions did
+    plain, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert exposures > 1.15 * plain.policy.evidence.sums[:, 0, :164].sum().item()
+
+
+def test_a_start_knows_the_days(lived, bandit_on):
+    bandit, _ = lived
+    at = np.arange(FIRST, FIRST + 14) * DAY_US
+    before = bandit.policy.days.forecast(at)
+    bandit.close()
+    again = bandit_on()
+    np.testing.assert_array_equal(again.policy.days.forecast(at), before)
+
+
+def test_a_correction_is_of_the_day_that_was_told_first(lived, drive, clock):
+    bandit, told = lived
+    clock(12)  # a usual day again, by the next outcomes
+    mine = told[0]
+    answer = drive.outcomes(bandit, {**mine, "impressions": 700})
+    assert answer["corrected"] == 1
+    with bandit.log.engine.connect() as conn:
+        rows = conn.execute(
+            sa.select(log.outcomes.c.impressions, log.outcomes.c.day_effect).where(
+                log.outcomes.c.decision_id == mine["decision_id"]
+            )
+        ).all()
+    assert [row.impressions for row in rows] == [500, 200]
+    assert rows[0].day_effect == rows[1].day_effect
+    # and back again: nothing is left of it
+    sums = bandit.policy.evidence.sums.clone()
+    drive.outcomes(bandit, {**mine, "impressions": 20_000})
+    drive.outcomes(bandit, {**mine, "impressions": 700})
+    np.testing.assert_allclose(bandit.policy.evidence.sums, sums, rtol=1e-9, atol=1e-6)
+
+
+def test_parts_in_one_report_are_each_read_as_of_their_day(lived, drive, clock):
+    bandit, _ = lived
+    clock(12)
+    decision = drive.prices(bandit, {"listing_id": IDS[0]})[0]
+    part = {"decision_id": decision["decision_id"], "impressions": 100, "units": 5}
+    drive.outcomes(bandit, *({**part, "outcome_id": str(i)} for i in range(4)))
+    anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert learning.difference(bandit.fold, anew) < 1e-12
