@@ -15,6 +15,8 @@ MOST = 20.0
 """Times, or parts, of the usual demand that a day is taken for at most."""
 
 _MEMORY = 4.0  # days after which a day counts half in what the next is expected to be
+_SEASON = 28.0  # days after which a day counts half in what its weekday is
+_SETTLED = 7  # days after which most of what comes late has come
 _WINDOW = 90  # days back from the last one that tell how unlike days are
 _APART = 0.1  # log units by which the parts of a day differ by more than chance
 _SUPPOSED = 0.1  # spread of days that a day's telling of it is weighed by
@@ -30,15 +32,26 @@ class _Told:
     Parts are off by `_APART` besides the chance of buyers: with e units expected, one of them is
     known to 1 / e + _APART², and counts 1 / (1 + e _APART²) times. Weighed so, what is told in all
     has the variance of what is expected in all, as counts have.
+
+    Attributes:
+        units, expected: told with the impressions, and expected to be, (d,). prompt: share of a
+            day's units that is told so; the others come later, and returns take some back.
     """
 
     units: NDArray[np.float64]
     expected: NDArray[np.float64]
+    prompt: float
 
     @classmethod
     def of(cls, sums: NDArray[np.float64]) -> "_Told":
-        """Of sums (2, d, GROUPS)."""
-        return cls(*(sums / _weaker(sums[1])).sum(2))
+        """Of sums (3, d, GROUPS)."""
+        units, late, expected = (sums / _weaker(sums[2])).sum(2)
+        # of the last days some are still to come
+        settled = slice(None, -_SETTLED if expected[:-_SETTLED].any() else None)
+        in_all = units[settled].sum() + late[settled].sum()
+        prompt = units[settled].sum() / in_all if in_all > 0 else 1.0
+        prompt = float(np.clip(prompt, 0.0, 2.0))
+        return cls(units, prompt * expected, prompt)
 
     def spread(self) -> float:
         """Variance of log day effects, by moments: squares less what chance adds, of the last days
@@ -51,6 +64,36 @@ class _Told:
         before = _SUPPOSED**-4
         told = (weight * (np.minimum(off**2, _WIDEST**2) - chance)).sum()
         return float(max((told + before * _BEFORE**2) / (weight.sum() + before), _LEAST))
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What days were, as far as they tell of those to come.
+
+    Attributes:
+        day: since 1970 UTC, those that were seen, int64 (d,). level: their log effects without
+            what their weekdays are, (d,). weekday: log effect of days whose number leaves 0 … 6
+            when divided by 7, beside the days around them, (7,).
+    """
+
+    day: NDArray[np.int64]
+    level: NDArray[np.float64]
+    weekday: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, first: int, told: _Told) -> "_Past":
+        """Of what was told from a first day on."""
+        seen = told.expected > 0
+        log_effect = np.log(_shrunk(told.units, told.expected, 1.0, told.spread())) * seen
+        of = (first + np.arange(len(seen))) % 7
+        weekday = np.zeros(7)
+        if len(seen) >= 7:
+            week = np.convolve(log_effect, np.ones(7) / 7, "same")
+            whole = np.convolve(seen, np.ones(7), "same") > 6.5  # days amid a week that was seen
+            weight = whole * 0.5 ** (np.arange(len(seen))[::-1] / _SEASON)
+            off = np.bincount(of, weight * (log_effect - week), 7)
+            weekday = off / (np.bincount(of, weight, 7) + 1.0)  # as if one had been as all others
+        return cls(first + np.flatnonzero(seen), (log_effect - weekday[of])[seen], weekday)
 
 
 class DayEffects:
@@ -67,46 +110,38 @@ class DayEffects:
 
     Attributes:
         first: the day, since 1970 UTC, that the first row of the sums is about.
-        sums: units told, and expected of a usual day, by day and part of the listings, float64
-            (2, days, GROUPS).
+        sums: units told with impressions, units told after them, net of returns, and units
+            expected of a usual day, by day and part of the listings, float64 (3, days, GROUPS).
     """
 
     def __init__(self) -> None:
         self.first = 0
-        self.sums = np.zeros((2, 0, GROUPS))
-        self._log_effects: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+        self.sums = np.zeros((3, 0, GROUPS))
+        self._past: _Past | None = None
 
     def restore(self, first: int, sums: NDArray[np.float64]) -> None:
         """Take over sums saved earlier."""
-        self.first, self.sums, self._log_effects = first, sums, None
+        self.first, self.sums, self._past = first, sums, None
 
     def spanning(self, low: int, high: int) -> NDArray[np.float64]:
         """The sums of days from `low` to `high`, which include all there are, as a copy."""
-        sums = np.zeros((2, high - low + 1, GROUPS))
+        sums = np.zeros((3, high - low + 1, GROUPS))
         start = self.first - low
         sums[:, start : start + self.sums.shape[1]] = self.sums
         return sums
 
     def add(
-        self,
-        listing: NDArray[np.int64],
-        at: NDArray[np.int64],
-        units: NDArray[np.float64],
-        expected: NDArray[np.float64],
+        self, listing: NDArray[np.int64], at: NDArray[np.int64], told: NDArray[np.float64]
     ) -> None:
-        """Add outcomes, (m,) each: listing rows, microseconds since 1970 UTC, units told, and those
-        expected of a usual day.
+        """Add outcomes: listing rows and microseconds since 1970 UTC, (m,), and what each adds to
+        the sums, (3, m).
         """
-        self.restore(*self._after(listing, at, units, expected))
+        self.restore(*self._after(listing, at, told))
 
     def _after(
-        self,
-        listing: NDArray[np.int64],
-        at: NDArray[np.int64],
-        units: NDArray[np.float64],
-        expected: NDArray[np.float64],
+        self, listing: NDArray[np.int64], at: NDArray[np.int64], told: NDArray[np.float64]
     ) -> tuple[int, NDArray[np.float64]]:
-        """First day and sums once outcomes are added, (m,) each."""
+        """First day and sums once outcomes are added."""
         day, held = at // DAY_US, self.sums.shape[1]
         if not len(day):
             return self.first, self.sums
@@ -115,51 +150,46 @@ class DayEffects:
             low, high = min(low, self.first), max(high, self.first + held - 1)
         sums = self.spanning(low, high)
         place = day - low, listing % GROUPS
-        for table, one in zip(sums, (units, expected), strict=True):
+        for table, one in zip(sums, told, strict=True):
             np.add.at(table, place, one)
         return low, sums
 
     def forecast(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
         """What days are expected to be, (n,): the mean log effect of those before them, and of what
-        they told so far, the latest weighing most; 1 without any.
+        they told so far, the latest weighing most, and what their weekdays are beside the days
+        around them; 1 without any.
 
         Args:
             at: microseconds since 1970 UTC, (n,).
         """
-        if self._log_effects is None:
-            told = _Told.of(self.sums)
-            seen = np.flatnonzero(told.expected > 0)
-            effect = _shrunk(told.units[seen], told.expected[seen], 1.0, told.spread())
-            self._log_effects = self.first + seen, np.log(effect)
-        seen, log_effect = self._log_effects
-        days, place = np.unique(at // DAY_US, return_inverse=True)
-        ago = days[:, None] - seen
+        if self._past is None:
+            self._past = _Past.of(self.first, _Told.of(self.sums))
+        past, (days, place) = self._past, np.unique(at // DAY_US, return_inverse=True)
+        ago = days[:, None] - past.day
         weight = np.where(ago >= 0, 0.5 ** (ago / _MEMORY), 0.0)
         total = weight.sum(1)
-        mean = np.divide(weight @ log_effect, total, out=np.zeros(len(days)), where=total > 0)
-        return np.asarray(np.exp(mean)[place])
+        mean = np.divide(weight @ past.level, total, out=np.zeros(len(days)), where=total > 0)
+        return np.asarray(np.exp(mean + past.weekday[days % 7])[place])
 
     def shown(
         self,
         listing: NDArray[np.int64],
         at: NDArray[np.int64],
-        units: NDArray[np.float64],
-        expected: NDArray[np.float64],
+        told: NDArray[np.float64],
         forecast: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """What the days of outcomes were to their listings, by all that is told once these are
         added, their own part's left out, (m,).
 
         Args:
-            listing, at, units, expected: as `add` takes them. forecast: what these days were
-                expected to be, (m,).
+            listing, at, told: as `add` takes them. forecast: what these days were expected to be,
+                (m,).
         """
-        first, sums = self._after(listing, at, units, expected)
-        told, day, part = _Told.of(sums), at // DAY_US - first, listing % GROUPS
-        own = sums[:, day, part] / _weaker(sums[1, day, part])
-        return _shrunk(
-            told.units[day] - own[0], told.expected[day] - own[1], forecast, told.spread()
-        )
+        first, sums = self._after(listing, at, told)
+        whole, day, part = _Told.of(sums), at // DAY_US - first, listing % GROUPS
+        units, _, expected = sums[:, day, part] / _weaker(sums[2, day, part])
+        others = whole.units[day] - units, whole.expected[day] - whole.prompt * expected
+        return _shrunk(*others, forecast, whole.spread())
 
 
 def _weaker(expected: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -218,7 +218,7 @@ class Demand:
             return
         self.learn_corrections(outcomes, before)
         self.learn_curves(outcomes, before)
-        self.days.add(outcomes.listing, outcomes.at, *_of_days(outcomes, before))
+        self.days.add(outcomes.listing, outcomes.at, _of_days(outcomes, before))
 
     def days_shown(
         self, outcomes: Outcomes, before: NDArray[np.float64] | None = None
@@ -227,7 +227,7 @@ class Demand:
         (m,); `before` as below.
         """
         told = _of_days(outcomes, before)
-        return self.days.shown(outcomes.listing, outcomes.at, *told, outcomes.day_expected)
+        return self.days.shown(outcomes.listing, outcomes.at, told, outcomes.day_expected)
 
     def learn_curves(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> None:
         """Fold outcomes into their listings' own evidence alone; `before` as below.
@@ -421,10 +421,8 @@ def _told_so_far(
     return now + earlier, earlier
 
 
-def _of_days(
-    outcomes: Outcomes, before: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Units told, and those expected of a usual day, as `DayEffects` adds them, (m,) each.
+def _of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """What outcomes add to the sums of `DayEffects`, (3, m).
 
     Listings whose curve says little tell what they themselves are, not what the day is; and one
     mistyped outcome, or a curve that was far off, is not everybody's day.
@@ -445,7 +443,7 @@ def _of_days(
         return np.asarray(tells * near * (expected > 0) * np.stack([bounded, expected]))
 
     units, expected = all_told(now + earlier) - all_told(earlier)
-    return units, expected
+    return np.stack([np.where(shown != 0, units, 0.0), np.where(shown == 0, units, 0.0), expected])
 
 
 def told_of_all(

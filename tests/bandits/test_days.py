@@ -4,12 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from trained_policy import DAY, catalogue, outcomes_of, rows_of, told
+from trained_policy import DAY, catalogue, outcomes_of, rows_of
+from trained_policy import told as told_before
 
 from bandits import Policy
 from bandits.days import GROUPS, MOST, DayEffects
 
 N = 64
+
+
+def at_once(units, expected):
+    """Units told with impressions, as `DayEffects` adds them."""
+    return np.stack([units, np.zeros(len(units)), expected]).astype(float)
 
 
 def of_days(effects, expected=20.0, seed=0):
@@ -18,24 +24,22 @@ def of_days(effects, expected=20.0, seed=0):
     draws, days = np.random.default_rng(seed), DayEffects()
     for day, effect in enumerate(effects):
         e = np.full(N, expected)
-        days.add(np.arange(N), np.full(N, day * DAY), draws.poisson(e * effect).astype(float), e)
+        days.add(np.arange(N), np.full(N, day * DAY), at_once(draws.poisson(e * effect), e))
     return days
 
 
 def shown(days, day, units, expected, listing=None):
     listing = np.arange(len(units)) if listing is None else listing
     at = np.full(len(units), day * DAY)
-    one = np.ones(len(units))
-    return days.shown(listing, at, units, expected, one)
+    return days.shown(listing, at, at_once(units, expected), np.ones(len(units)))
 
 
 def test_before_any_day_was_seen_each_is_usual():
     days = DayEffects()
     assert days.forecast(np.array([0, 5 * DAY])).tolist() == [1.0, 1.0]
-    nothing = np.empty(0)
-    rows = np.empty(0, np.int64)
-    days.add(rows, rows, nothing, nothing)
-    assert days.shown(rows, rows, nothing, nothing, nothing).shape == (0,)
+    rows, nothing = np.empty(0, np.int64), np.empty((3, 0))
+    days.add(rows, rows, nothing)
+    assert days.shown(rows, rows, nothing, np.empty(0)).shape == (0,)
     assert days.sums.shape[1] == 0
 
 
@@ -90,28 +94,40 @@ def test_what_lasts_is_expected_to_last_and_a_day_is_read_as_it_comes():
     assert 0.75 < grown[0] / np.exp(0.9) < 1.0
 
 
+def test_weekdays_are_expected_to_come_again():
+    week = np.array([-0.3, -0.3, -0.3, 0.0, 0.0, 0.5, 0.4])
+    days = of_days(np.exp(np.tile(week, 4)))
+    coming = np.log(days.forecast(np.arange(28, 35) * DAY))
+    assert np.abs(coming - week).max() < 0.15
+    alike = of_days(np.ones(28))
+    assert np.abs(np.log(alike.forecast(np.arange(28, 35) * DAY))).max() < 0.02
+    grown = of_days(np.exp(np.tile(week, 4) + 0.03 * np.arange(28)))
+    coming = np.log(grown.forecast(np.arange(28, 29) * DAY)) - 0.03 * 28
+    assert abs(coming[0] - week[0]) < 0.3  # what grows is expected some days late
+
+
 def test_days_come_in_any_order_and_sums_add_up():
     draws = np.random.default_rng(4)
     m = 500
     row, at = draws.integers(0, 90, m), draws.integers(100, 130, m) * DAY
-    units, expected = draws.poisson(3, m).astype(float), draws.uniform(1, 5, m)
+    told = draws.poisson(3, (3, m)).astype(float)
     whole = DayEffects()
-    whole.add(row, at, units, expected)
+    whole.add(row, at, told)
     parts, order = DayEffects(), draws.permutation(m)
     for part in np.array_split(order, 7):
-        parts.add(row[part], at[part], units[part], expected[part])
+        parts.add(row[part], at[part], told[:, part])
     assert parts.first == whole.first
     np.testing.assert_allclose(parts.sums, whole.sums)
     asked = np.arange(95, 140) * DAY
     np.testing.assert_allclose(parts.forecast(asked), whole.forecast(asked))
     before = DayEffects()
-    before.add(row[:-5], at[:-5], units[:-5], expected[:-5])
-    last = row[-5:], at[-5:], units[-5:], expected[-5:]
+    before.add(row[:-5], at[:-5], told[:, :-5])
+    last = row[-5:], at[-5:], told[:, -5:]
     held = before.sums.copy()
     found = before.shown(*last, np.ones(5))
     np.testing.assert_array_equal(before.sums, held)  # asking adds nothing
     before.add(*last)
-    none = row[-5:], at[-5:], np.zeros(5), np.zeros(5)
+    none = row[-5:], at[-5:], np.zeros((3, 5))
     np.testing.assert_allclose(before.shown(*none, np.ones(5)), found)
 
 
@@ -179,7 +195,7 @@ def test_parts_of_a_decision_that_fell_on_unlike_days_add_up(make):
     first = outcomes_of(listings, made, np.full(3, 100), np.full(3, 8))
     second = outcomes_of(listings, made, np.full(3, 50), np.full(3, 2), DAY)
     policy.learn(dataclasses.replace(first, day=np.full(3, 2.0)))
-    before = told(np.full(3, 100), np.full(3, 8))
+    before = told_before(np.full(3, 100), np.full(3, 8))
     before[:, 2] = 200.0
     policy.learn(dataclasses.replace(second, day=np.full(3, 0.5)), before)
     at_once = Policy()
@@ -203,3 +219,35 @@ def test_one_mistyped_outcome_is_not_everybody_s_day(make):
         return found[1]
 
     assert abs(np.log(after(1e6) / after(30.0))) < 0.4
+
+
+def test_units_that_come_late_are_no_quiet_day():
+    draws, days = np.random.default_rng(8), DayEffects()
+    e, found = np.full(N, 20.0), []
+    for day in range(30):
+        when = np.full(N, day * DAY)
+        first = at_once(draws.poisson(0.6 * e), e)
+        found.append(days.shown(np.arange(N), when, first, np.ones(N)).mean())
+        days.add(np.arange(N), when, first)
+        if day >= 3:  # the rest of a day, told three days after it
+            rest = np.stack([np.zeros(N), draws.poisson(0.4 * e), np.zeros(N)])
+            days.add(np.arange(N), when - 3 * DAY, rest)
+    np.testing.assert_allclose(found[12:], 1.0, rtol=0.06)
+    busy = at_once(np.full(N, 0.6 * 20 * 1.5), e)
+    assert shown_at(days, 30, busy) == pytest.approx(1.5, rel=0.15)
+
+
+def test_where_units_never_come_with_impressions_nothing_is_said_of_days():
+    draws, days = np.random.default_rng(8), DayEffects()
+    e = np.full(N, 20.0)
+    for day in range(20):
+        when = np.full(N, day * DAY)
+        days.add(np.arange(N), when, at_once(np.zeros(N), e))
+        days.add(np.arange(N), when, np.stack([np.zeros(N), draws.poisson(e), np.zeros(N)]))
+    assert shown_at(days, 20, at_once(np.zeros(N), e)) == pytest.approx(1.0, rel=0.01)
+    assert days.forecast(np.array([20 * DAY]))[0] == pytest.approx(1.0, rel=0.01)
+
+
+def shown_at(days, day, told):
+    at = np.full(N, day * DAY)
+    return days.shown(np.arange(N), at, told, np.ones(N)).mean()
