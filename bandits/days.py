@@ -15,9 +15,13 @@ MOST = 20.0
 """Times, or parts, of the usual demand that a day is taken for at most."""
 
 _MEMORY = 4.0  # days after which a day counts half in what the next is expected to be
+_WINDOW = 90  # days, the last that were told of, that tell how unlike days are
 _SEASON = 28.0  # days after which a day counts half in what its weekday is
-_SETTLED = 7  # days after which most of what comes late has come
-_WINDOW = 90  # days back from the last one that tell how unlike days are
+# days, the last told of, of whose sales some are yet to come, and those before them that tell how
+# many come with their impressions
+_COMING, _SETTLED = 7, 28
+_SILENT = 10.0  # units expected of a day above which that none is told says that none is told yet
+_AT_ONCE = 5.0  # units, supposed told with their impressions before any were
 _APART = 0.1  # log units by which the parts of a day differ by more than chance
 _SUPPOSED = 0.1  # spread of days that a day's telling of it is weighed by
 _BEFORE = 0.05  # spread before any day told of it; it weighs as much as one well-known day
@@ -32,35 +36,25 @@ class _Told:
     Parts are off by `_APART` besides the chance of buyers: with e units expected, one of them is
     known to 1 / e + _APART², and counts 1 / (1 + e _APART²) times. Weighed so, what is told in all
     has the variance of what is expected in all, as counts have.
-
-    Attributes:
-        units, expected: told with the impressions, and expected to be, (d,). prompt: share of a
-            day's units that is told so; the others come later, and returns take some back.
     """
 
     units: NDArray[np.float64]
     expected: NDArray[np.float64]
-    prompt: float
 
     @classmethod
     def of(cls, sums: NDArray[np.float64]) -> "_Told":
-        """Of sums (3, d, GROUPS)."""
-        units, late, expected = (sums / _weaker(sums[2])).sum(2)
-        # of the last days some are still to come
-        settled = slice(None, -_SETTLED if expected[:-_SETTLED].any() else None)
-        in_all = units[settled].sum() + late[settled].sum()
-        prompt = units[settled].sum() / in_all if in_all > 0 else 1.0
-        prompt = float(np.clip(prompt, 0.0, 2.0))
-        return cls(units, prompt * expected, prompt)
+        """Of `_at_once`, (2, d, GROUPS)."""
+        return cls(*(sums / _weaker(sums[1])).sum(2))
 
     def spread(self) -> float:
         """Variance of log day effects, by moments: squares less what chance adds, of the last days
         alone.
         """
-        units, expected = self.units[-_WINDOW:], self.expected[-_WINDOW:]
+        last = np.flatnonzero(self.expected > 0)[-_WINDOW:]
+        units, expected = self.units[last], self.expected[last]
         chance = 1.0 / (expected + 0.5)
         off = np.log((np.maximum(units, 0.0) + 0.5) / (expected + 0.5))
-        weight = (expected > 0) / (chance + _SUPPOSED**2) ** 2
+        weight = 1.0 / (chance + _SUPPOSED**2) ** 2
         before = _SUPPOSED**-4
         told = (weight * (np.minimum(off**2, _WIDEST**2) - chance)).sum()
         return float(max((told + before * _BEFORE**2) / (weight.sum() + before), _LEAST))
@@ -108,10 +102,16 @@ class DayEffects:
     days. Without them a listing's own curve takes the difference between a busy day and a quiet one
     for the answer to that between their prices.
 
+    Shops tell impressions at once, and some of the units, or all, hours or weeks later; what comes
+    back is told later, too. Outcomes are read when they are told, so that a day is measured by
+    what is told with impressions, against as much of what is expected as is usually told with them.
+    Else each day would be found the quieter by what is yet to come, its impressions read as of
+    fewer, and so curves the higher that the next are measured by, for ever.
+
     Attributes:
         first: the day, since 1970 UTC, that the first row of the sums is about.
-        sums: units told with impressions, units told after them, net of returns, and units
-            expected of a usual day, by day and part of the listings, float64 (3, days, GROUPS).
+        sums: units told with impressions, expected of a usual day, and told without, by day and
+            part of the listings, float64 (3, days, GROUPS).
     """
 
     def __init__(self) -> None:
@@ -133,8 +133,11 @@ class DayEffects:
     def add(
         self, listing: NDArray[np.int64], at: NDArray[np.int64], told: NDArray[np.float64]
     ) -> None:
-        """Add outcomes: listing rows and microseconds since 1970 UTC, (m,), and what each adds to
-        the sums, (3, m).
+        """Add outcomes.
+
+        Args:
+            listing: rows, (m,). at: microseconds since 1970 UTC, (m,).
+            told: units with impressions, expected of a usual day, and units without, (3, m).
         """
         self.restore(*self._after(listing, at, told))
 
@@ -163,7 +166,7 @@ class DayEffects:
             at: microseconds since 1970 UTC, (n,).
         """
         if self._past is None:
-            self._past = _Past.of(self.first, _Told.of(self.sums))
+            self._past = _Past.of(self.first, _Told.of(_at_once(self.sums)))
         past, (days, place) = self._past, np.unique(at // DAY_US, return_inverse=True)
         ago = days[:, None] - past.day
         weight = np.where(ago >= 0, 0.5 ** (ago / _MEMORY), 0.0)
@@ -186,10 +189,23 @@ class DayEffects:
                 (m,).
         """
         first, sums = self._after(listing, at, told)
-        whole, day, part = _Told.of(sums), at // DAY_US - first, listing % GROUPS
-        units, _, expected = sums[:, day, part] / _weaker(sums[2, day, part])
-        others = whole.units[day] - units, whole.expected[day] - whole.prompt * expected
-        return _shrunk(*others, forecast, whole.spread())
+        sums, day, part = _at_once(sums), at // DAY_US - first, listing % GROUPS
+        own, all_of = sums[:, day, part] / _weaker(sums[1, day, part]), _Told.of(sums)
+        units, expected = all_of.units[day] - own[0], all_of.expected[day] - own[1]
+        return _shrunk(units, expected, forecast, all_of.spread())
+
+
+def _at_once(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Units told with impressions, and expected to be of a usual day, (2, d, GROUPS), of sums."""
+    with_them, expected, later = sums
+    days = np.flatnonzero(expected.any(1))
+    settled = (days[:-_COMING] if len(days) > 2 * _COMING else days)[-_SETTLED:]
+    told, more = with_them[settled].sum(), later[settled].sum()
+    share = (told + _AT_ONCE) / max(told + more + _AT_ONCE, _AT_ONCE)
+    usual = np.clip(share, 0.0, MOST) * expected
+    # where buyers are so many, some would have bought: their sales are yet to be told
+    silent = (with_them.sum(1) <= 0) & (usual.sum(1) > _SILENT)
+    return np.stack([with_them, np.where(silent[:, None], 0.0, usual)])
 
 
 def _weaker(expected: NDArray[np.float64]) -> NDArray[np.float64]:

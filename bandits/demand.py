@@ -422,7 +422,8 @@ def _told_so_far(
 
 
 def _of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """What outcomes add to the sums of `DayEffects`, (3, m).
+    """Units told with impressions, expected of a usual day, and told without, as `DayEffects` adds
+    them, (3, m).
 
     Listings whose curve says little tell what they themselves are, not what the day is; and one
     mistyped outcome, or a curve that was far off, is not everybody's day.
@@ -443,7 +444,7 @@ def _of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDArray[
         return np.asarray(tells * near * (expected > 0) * np.stack([bounded, expected]))
 
     units, expected = all_told(now + earlier) - all_told(earlier)
-    return np.stack([np.where(shown != 0, units, 0.0), np.where(shown == 0, units, 0.0), expected])
+    return np.stack([units * (shown != 0), expected, units * (shown == 0)])
 
 
 def told_of_all(

@@ -4,18 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from trained_policy import DAY, catalogue, outcomes_of, rows_of
-from trained_policy import told as told_before
+from trained_policy import DAY, catalogue, outcomes_of, rows_of, told
 
 from bandits import Policy
 from bandits.days import GROUPS, MOST, DayEffects
 
 N = 64
-
-
-def at_once(units, expected):
-    """Units told with impressions, as `DayEffects` adds them."""
-    return np.stack([units, np.zeros(len(units)), expected]).astype(float)
 
 
 def of_days(effects, expected=20.0, seed=0):
@@ -24,22 +18,25 @@ def of_days(effects, expected=20.0, seed=0):
     draws, days = np.random.default_rng(seed), DayEffects()
     for day, effect in enumerate(effects):
         e = np.full(N, expected)
-        days.add(np.arange(N), np.full(N, day * DAY), at_once(draws.poisson(e * effect), e))
+        told = draws.poisson(e * effect), e, np.zeros(N)
+        days.add(np.arange(N), np.full(N, day * DAY), np.array(told))
     return days
 
 
 def shown(days, day, units, expected, listing=None):
     listing = np.arange(len(units)) if listing is None else listing
     at = np.full(len(units), day * DAY)
-    return days.shown(listing, at, at_once(units, expected), np.ones(len(units)))
+    one = np.ones(len(units))
+    return days.shown(listing, at, np.stack([units, expected, 0.0 * one]), one)
 
 
 def test_before_any_day_was_seen_each_is_usual():
     days = DayEffects()
     assert days.forecast(np.array([0, 5 * DAY])).tolist() == [1.0, 1.0]
-    rows, nothing = np.empty(0, np.int64), np.empty((3, 0))
+    nothing = np.empty((3, 0))
+    rows = np.empty(0, np.int64)
     days.add(rows, rows, nothing)
-    assert days.shown(rows, rows, nothing, np.empty(0)).shape == (0,)
+    assert days.shown(rows, rows, nothing, nothing[0]).shape == (0,)
     assert days.sums.shape[1] == 0
 
 
@@ -110,25 +107,75 @@ def test_days_come_in_any_order_and_sums_add_up():
     draws = np.random.default_rng(4)
     m = 500
     row, at = draws.integers(0, 90, m), draws.integers(100, 130, m) * DAY
-    told = draws.poisson(3, (3, m)).astype(float)
+    said = np.stack([draws.poisson(3, m), draws.uniform(1, 5, m), draws.poisson(0.3, m)])
     whole = DayEffects()
-    whole.add(row, at, told)
+    whole.add(row, at, said)
     parts, order = DayEffects(), draws.permutation(m)
     for part in np.array_split(order, 7):
-        parts.add(row[part], at[part], told[:, part])
+        parts.add(row[part], at[part], said[:, part])
     assert parts.first == whole.first
     np.testing.assert_allclose(parts.sums, whole.sums)
     asked = np.arange(95, 140) * DAY
     np.testing.assert_allclose(parts.forecast(asked), whole.forecast(asked))
     before = DayEffects()
-    before.add(row[:-5], at[:-5], told[:, :-5])
-    last = row[-5:], at[-5:], told[:, -5:]
+    before.add(row[:-5], at[:-5], said[:, :-5])
+    last = row[-5:], at[-5:], said[:, -5:]
     held = before.sums.copy()
     found = before.shown(*last, np.ones(5))
     np.testing.assert_array_equal(before.sums, held)  # asking adds nothing
     before.add(*last)
     none = row[-5:], at[-5:], np.zeros((3, 5))
     np.testing.assert_allclose(before.shown(*none, np.ones(5)), found)
+
+
+def test_a_time_long_gone_or_to_come_leaves_known_how_unlike_days_are():
+    days = of_days(np.exp(0.3 * np.random.default_rng(1).standard_normal(20)))
+    one = np.full(N, 30.0)
+    before = shown(days, 20, one, np.full(N, 20.0))
+    for day in (-20_000, 400):  # of a clock that was off
+        days.add(np.array([0]), np.array([day * DAY]), np.array([[0.0], [1e-3], [0.0]]))
+    np.testing.assert_allclose(shown(days, 20, one, np.full(N, 20.0)), before, rtol=1e-3)
+
+
+def day_by_day(share, returned, effect, days, lag=2):
+    """What days are found to be by a shop that tells a share of its sales with its impressions, the
+    rest, less what came back, days later; all of it is what is expected of usual days."""
+    draws, told, found, later = np.random.default_rng(6), DayEffects(), [], []
+    row, none = np.arange(N), np.zeros(N)
+    for day, at in enumerate(np.full((days, N), DAY) * np.arange(days)[:, None]):
+        expected = np.full(N, 20.0)
+        units = draws.poisson(expected * effect[day] / (1.0 - returned))
+        now = draws.binomial(units, share)
+        one = np.stack([now, expected, none])
+        found.append(told.shown(row, at, one, told.forecast(at)))
+        told.add(row, at, one)
+        back = draws.binomial(units, returned)
+        later.append((row, at, np.stack([none, none, units - now - back])))
+        if day >= lag:
+            told.add(*later[day - lag])
+    return np.array(found), told.forecast(np.array([days * DAY]))
+
+
+@pytest.mark.parametrize(("share", "returned"), [(0.5, 0.0), (1.0, 0.4), (0.3, 0.2)])
+def test_sales_that_are_told_later_make_no_quiet_day(share, returned):
+    effect = np.where(np.arange(40) == 38, 1.6, 1.0)
+    found, expected = day_by_day(share, returned, effect, 40)
+    assert np.abs(np.log(found[16:38])).max() < 0.1
+    assert 1.25 < np.median(found[38]) < 2.0
+    assert 0.9 < expected[0] < 1.3
+
+
+def test_days_of_which_no_sale_is_told_yet_are_as_expected():
+    found, expected = day_by_day(0.0, 0.0, np.ones(10), 10)
+    np.testing.assert_allclose(np.append(found, expected), 1.0, atol=0.06)
+    # nor where a shop that told them together no longer does
+    days = of_days(np.ones(20))
+    nothing, later = shown(days, 20, np.zeros(N), np.full(N, 20.0)), np.full(N, 20.0)
+    assert nothing.tolist() == [1.0] * N
+    days.add(np.arange(N), np.full(N, 20 * DAY), np.stack([0 * later, later, later]))
+    assert abs(np.log(days.forecast(np.array([21 * DAY]))[0])) < 0.1
+    # of so few that some days bring none, a day of none is told
+    assert (shown(days, 21, np.zeros(N), np.full(N, 0.1)) < 1.0).all()
 
 
 def shop(make, days, effect, rounds, n=120, impressions=100):
@@ -195,7 +242,7 @@ def test_parts_of_a_decision_that_fell_on_unlike_days_add_up(make):
     first = outcomes_of(listings, made, np.full(3, 100), np.full(3, 8))
     second = outcomes_of(listings, made, np.full(3, 50), np.full(3, 2), DAY)
     policy.learn(dataclasses.replace(first, day=np.full(3, 2.0)))
-    before = told_before(np.full(3, 100), np.full(3, 8))
+    before = told(np.full(3, 100), np.full(3, 8))
     before[:, 2] = 200.0
     policy.learn(dataclasses.replace(second, day=np.full(3, 0.5)), before)
     at_once = Policy()
@@ -221,33 +268,25 @@ def test_one_mistyped_outcome_is_not_everybody_s_day(make):
     assert abs(np.log(after(1e6) / after(30.0))) < 0.4
 
 
-def test_units_that_come_late_are_no_quiet_day():
-    draws, days = np.random.default_rng(8), DayEffects()
-    e, found = np.full(N, 20.0), []
-    for day in range(30):
-        when = np.full(N, day * DAY)
-        first = at_once(draws.poisson(0.6 * e), e)
-        found.append(days.shown(np.arange(N), when, first, np.ones(N)).mean())
-        days.add(np.arange(N), when, first)
-        if day >= 3:  # the rest of a day, told three days after it
-            rest = np.stack([np.zeros(N), draws.poisson(0.4 * e), np.zeros(N)])
-            days.add(np.arange(N), when - 3 * DAY, rest)
-    np.testing.assert_allclose(found[12:], 1.0, rtol=0.06)
-    busy = at_once(np.full(N, 0.6 * 20 * 1.5), e)
-    assert shown_at(days, 30, busy) == pytest.approx(1.5, rel=0.15)
-
-
-def test_where_units_never_come_with_impressions_nothing_is_said_of_days():
-    draws, days = np.random.default_rng(8), DayEffects()
-    e = np.full(N, 20.0)
-    for day in range(20):
-        when = np.full(N, day * DAY)
-        days.add(np.arange(N), when, at_once(np.zeros(N), e))
-        days.add(np.arange(N), when, np.stack([np.zeros(N), draws.poisson(e), np.zeros(N)]))
-    assert shown_at(days, 20, at_once(np.zeros(N), e)) == pytest.approx(1.0, rel=0.01)
-    assert days.forecast(np.array([20 * DAY]))[0] == pytest.approx(1.0, rel=0.01)
-
-
-def shown_at(days, day, told):
-    at = np.full(N, day * DAY)
-    return days.shown(np.arange(N), at, told, np.ones(N)).mean()
+@pytest.mark.parametrize("lag", [0, 3])
+def test_a_shop_that_tells_sales_apart_from_impressions_prices_as_one_that_does_not(make, lag):
+    """Each decision's impressions first; its units in another outcome, days later."""
+    n, rounds, policy, listings = 60, 16, Policy(), catalogue(make, 60, 1)
+    draws, value, later = np.random.default_rng(5), np.exp(listings.anchor), []
+    for day in range(rounds):
+        context = dataclasses.replace(listings.context, at=np.full(n, day * DAY))
+        today = dataclasses.replace(listings, context=context)
+        made = policy.decide(today, make.random_ids(day, n))
+        units = draws.poisson(20 * np.exp(-2 * (made.price / 100 / value - 1)))
+        first = outcomes_of(today, made, np.full(n, 400), np.zeros(n), day * DAY)
+        first = dataclasses.replace(first, day=policy.days_shown(first))
+        policy.learn(first)
+        before = np.stack([first.impressions, first.units, first.impressions * first.day], axis=1)
+        later.append((outcomes_of(today, made, np.zeros(n), units, day * DAY), before))
+        if day >= lag:
+            rest, before = later[day - lag]
+            found = policy.days_shown(rest, before)
+            policy.learn(dataclasses.replace(rest, day=found), before)
+        assert np.abs(np.log(first.day)).max() < 0.1
+        if day < 3 or day % 4 == 0:
+            policy.learn_population(*rows_of(today, policy.consulted()))

@@ -121,3 +121,24 @@ def test_parts_in_one_report_are_each_read_as_of_their_day(lived, drive, clock):
     drive.outcomes(bandit, *({**part, "outcome_id": str(i)} for i in range(4)))
     anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
     assert learning.difference(bandit.fold, anew) < 1e-12
+
+
+def test_sales_told_apart_from_impressions_make_no_quiet_day(lived, drive, clock):
+    bandit, _ = lived
+    clock(12)
+    keys = [d["decision_id"] for d in drive.prices(bandit, *({"listing_id": i} for i in IDS))]
+    shown = (
+        {"decision_id": k, "outcome_id": "shown", "impressions": 500, "units": 0} for k in keys
+    )
+    drive.outcomes(bandit, *shown)
+    sold = ({"decision_id": k, "outcome_id": "sold", "impressions": 0, "units": 40} for k in keys)
+    drive.outcomes(bandit, *sold)
+    o = log.outcomes.c
+    with bandit.log.engine.connect() as conn:
+        query = sa.select(o.day_effect).where(o.outcome_id == "shown")
+        found = conn.execute(query).scalars().all()
+        d = log.decisions.c
+        expected = conn.execute(sa.select(d.day_expected).where(d.id.in_(keys))).scalars().all()
+    assert sorted(found) == pytest.approx(sorted(expected))  # nothing is told of it yet
+    anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert learning.difference(bandit.fold, anew) < 1e-12
