@@ -29,6 +29,9 @@ _LEAST = 1e-5  # variance of days that are all alike
 _WIDEST = 0.7  # log units, that one day tells of the spread at most
 
 
+_ALL = np.ones(GROUPS)  # a product with it adds parts up several times as fast as a sum over them
+
+
 @dataclass(frozen=True, slots=True)
 class _Told:
     """Units of days with every part of the listings counting as much as it can tell, (d,) each.
@@ -44,7 +47,7 @@ class _Told:
     @classmethod
     def of(cls, sums: NDArray[np.float64]) -> "_Told":
         """Of `_at_once`, (2, d, GROUPS)."""
-        return cls(*(sums / _weaker(sums[1])).sum(2))
+        return cls(*(sums / _weaker(sums[1])) @ _ALL)
 
     def spread(self) -> float:
         """Variance of log day effects, by moments: squares less what chance adds, of the last days
@@ -198,13 +201,13 @@ class DayEffects:
 def _at_once(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Units told with impressions, and expected to be of a usual day, (2, d, GROUPS), of sums."""
     with_them, expected, later = sums
-    days = np.flatnonzero(expected.any(1))
+    days = np.flatnonzero(expected @ _ALL)
     settled = (days[:-_COMING] if len(days) > 2 * _COMING else days)[-_SETTLED:]
     told, more = with_them[settled].sum(), later[settled].sum()
     share = (told + _AT_ONCE) / max(told + more + _AT_ONCE, _AT_ONCE)
     usual = np.clip(share, 0.0, MOST) * expected
     # where buyers are so many, some would have bought: their sales are yet to be told
-    silent = (with_them.sum(1) <= 0) & (usual.sum(1) > _SILENT)
+    silent = (with_them @ _ALL <= 0) & (usual @ _ALL > _SILENT)
     return np.stack([with_them, np.where(silent[:, None], 0.0, usual)])
 
 
