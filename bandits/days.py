@@ -22,7 +22,8 @@ _SEASON = 28.0  # days after which a day counts half in what its weekday is
 _COMING, _SETTLED = 7, 28
 _SILENT = 10.0  # units expected of a day above which that none is told says that none is told yet
 _AT_ONCE = 5.0  # units, supposed told with their impressions before any were
-_APART = 0.1  # log units by which the parts of a day differ by more than chance
+_SURGE, _FEW = 2.0, 5.0  # times what the others sell, and units beside, that a part may be off by
+_APART = 0.2  # log units by which the parts of a day differ by more than chance
 _SUPPOSED = 0.1  # spread of days that a day's telling of it is weighed by
 _BEFORE = 0.05  # spread before any day told of it; it weighs as much as one well-known day
 _LEAST = 1e-5  # variance of days that are all alike
@@ -34,20 +35,15 @@ _ALL = np.ones(GROUPS)  # a product with it adds parts up several times as fast 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Units of days with every part of the listings counting as much as it can tell, (d,) each.
-
-    Parts are off by `_APART` besides the chance of buyers: with e units expected, one of them is
-    known to 1 / e + _APART², and counts 1 / (1 + e _APART²) times. Weighed so, what is told in all
-    has the variance of what is expected in all, as counts have.
-    """
+    """Units of days, told and expected, of all parts of the listings together, (d,) each."""
 
     units: NDArray[np.float64]
     expected: NDArray[np.float64]
 
     @classmethod
-    def of(cls, sums: NDArray[np.float64]) -> "_Told":
-        """Of `_at_once`, (2, d, GROUPS)."""
-        return cls(*(sums / _weaker(sums[1])) @ _ALL)
+    def of(cls, parts: NDArray[np.float64]) -> "_Told":
+        """Of `_parts`, (2, d, GROUPS)."""
+        return cls(*(parts @ _ALL))
 
     def spread(self) -> float:
         """Variance of log day effects, by moments: squares less what chance adds, of the last days
@@ -169,7 +165,7 @@ class DayEffects:
             at: microseconds since 1970 UTC, (n,).
         """
         if self._past is None:
-            self._past = _Past.of(self.first, _Told.of(_at_once(self.sums)))
+            self._past = _Past.of(self.first, _Told.of(_parts(self.sums)))
         past, (days, place) = self._past, np.unique(at // DAY_US, return_inverse=True)
         ago = days[:, None] - past.day
         weight = np.where(ago >= 0, 0.5 ** (ago / _MEMORY), 0.0)
@@ -192,8 +188,8 @@ class DayEffects:
                 (m,).
         """
         first, sums = self._after(listing, at, told)
-        sums, day, part = _at_once(sums), at // DAY_US - first, listing % GROUPS
-        own, all_of = sums[:, day, part] / _weaker(sums[1, day, part]), _Told.of(sums)
+        parts, day = _parts(sums), at // DAY_US - first
+        own, all_of = parts[:, day, listing % GROUPS], _Told.of(parts)
         units, expected = all_of.units[day] - own[0], all_of.expected[day] - own[1]
         return _shrunk(units, expected, forecast, all_of.spread())
 
@@ -211,9 +207,31 @@ def _at_once(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([with_them, np.where(silent[:, None], 0.0, usual)])
 
 
-def _weaker(expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By what units of parts are divided to count as much as they tell, see `_Told`."""
-    return 1.0 + _APART**2 * np.maximum(expected, 0.0)
+def _parts(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Units told with impressions, and expected to be, each part of the listings counting as much
+    as it can tell of a day, (2, d, GROUPS).
+
+    Parts are off by `_APART` besides the chance of buyers: with e units expected, one of them is
+    known to 1 / e + _APART², and counts 1 / (1 + e _APART²) times. Weighed so, what is told in all
+    has the variance of what is expected in all, as counts have. A part that sells far more than the
+    others, or less, has a listing that does: it counts for no more than `_SURGE` times what they
+    sell, nor for less than they sell over it.
+    """
+    told = _at_once(sums)
+    parts: NDArray[np.float64] = told / (1.0 + _APART**2 * np.maximum(told[1], 0.0))
+    # what is too much first, or the others would be measured by it
+    parts[0] = np.minimum(parts[0], _usual(parts, np.inf) * _SURGE + _FEW)
+    parts[0] = np.maximum(parts[0], _usual(parts, 0.0) / _SURGE - _FEW)
+    return parts
+
+
+def _usual(parts: NDArray[np.float64], unknown: float) -> NDArray[np.float64]:
+    """Units of each part if it sold as all the others do, (d, GROUPS); `unknown` where of them next
+    to none are expected.
+    """
+    told, expected = (parts @ _ALL)[:, :, None] - parts
+    ratio = np.maximum(told, 0.0) / np.maximum(expected, _FEW)
+    return np.where(expected > _FEW, ratio * parts[1], unknown)
 
 
 def _shrunk(

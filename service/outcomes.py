@@ -64,10 +64,10 @@ class Told(NamedTuple):
     their days were, told in all.
     """
 
-    reports: int = 0
-    impressions: float = 0.0
-    units: float = 0.0
-    usual: float = 0.0
+    reports: int
+    impressions: float
+    units: float
+    usual: float
 
 
 Judgement = Literal["new", "corrected", "duplicate"] | ItemError

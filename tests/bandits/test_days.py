@@ -45,7 +45,7 @@ def test_a_day_is_found_as_busy_as_it_was(effect):
     days = of_days(np.exp(0.3 * np.random.default_rng(1).standard_normal(20)))
     units = np.full(N, 20.0 * effect)
     found = shown(days, 20, units, np.full(N, 20.0))
-    np.testing.assert_allclose(found, effect, rtol=0.03)
+    np.testing.assert_allclose(found, effect, rtol=0.07)
 
 
 def test_where_days_are_alike_chance_is_not_taken_for_a_busy_one():
@@ -71,7 +71,11 @@ def test_one_large_listing_is_not_everybody_s_day():
     units, expected = np.full(N, 20.0), np.full(N, 20.0)
     units[0], expected[0] = 60_000.0, 20_000.0
     found = shown(days, 10, units, expected)
-    assert np.delete(found, np.arange(0, N, GROUPS)).max() < 1.25  # where it sold three times that
+    others = np.arange(N) % GROUPS != 0
+    assert found[others].max() < 1.15
+    for surge in (0.0, 1e9):
+        units[0] = surge
+        assert np.abs(np.log(shown(days, 10, units, expected)[others])).max() < 0.14
 
 
 def test_a_day_is_bounded_and_returns_alone_are_no_day_of_less_than_nothing():
@@ -95,7 +99,7 @@ def test_weekdays_are_expected_to_come_again():
     week = np.array([-0.3, -0.3, -0.3, 0.0, 0.0, 0.5, 0.4])
     days = of_days(np.exp(np.tile(week, 4)))
     coming = np.log(days.forecast(np.arange(28, 35) * DAY))
-    assert np.abs(coming - week).max() < 0.15
+    assert np.abs(coming - week).max() < 0.2
     alike = of_days(np.ones(28))
     assert np.abs(np.log(alike.forecast(np.arange(28, 35) * DAY))).max() < 0.02
     grown = of_days(np.exp(np.tile(week, 4) + 0.03 * np.arange(28)))
@@ -161,7 +165,7 @@ def test_sales_that_are_told_later_make_no_quiet_day(share, returned):
     effect = np.where(np.arange(40) == 38, 1.6, 1.0)
     found, expected = day_by_day(share, returned, effect, 40)
     assert np.abs(np.log(found[16:38])).max() < 0.1
-    assert 1.25 < np.median(found[38]) < 2.0
+    assert 1.2 < np.median(found[38]) < 2.0
     assert 0.9 < expected[0] < 1.3
 
 
