@@ -1,0 +1,120 @@
+"""What days that all listings share cost a seller: with day effects, and without them.
+
+Run: python benchmarks/busy_days.py ONLINE_RETAIL_FILE [--seeds 2] [--days 40] [--only growth]
+200 listings nobody has sold, costs known, beside 300 whose prices are recorded; every listing's
+conversion is multiplied by what the day is. Share of the gain of one who knows the buyers, over
+all days and over the last ten, of `pricebandit` as it is, and as if every day were as all others.
+Texts are read by their words, for speed. Half a minute for each scenario and seed.
+"""
+
+import argparse
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.sellers.pricebandit import PriceBandit
+from evaluation.stage import Market, Stage, stage
+from evaluation.trial import hold
+from markets import Conditions, History, Knowledge, Season, read_online_retail
+from markets.texts import text_vectors
+
+FIRST = 20_000  # days since 1970, a Friday
+MOST = 0.9  # conversion
+
+Floats = NDArray[np.float64]
+
+
+def scenarios(days: int, seed: int) -> dict[str, Floats]:
+    """What each day is, times the usual, (days,), by name."""
+    t, chance = np.arange(days), np.random.default_rng((seed, 99))
+    week = np.array([-0.3, -0.3, -0.3, -0.3, 0.0, 0.72, 0.48])
+    return {
+        "days are alike": np.ones(days),
+        "growth of 3 % a day": np.exp(0.03 * t),
+        "growth of 1 % a day": np.exp(0.01 * t),
+        "four days of twice the demand": np.where((t >= 10) & (t < 14), 2.0, 1.0),
+        "weekly, by 40 %": np.exp(week[t % 7]),
+        "at random, by 40 %": np.exp(0.4 * chance.standard_normal(days)),
+    }
+
+
+class Shared(Season):
+    """A season whose days are to all listings what `effect` says, (days,)."""
+
+    effect: Floats
+
+    def _dawn(self) -> None:
+        super()._dawn()
+        conversion = np.minimum(self.today.conversion * self.effect[self.day], MOST)
+        self.today = replace(self.today, conversion=conversion)
+
+
+class Alike(PriceBandit):
+    """The policy, taking every day for as all others."""
+
+    def __init__(self, knowledge: Knowledge, seed: int) -> None:
+        super().__init__(knowledge, seed)
+        days = self._policy.days
+        days.add = lambda *told: None  # type: ignore[method-assign]
+        days.shown = lambda listing, *told: np.ones(len(listing))  # type: ignore[method-assign]
+
+
+def shared(plain: Stage, effect: Floats) -> Stage:
+    """A stage on which every listing begins on one day, and days are what `effect` says."""
+
+    class Here(Shared):
+        pass
+
+    Here.effect = effect
+    n = len(plain.buyers)
+    calendar = replace(plain.calendar, arrival=np.full(n, FIRST), month=np.ones(12))
+
+    class Of(Stage):
+        def season(self, rows: NDArray[np.int64], conditions: Conditions) -> Season:
+            first = self.calendar.arrival[rows]
+            buyers = self.buyers.take(rows)
+            return Here(buyers, conditions, calendar=self.calendar, first_date=first)
+
+    parts = {field.name: getattr(plain, field.name) for field in fields(Stage)}
+    return Of(**{**parts, "calendar": calendar})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--days", type=int, default=40)
+    parser.add_argument("--only", default="", help="scenarios whose names hold this")
+    given = parser.parse_args()
+    if given.days < 20 or given.seeds < 1:
+        parser.error("--days must be at least 20, and --seeds at least 1")
+    history = read_online_retail(given.table)
+    print(f"{'':31} {'as it is, by seed':>24} {'days taken for alike':>24}   (all days, last ten)")
+    for name in scenarios(given.days, 1):
+        if given.only in name:
+            rows = [shares(history, given.days, name, seed + 1) for seed in range(given.seeds)]
+            columns = [
+                "  ".join(f"{100 * all_days:.1f} {100 * last:.1f}" for all_days, last in column)
+                for column in zip(*rows, strict=True)
+            ]
+            print(f"{name:31} {columns[0]:>24} {columns[1]:>24}", flush=True)
+
+
+def shares(
+    history: History, days: int, name: str, seed: int
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Shares of the clairvoyant's gain, all days' and the last ten's, with and without."""
+    market = Market("cost", known=300, new=200, warm_days=0, conditions=Conditions(days=days))
+    plain = stage(history, text_vectors(history.listings["title"].to_list()), market, seed)
+    here = shared(plain, scenarios(days, seed)[name])
+    found = [hold(here, maker) for maker in (PriceBandit, Alike)]
+    with_them, without = ((r.share, r.gain[-10:].sum() / r.best[-10:].sum()) for r in found)
+    return with_them, without
+
+
+if __name__ == "__main__":
+    main()
