@@ -8,7 +8,7 @@ Texts are read by their words, for speed. Half a minute for each scenario and se
 """
 
 import argparse
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.stage import Market, Stage, stage
 from evaluation.trial import hold
-from markets import Conditions, History, Knowledge, Season, read_online_retail
+from markets import Buyers, Calendar, Conditions, History, Knowledge, Season, read_online_retail
 from markets.texts import text_vectors
 
 FIRST = 20_000  # days since 1970, a Friday
 MOST = 0.9  # conversion
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def scenarios(days: int, seed: int) -> dict[str, Floats]:
@@ -43,12 +44,33 @@ def scenarios(days: int, seed: int) -> dict[str, Floats]:
 class Shared(Season):
     """A season whose days are to all listings what `effect` says, (days,)."""
 
-    effect: Floats
+    def __init__(
+        self,
+        effect: Floats,
+        buyers: Buyers,
+        conditions: Conditions,
+        calendar: Calendar,
+        first: Ints,
+    ) -> None:
+        self._effect = effect  # before its first dawn
+        super().__init__(buyers, conditions, calendar=calendar, first_date=first)
 
     def _dawn(self) -> None:
         super()._dawn()
-        conversion = np.minimum(self.today.conversion * self.effect[self.day], MOST)
+        conversion = np.minimum(self.today.conversion * self._effect[self.day], MOST)
         self.today = replace(self.today, conversion=conversion)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedDays(Stage):
+    """A stage whose seasons are `Shared`."""
+
+    effect: Floats
+
+    def season(self, rows: Ints, conditions: Conditions) -> Season:
+        """A season of some of the listings, costs known."""
+        first = self.calendar.arrival[rows]
+        return Shared(self.effect, self.buyers.take(rows), conditions, self.calendar, first)
 
 
 class Alike(PriceBandit):
@@ -61,24 +83,12 @@ class Alike(PriceBandit):
         days.shown = lambda listing, *told: np.ones(len(listing))  # type: ignore[method-assign]
 
 
-def shared(plain: Stage, effect: Floats) -> Stage:
+def shared(plain: Stage, effect: Floats) -> SharedDays:
     """A stage on which every listing begins on one day, and days are what `effect` says."""
-
-    class Here(Shared):
-        pass
-
-    Here.effect = effect
-    n = len(plain.buyers)
-    calendar = replace(plain.calendar, arrival=np.full(n, FIRST), month=np.ones(12))
-
-    class Of(Stage):
-        def season(self, rows: NDArray[np.int64], conditions: Conditions) -> Season:
-            first = self.calendar.arrival[rows]
-            buyers = self.buyers.take(rows)
-            return Here(buyers, conditions, calendar=self.calendar, first_date=first)
-
     parts = {field.name: getattr(plain, field.name) for field in fields(Stage)}
-    return Of(**{**parts, "calendar": calendar})
+    arrival = np.full(len(plain.buyers), FIRST)
+    parts["calendar"] = replace(plain.calendar, arrival=arrival, month=np.ones(12))
+    return SharedDays(**parts, effect=effect)
 
 
 def main() -> None:
