@@ -12,22 +12,12 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from evaluation import sample_ratio
-from evaluation.assignment import check_shares
 from evaluation.planning import covariate_part
 from evaluation.sequential import TIGHTEST_AT, interval, log_evidence
-
-COLUMNS = ("unit", "period", "arm", "profit", "impressions")
-"""What `compare` needs to know of every listing or family in every period."""
+from evaluation.units_table import TwoArms
 
 MISMATCH_ALPHA = 0.001
-"""Rate of false alarms of the sample-ratio test, and of the test that units change arms."""
-
-_MONTH = "^[0-9]{4}-(0[1-9]|1[0-2])"
-_ISO = (  # days, weeks and months, whose order as text is that of time
-    f"{_MONTH}-(0[1-9]|[12][0-9]|3[01])$",
-    "^[0-9]{4}-W(0[1-9]|[1-4][0-9]|5[0-3])$",
-    f"{_MONTH}$",
-)
+"""Rate of false alarms of the sample-ratio test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +115,11 @@ def compare(
 
     Args:
         table: one row per unit (as it was assigned: listing or family) and period that is over,
-            columns `COLUMNS`: `unit`, `period`, `arm`, `profit` (currency units), `impressions`.
-            Periods are numbers or dates, as text ISO days, weeks or months, or one constant. Rows
-            in any order; those of one period are ordered by unit. A unit recurs only where the coin
-            was thrown again: sum what one throw decided. A column `currency`, if there is one, has
-            one value.
+            `units_table.COLUMNS`: `unit`, `period`, `arm`, `profit` (currency units),
+            `impressions`. Periods are numbers or dates, as text ISO days, weeks or months, or one
+            constant. Rows in any order; those of one period are ordered by unit. A unit recurs only
+            where the coin was thrown again: sum what one throw decided. A column `currency`, if
+            there is one, has one value.
         control, treatment: the two arms; rows of others count for the sample ratio only.
         shares: as given to `assign`.
         covariate: column with the unit's profit per impression before the experiment, or None.
@@ -142,52 +132,34 @@ def compare(
             unit twice in one period, an arm without units or impressions, units that recur and
             hardly change sides.
     """
-    check_shares(shares)
-    for field, arm in (("control", control), ("treatment", treatment)):
-        if arm not in shares:
-            raise ValueError(f"{field} is {arm!r}: give one of {sorted(shares)}")
-    if control == treatment:
-        raise ValueError(f"treatment is {treatment!r}, the control too: give two arms")
     if tightest_at < 1:
         raise ValueError(f"tightest_at is {tightest_at}: give a number of units from 1 upwards")
-    _check(table, shares, covariate)
-    table = table.sort("period", "unit")
-    pair = table.filter(pl.col("arm").is_in([control, treatment]))
-    treated = (pair["arm"] == treatment).to_numpy()
-    profit, impressions = _numbers(pair, "profit"), _numbers(pair, "impressions")
-    sides = {control: ~treated, treatment: treated}
-    for arm, side in sides.items():
-        if not impressions[side].sum() > 0:
-            raise ValueError(
-                f"column 'arm': {arm!r} has {side.sum()} units and no impressions: wait for some, "
-                "or correct the name"
-            )
-    _check_throws(table, shares)
-    before = None if covariate is None else _numbers(pair, covariate)
-    share = shares[treatment] / (shares[control] + shares[treatment])
-    evidence = log_evidence(
-        profit, impressions, treated, share,
-        covariate=before, alpha=alpha, tightest_at=tightest_at,
-    )  # fmt: skip
+    arms = TwoArms.of(table, control, treatment, shares, covariate)
 
-    def until(end: int) -> tuple[float, float, float]:
+    def until(count: int) -> tuple[float, float, float]:
+        seen = arms.first(count)
         return interval(
-            profit[:end], impressions[:end], treated[:end], share,
-            covariate=None if before is None else before[:end],
-            alpha=alpha, tightest_at=tightest_at,
+            seen.profit, seen.impressions, seen.treated, seen.share,
+            covariate=seen.covariate, alpha=alpha, tightest_at=tightest_at,
         )  # fmt: skip
 
-    difference, low, high = until(len(profit))
+    evidence = log_evidence(
+        arms.profit, arms.impressions, arms.treated, arms.share,
+        covariate=arms.covariate, alpha=alpha, tightest_at=tightest_at,
+    )  # fmt: skip
+    difference, low, high = until(len(evidence))
     crossed = evidence >= math.log(1 / alpha)
     decided_at = int(crossed.argmax()) + 1 if crossed.any() else None
-    single = once(profit, impressions, treated, covariate=before, alpha=alpha)
-    plain = single if before is None else once(profit, impressions, treated, alpha=alpha)
+    sums = (arms.profit, arms.impressions, arms.treated)
+    single = once(*sums, covariate=arms.covariate, alpha=alpha)
+    sides = {control: ~arms.treated, treatment: arms.treated}
     return Comparison(
         control=control,
         treatment=treatment,
         units={arm: int(side.sum()) for arm, side in sides.items()},
         profit_per_impression={
-            arm: float(profit[side].sum() / impressions[side].sum()) for arm, side in sides.items()
+            arm: float(arms.profit[side].sum() / arms.impressions[side].sum())
+            for arm, side in sides.items()
         },
         difference=difference,
         low=low,
@@ -197,8 +169,8 @@ def compare(
         p_value=float(np.exp(-max(float(evidence.max()), 0.0))),
         alpha=alpha,
         once=single,
-        variance_saved=_saved(single, plain),
-        mismatch_p_value=_mismatch(table["arm"], shares),
+        variance_saved=_saved(single, once(*sums, alpha=alpha)),
+        mismatch_p_value=_mismatch(arms.arms, shares),
     )
 
 
@@ -244,78 +216,3 @@ def _mismatch(arms: pl.Series, shares: Mapping[str, float]) -> float:
     counts = np.stack([(arms == name).to_numpy().cumsum() for name in names], -1)  # (n, arms)
     evidence = sample_ratio.log_evidence(counts, np.array([shares[name] for name in names]))
     return float(np.exp(-max(float(evidence.max()), 0.0)))
-
-
-def _numbers(table: pl.DataFrame, column: str) -> NDArray[np.float64]:
-    return table[column].cast(pl.Float64).to_numpy()
-
-
-def _check(table: pl.DataFrame, shares: Mapping[str, float], covariate: str | None) -> None:
-    wanted = COLUMNS if covariate is None else (*COLUMNS, covariate)
-    for column in wanted:
-        if column not in table.columns:
-            raise ValueError(f"column {column!r} is missing: found {table.columns}")
-    if not table.height:
-        raise ValueError("table has no rows: give one for each unit and period that is over")
-    if "currency" in table.columns and len(found := table["currency"].unique().sort()) > 1:
-        raise ValueError(
-            f"column 'currency' has {found.to_list()}: compare each currency by itself, or convert "
-            "all profit to one"
-        )
-    for column in ("unit", "period", "arm"):
-        _refuse(table, column, table[column].is_null(), "give every row one")
-    _check_periods(table)
-    for column in wanted[3:]:
-        values = table[column]
-        if not values.dtype.is_numeric():
-            raise ValueError(f"column {column!r} is {values.dtype}: give numbers")
-        bad = ~values.cast(pl.Float64).is_finite().fill_null(False)
-        fix = "give a number known before the test, such as the category's mean"
-        fix = fix if column == covariate else "give a number, or leave the row out"
-        _refuse(table, column, bad, fix)
-    negative = table["impressions"] < 0
-    _refuse(table, "impressions", negative, "give 0 or more")
-    strange = ~table["arm"].cast(pl.String).is_in(list(shares))
-    _refuse(table, "arm", strange, f"give one of {sorted(shares)}")
-    again = ~pl.struct("unit", "period").is_first_distinct()
-    twice = table.select(again.alias("twice"))["twice"]
-    _refuse(table, "unit", twice, "sum profit and impressions over each unit and period")
-
-
-def _check_periods(table: pl.DataFrame) -> None:
-    """Refuse periods as text whose order is not that of time."""
-    period = table["period"]
-    if period.dtype not in (pl.String, pl.Categorical) or period.n_unique() == 1:
-        return
-    unlike = [~period.cast(pl.String).str.contains(form) for form in _ISO]
-    fix = (
-        "give dates or numbers, or as text ISO days ('2026-01-31'), weeks ('2026-W05') or months "
-        "('2026-01'), one form in all rows: the order of other text is not that of time"
-    )
-    _refuse(table, "period", min(unlike, key=pl.Series.sum), fix)
-
-
-def _check_throws(table: pl.DataFrame, shares: Mapping[str, float]) -> None:
-    """Refuse units that recur without a new throw of the coin; the table in the order of time."""
-    arm = pl.col("arm").cast(pl.String)
-    again = table.select(arm, before=arm.shift().over("unit")).drop_nulls()
-    stayed = (again["arm"] == again["before"]).to_numpy()
-    share = again["arm"].replace_strict(dict(shares), return_dtype=pl.Float64).to_numpy()
-    if sample_ratio.recurring_log_evidence(stayed, share) >= -math.log(MISMATCH_ALPHA):
-        expected = len(stayed) * (1 - sum(p * p for p in shares.values()))
-        raise ValueError(
-            f"column 'arm': {len(stayed)} rows repeat a unit and {(~stayed).sum()} of them change "
-            f"its arm, where draws by the shares would change about {expected:.0f}: sum profit "
-            "and impressions of each unit over all periods of one draw, to one row"
-        )
-
-
-def _refuse(table: pl.DataFrame, column: str, bad: pl.Series, fix: str) -> None:
-    if bad.any():
-        row = int(bad.arg_true()[0])
-        again = f" a second time in period {table['period'][row]!r}" if column == "unit" else ""
-        again = "" if table[column][row] is None else again
-        raise ValueError(
-            f"column {column!r}, row {row} is {table[column][row]!r}{again} "
-            f"({int(bad.sum())} such rows): {fix}"
-        )
