@@ -58,6 +58,10 @@ class CurveBank:
         """exp(−κ offset), (s, l): moves a power from the anchor to each location."""
         return torch.exp(-self.kappa[:, None] * self.offsets)
 
+    def usual(self, log_price: torch.Tensor) -> torch.Tensor:
+        """Demand over that at the anchor of buyers of the bank's elasticity at all prices, (…,)."""
+        return torch.exp(-self.elasticity * log_price.clamp(-6.0, 6.0))
+
     def demand(self, log_price: torch.Tensor) -> torch.Tensor:
         """f of every hypothesis at prices relative to the anchor: (…,) → (…, s, l)."""
         powers = self.powers(log_price)  # (…, s)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from bandits.alignment import Alignment
 from bandits.curves import as_tensor
 from bandits.days import DayEffects
-from bandits.dispersion import Dispersion
+from bandits.dispersion import Chance, Dispersion, order_size
 from bandits.empirical_bayes import learn_population
 from bandits.evidence import (
     DAY_US,
     Evidence,
     Posterior,
     posterior,
+    spread,
     telling_of,
     tempered,
     trust_in_older,
@@ -318,8 +319,10 @@ class Demand:
         """What `learn_population` would learn, for any thread to work out: all it reads is taken
         now, and the model is not changed.
         """
-        overdispersion = self.dispersion.learned()
-        bank, sums = self.evidence.bank, self.evidence.weighed(listing, overdispersion)
+        bank = self.evidence.bank
+        size = order_size(spread(self.evidence.gather(listing)[0][:, 0]))
+        chance = Chance(size, self.dispersion.learned(size))
+        sums = self.evidence.weighed(listing, chance)
         before_that = self.population, self.alignment
 
         def learned() -> tuple[Population, Alignment]:
@@ -327,7 +330,9 @@ class Demand:
             blocks = traits(context, vocabulary)
             known = _told(*before_that, context, anchor, blocks)
             found = learn_population(bank, sums, known, before_that[0].lean)
-            found = replace(found, overdispersion=overdispersion)
+            found = replace(
+                found, order_size=chance.order_size, overdispersion=chance.overdispersion
+            )
             if "words" in found.effects:
                 found = replace(found, vocabulary=vocabulary)
             # doubts are about guesses as they are made
@@ -360,7 +365,7 @@ class Demand:
         """
         population, alignment = self.population, self.alignment
         bank = self.evidence.bank
-        sums = tempered(self.evidence.gather(listing)[0], population.overdispersion)
+        sums = tempered(self.evidence.gather(listing)[0], population.chance)
 
         def learned() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             known = _known(population, alignment, context, anchor)

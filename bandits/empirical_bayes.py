@@ -45,7 +45,7 @@ def learn_population(
     of its arguments alone.
 
     Args:
-        sums: of the listings' own sales, (n, m + s + 2), see `Evidence`. known: of them. lean:
+        sums: of the listings' own sales, (n, m + s + 6), see `Evidence`. known: of them. lean:
             what their shop's usual markup says, as `Population` has it.
     """
     if len(known) == 0:

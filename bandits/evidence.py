@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bandits.curves import DEFAULT_BANK, CurveBank
+from bandits.dispersion import PLAIN, Chance
 from bandits.population import Known, Population, Prior, prior
 
 DAY_US = 86_400_000_000
@@ -19,6 +20,9 @@ TRUSTS = (1.0, 0.4, 0.15, 0.05)
 
 SURPRISE = 3.0
 """How much better, in nats, recent sales must be explained before older ones lose weight."""
+
+SPREAD = 6
+"""Columns of a listing's sums that are about how its units vary, and U, the last."""
 
 _SLICE = 8192  # events whose curves are worked out at once
 
@@ -74,17 +78,19 @@ class Evidence:
     priced at what it is worth, whatever their elasticity there.
 
     Σ u log f_h needs only Σ u exp(κ z) for each shape, so a row's sums are the m exposures
-    Σ n f_h(p), those s powers, the pairs Σ u (u − 1), and U. All are sums: they merge by addition
-    and do not depend on the order of events. They are kept twice, for good (or with `half_life`)
-    and with a half-life of `RECENT_DAYS`; what lies before the recent is the difference, and is
-    weighed by `trust`, a power prior (Ibrahim & Chen, "Power prior distributions for regression
-    models", Statistical Science 2000, eq. 2). Sums are `tempered` when they are read.
+    Σ n f_h(p), those s powers, what tells how units vary (decisions, Σ m, Σ m² and Σ u² / m, with m
+    the impressions times the bank's `usual` answer to the price, and the pairs Σ u (u − 1)), and U.
+    All are sums: they merge by addition and do not depend on the order of events. They are kept
+    twice, for good (or with `half_life`) and with a half-life of `RECENT_DAYS`; what lies before
+    the recent is the difference, and is weighed by `trust`, a power prior (Ibrahim & Chen, "Power
+    prior distributions for regression models", Statistical Science 2000, eq. 2). Sums are
+    `tempered` when they are read.
 
     Args:
         half_life: microseconds after which a sale counts half; None keeps all.
 
     Attributes:
-        sums: (rows, 2, m + s + 2): for good, recent. totals: units, impressions, revenue and
+        sums: (rows, 2, m + s + 6): for good, recent. totals: units, impressions, revenue and
             profit (currency units), (rows, 4), never forgotten.
         as_of: time to which a row's sums are decayed, (rows,). trust: (rows,).
         anchor: log price, currency units, that a row's sums are relative to, (rows,).
@@ -94,7 +100,7 @@ class Evidence:
         self.bank, self.half_life = bank, half_life
         self.slot = np.full(0, -1, np.int64)  # listing row → row here, -1 without evidence
         self.listing = np.empty(0, np.int64)  # row here → listing row
-        self.sums = torch.zeros(0, 2, bank.size + len(bank.shapes) + 2, dtype=torch.float64)
+        self.sums = torch.zeros(0, 2, bank.size + len(bank.shapes) + SPREAD, dtype=torch.float64)
         self.totals = torch.zeros(0, 4, dtype=torch.float64)
         self.anchor = np.empty(0)  # log price, currency units
         self.as_of = np.empty(0)
@@ -147,7 +153,7 @@ class Evidence:
             price: currency units. impressions: 0 where unknown. units: net of returns.
             profit: currency units; revenue where the cost is unknown.
             at: microseconds since 1970 UTC, in any order.
-            telling: what of it tells of demand, as `telling_of` has it, (m, 3); all of it unless
+            telling: what of it tells of demand, as `telling_of` has it, (m, 6); all of it unless
                 given.
         """
         if len(listing) == 0:
@@ -159,12 +165,15 @@ class Evidence:
         log_price = torch.as_tensor(np.log(price) - anchor)
         if telling is None:
             telling = telling_of(impressions, units)
-        n, u, pairs = torch.as_tensor(telling).unbind(1)
+        n, u, pairs, over, square, seen = torch.as_tensor(telling).unbind(1)
+        usual = self.bank.usual(log_price)
+        spread = [seen, n * usual, square * usual**2, over / usual, pairs, u]
         # events are added in slices: a million of them times m curves would not fit in memory
         for part in torch.split(torch.arange(len(rows)), _SLICE):
             curves = self.bank.demand(log_price[part]).flatten(1) * n[part, None]  # (m, s·l)
             powers = self.bank.powers(log_price[part]) * u[part, None]
-            event = torch.cat([curves, powers, pairs[part, None], u[part, None]], dim=1)
+            rest = [column[part, None] for column in spread]
+            event = torch.cat([curves, powers, *rest], dim=1)
             self.sums.index_add_(0, rows[part], event[:, None, :] * kept[part][:, :, None])
         money = torch.as_tensor(np.stack([units, impressions, units * price, profit], axis=1))
         self.totals.index_add_(0, rows, money)
@@ -224,7 +233,7 @@ class Evidence:
         return totals
 
     def gather(self, listing: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(sums (n, 2, m + s + 2), totals (n, 4), trust (n,)) of listing rows; zeros, and full
+        """(sums (n, 2, m + s + 6), totals (n, 4), trust (n,)) of listing rows; zeros, and full
         trust, without sales."""
         n = len(listing)
         slot = self.rows_of(listing)
@@ -236,18 +245,16 @@ class Evidence:
         trust[found] = torch.as_tensor(self.trust)[source]
         return sums, self.totals_of(listing), trust
 
-    def weighed(
-        self, listing: NDArray[np.int64], overdispersion: float | torch.Tensor = 0.0
-    ) -> torch.Tensor:
-        """Sums of listing rows, tempered, with older sales weighed by trust, (n, m + s + 2)."""
+    def weighed(self, listing: NDArray[np.int64], chance: Chance = PLAIN) -> torch.Tensor:
+        """Sums of listing rows, tempered, with older sales weighed by trust, (n, m + s + 6)."""
         sums, _, trust = self.gather(listing)
-        return weighed(tempered(sums, overdispersion), trust)
+        return weighed(tempered(sums, chance), trust)
 
     def posterior(
         self, listing: NDArray[np.int64], population: Population, known: Known
     ) -> Posterior:
         """Belief about listing rows (-1: a listing without a row)."""
-        sums = self.weighed(listing, population.overdispersion)
+        sums = self.weighed(listing, population.chance)
         return posterior(self.bank, sums, population, known)
 
     def believe(self, listing: NDArray[np.int64], trust: NDArray[np.float64]) -> None:
@@ -259,7 +266,7 @@ class Evidence:
 def posterior(
     bank: CurveBank, sums: torch.Tensor, population: Population, known: Known
 ) -> Posterior:
-    """Belief given sums (n, m + s + 2) of own sales; formulas at `Evidence`."""
+    """Belief given sums (n, m + s + 6) of own sales; formulas at `Evidence`."""
     return updated(bank, sums, population, prior(bank, population, known))
 
 
@@ -291,31 +298,43 @@ def updated(
 
 
 def telling_of(impressions: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What decisions tell of demand: impressions, units and pairs of units, (m, 3). Units that
-    nobody is known to have looked at tell nothing: of how many they are cannot be said.
+    """What decisions tell of demand: impressions, units, pairs of units, units² / impressions,
+    impressions² and 1 for a decision, (m, 6). Units that nobody is known to have looked at tell
+    nothing: of how many they are cannot be said.
 
     Args:
         impressions, units: all that is known of a decision, units net of returns, (m,).
     """
     pairs = units * (units - 1.0) * (units > 0)
-    return np.where((impressions > 0)[:, None], np.stack([impressions, units, pairs], axis=1), 0.0)
+    over = units**2 / np.where(impressions > 0, impressions, 1.0)
+    told = [impressions, units, pairs, over, impressions**2, np.ones_like(units)]
+    return np.where((impressions > 0)[:, None], np.stack(told, axis=1), 0.0)
 
 
-def tempered(sums: torch.Tensor, overdispersion: float | torch.Tensor) -> torch.Tensor:
+def spread(sums: torch.Tensor) -> torch.Tensor:
+    """What `order_size` reads of sums (n, m + s + 6), (n, 5)."""
+    count, mean, squares, over, _, units = sums[:, -SPREAD:].T
+    return torch.stack([count, units, mean, squares, over], dim=1)
+
+
+def tempered(sums: torch.Tensor, chance: Chance) -> torch.Tensor:
     r"""Sums (n, 2, …) as if of fewer sales: as many as count independently.
 
-    Where the demand of a day is off by chance of its own, with squared coefficient of variation φ,
-    units u around μ have variance μ + φ μ², not μ (negative binomial). All of a listing's vary by
-    U + φ Σ u (u − 1), with u (u − 1) of the mean μ², and count 1 / (1 + φ Σ u (u − 1) / U) each:
-    quasi-likelihood (McCullagh & Nelder, "Generalized Linear Models", 1989, section 9.2), the
-    dispersion being the listing's own.
+    Where units are bought in orders, a unit in one of s on average, and the demand of a day is off
+    by chance of its own, with squared coefficient of variation φ, units u around μ have variance
+    s μ + φ μ², not μ. All of a listing's vary by s U + φ P, with P = Σ u (u − s) of the mean Σ μ²,
+    and count 1 / (s + φ P / U) each: quasi-likelihood (McCullagh & Nelder, "Generalized Linear
+    Models", 1989, section 9.2), the dispersion being the listing's own. Days without a sale count
+    as the others do: s is no matter of what came.
     """
-    pairs, units = sums[:, 0, -2].clamp_min(0.0), sums[:, 0, -1].clamp_min(1.0)
-    return sums / (1.0 + overdispersion * pairs / units)[:, None, None]
+    size = chance.order_size
+    pairs, units = sums[:, 0, -2], sums[:, 0, -1]
+    apart = (pairs - (size - 1.0) * units).clamp_min(0.0)
+    return sums / (size + chance.overdispersion * apart / units.clamp_min(1.0))[:, None, None]
 
 
 def weighed(sums: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
-    """Sums (n, 2, m + s + 2) with older sales weighed by trust (n,): (n, m + s + 2)."""
+    """Sums (n, 2, m + s + 6) with older sales weighed by trust (n,): (n, m + s + 6)."""
     return trust[:, None] * (sums[:, 0] - sums[:, 1]) + sums[:, 1]
 
 
@@ -328,7 +347,7 @@ def trust_in_older(
     unless another is better by `SURPRISE`.
 
     Args:
-        sums: of own sales, for good and recent, tempered, (n, 2, m + s + 2). before: any of them.
+        sums: of own sales, for good and recent, tempered, (n, 2, m + s + 6). before: any of them.
     """
     recent, older = sums[:, 1], sums[:, 0] - sums[:, 1]
     fits = []

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from bandits.curves import BLOCK, CurveBank
+from bandits.dispersion import PLAIN, Chance
 from bandits.evidence import Posterior
 from bandits.profile import STEP, table
 
@@ -29,7 +30,7 @@ def worth_of_learning(
     candidates: NDArray[np.int64],
     impressions: NDArray[np.float64],
     device: torch.device,
-    overdispersion: float = 0.0,
+    chance: Chance = PLAIN,
 ) -> NDArray[np.float64]:
     r"""How much the best gain is expected to rise by `LOOK_DAYS` of sales at each arm.
 
@@ -40,7 +41,7 @@ def worth_of_learning(
     by the factor m_ij = exp(s_ij Z − s_ij² / 2), where Z is standard normal. With v_j the expected
     gain per impression at j,
 
-        s_ij = r_ij / √(r_ii + 1 / u_i + φ / `LOOK_DAYS`)
+        s_ij = r_ij / √(r_ii + s / u_i + φ / `LOOK_DAYS`)
         worth of i = E max_j v_j m_ij − max_j v_j
 
     Args:
@@ -49,7 +50,7 @@ def worth_of_learning(
             -inf at arms that may not be drawn.
         candidates: arms looked at, int64 (n, c), of which one at least may be drawn.
         impressions: expected a day, (n,), above 0.
-        overdispersion: φ, squared coefficient of variation of what a day is off by chance.
+        chance: how units vary, of orders of s units and days off by φ.
 
     Returns: gain per impression, (n, k), 0 for arms that are no candidates.
     """
@@ -63,8 +64,9 @@ def worth_of_learning(
         )
         covariance = _covariance(bank, belief, part, price)
         own = covariance.diagonal(dim1=1, dim2=2)[:, :, None]
-        chance = 1.0 / units.clamp_min(1e-9)[:, :, None] + overdispersion / LOOK_DAYS
-        moved = covariance / torch.sqrt(own.clamp_min(0.0) + chance)
+        noise = chance.order_size / units.clamp_min(1e-9)[:, :, None]
+        noise = noise + chance.overdispersion / LOOK_DAYS
+        moved = covariance / torch.sqrt(own.clamp_min(0.0) + noise)
         best = _best(moved, money)
         np.put_along_axis(worth[part], arms, best.double().cpu().numpy(), 1)
     return worth

@@ -201,7 +201,7 @@ class Policy(Demand):
             np.argpartition(-promise, count - 1, axis=1)[:, :count],
             listings.impressions[rows],
             self.device,
-            float(self.population.overdispersion),
+            self.population.chance,
         )
         return worth * (self.rules.foresight_days / LOOK_DAYS)
 

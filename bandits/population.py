@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from bandits.curves import DEFAULT_BANK, CurveBank
+from bandits.dispersion import Chance
 
 WORTH_SD = 0.3
 """Log error of a price that was charged as a measure of what buyers think the listing worth."""
@@ -101,15 +102,14 @@ class Population:
     at log v + log(2 / e) / κ, which makes the location normal too (`prior`).
 
     Learned by empirical Bayes (`bandits.empirical_bayes`), all but `elasticity_sd`, `lean` and
-    `overdispersion` (`bandits.dispersion`); the defaults hold until there is evidence. Fields are
+    `chance` (`bandits.dispersion`); the defaults hold until there is evidence. Fields are
     floats or 0-d tensors.
 
     Attributes:
         shapes: probability of each shape, (s,). guess_error: how large errors of guesses are, in
-            multiples of what they are said to be. overdispersion: squared coefficient of variation
-            of what each decision's demand is off by chance of its own. lean: what the shop's usual
-            markup says of elasticities, see `implied`. effects: block of traits →
-            its effect.
+            multiples of what they are said to be. order_size, overdispersion: see `Chance`. lean:
+            what the shop's usual markup says of elasticities, see `implied`. effects: block of
+            traits → its effect.
         vocabulary: columns of the block "words", int64 (v,); none where it has no effect.
     """
 
@@ -121,6 +121,7 @@ class Population:
     level: float | torch.Tensor = 0.03
     level_shape: float | torch.Tensor = 2.5
     guess_error: float | torch.Tensor = 1.0
+    order_size: float | torch.Tensor = 1.0
     overdispersion: float | torch.Tensor = 0.0
     lean: float | torch.Tensor = 0.0
     effects: Mapping[str, Effect] = field(default_factory=dict)
@@ -131,6 +132,11 @@ class Population:
         """Guess believed unbiased; shapes log-normal around `TYPICAL_SHAPE`."""
         far = torch.log(bank.kappa / TYPICAL_SHAPE) / SHAPE_SPREAD
         return cls(torch.softmax(-0.5 * far**2, 0))
+
+    @property
+    def chance(self) -> Chance:
+        """How units vary around what is expected."""
+        return Chance(float(self.order_size), float(self.overdispersion))
 
     def log_elasticity(self, known: Known) -> torch.Tensor:
         """Expected log elasticity at what each listing is worth, (n,)."""

@@ -9,7 +9,7 @@ from plain_sales import add, known_of, posterior_of, prior_of, squared, t
 
 from bandits import Evidence, Population
 from bandits.curves import DEFAULT_BANK as BANK
-from bandits.evidence import DAY_US, RECENT_DAYS, TRUSTS, trust_in_older
+from bandits.evidence import DAY_US, RECENT_DAYS, SPREAD, TRUSTS, trust_in_older
 from bandits.population import prior
 
 # -- statistics add ------------------------------------------------------------------------------
@@ -70,8 +70,11 @@ def test_repeats_in_one_batch_all_count():
     assert totals[1].tolist() == [4.0, 7.0, 20.0, 20.0]
     expected = 3.0 * BANK.powers(t(np.log(0.9)))[0]
     for kept in sums[0]:
-        torch.testing.assert_close(kept[BANK.size : -2], expected)
+        torch.testing.assert_close(kept[BANK.size : -SPREAD], expected)
         assert kept[-1] == 3.0
+    usual = np.array([0.9, 0.9, 1.1]) ** -BANK.elasticity * [10, 20, 30]  # one decision each
+    told = t(3.0, usual.sum(), (usual**2).sum(), 1 / usual[0] + 4 / usual[1], 2.0, 3.0)
+    torch.testing.assert_close(sums[0, 0, -SPREAD:], told)
 
 
 def sums_of(price, impressions, units):

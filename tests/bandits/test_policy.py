@@ -464,10 +464,10 @@ def play(make, off=0.0, n=80, days=30, seed=0, shown=300):
 
 @pytest.mark.statistical
 def test_thirty_days_come_near_the_clairvoyant(make):
-    # 80 listings at 300 impressions a day, seeded; in 20 seeds of 20 the share rises from
-    # 0.90-0.93 to 0.96-0.98
-    shares, _, _ = play(make)
-    assert shares[-5:].mean() > 0.90
+    # 80 listings at 300 impressions a day, seeded; in 8 seeds of 8 the share rises from
+    # 0.93-0.95 to 0.96-0.98, by 0.018 at least
+    shares = np.mean([play(make, seed=seed)[0] for seed in range(3)], axis=0)
+    assert shares[-5:].mean() > 0.95
     assert shares[-5:].mean() > shares[0] + 0.02
 
 
