@@ -73,6 +73,8 @@ class Service:
         self._reading = ThreadPoolExecutor(4, "pricebandit-reader")
         # a report reads days of the log: one at a time, and none in the way of bodies
         self._reporting = ThreadPoolExecutor(1, "pricebandit-reporter")
+        # staging reads an adapter's files, and waits until the preparation before it has ended
+        self._staging = ThreadPoolExecutor(1, "pricebandit-stager")
         self.rollout = Rollout(self.engine)
         self.rollout.resume()
 
@@ -87,6 +89,7 @@ class Service:
         self._encoding.shutdown()
         self._reading.shutdown()
         self._reporting.shutdown()
+        self._staging.shutdown()
         self.engine.close()
         self.bandit.crew.close()
         self.bandit.close()
@@ -142,6 +145,10 @@ class Service:
     async def report(self, function: Callable[..., T], *args: Any) -> T:
         """As `read`, for what takes seconds."""
         return await asyncio.get_running_loop().run_in_executor(self._reporting, function, *args)
+
+    async def stage(self, function: Callable[..., T], *args: Any) -> T:
+        """As `read`, for what changes which model is prepared."""
+        return await asyncio.get_running_loop().run_in_executor(self._staging, function, *args)
 
     async def work(
         self, execute: Execute, payload: Any, rows: int, once: Once | None = None
@@ -352,7 +359,7 @@ async def stage_model(request: Request) -> Response:
     """Prepare the base model with an adapter beside the active one; prices go on meanwhile."""
     service = _service(request)
     adapter = await service.read(reading.adapter, await _body(request, service))
-    found = await service.read(service.rollout.stage, adapter)
+    found = await service.stage(service.rollout.stage, adapter)
     return Response(orjson.dumps(found), 202, media_type=JSON)
 
 
@@ -360,7 +367,7 @@ async def stage_model(request: Request) -> Response:
 async def activate_model(request: Request, version: str) -> Response:
     """Switch to a model, at once where it is ready, else as soon as it is; also the way back."""
     service = _service(request)
-    found = await service.read(service.rollout.activate, version)
+    found = await service.stage(service.rollout.activate, version)
     return Response(orjson.dumps(found), 202, media_type=JSON)
 
 

@@ -250,11 +250,15 @@ class Rollout:
         try:
             self._go_on(preparation)
             bandit = self._prepared(preparation)
+
+            def watch(*_: object) -> None:
+                self._go_on(preparation)
+
             while not preparation.wanted.wait(CATCH_UP_SECONDS):
-                bandit.catch_up()
+                bandit.catch_up(watch)
             for _ in range(_ROUNDS):
                 self._go_on(preparation)
-                if bandit.catch_up() <= _FEW:
+                if bandit.catch_up(watch) <= _FEW:
                     break
             self._engine.replace(partial(self._switched, preparation)).result()
         except _Stopped:
