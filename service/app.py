@@ -15,6 +15,7 @@ import torch
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
@@ -189,11 +190,14 @@ async def _body(request: Request, service: Service) -> bytes:
         raise Problem(415, f"content-encoding is {coding!r}: send the body uncompressed")
     limit = int(service.bandit.settings.max_body_mb * 1e6)
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise Problem(413, f"the body is over {limit} bytes: send smaller batches")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise Problem(413, f"the body is over {limit} bytes: send smaller batches")
+            parts.append(part)
+    except ClientDisconnect:  # nobody reads this
+        raise Problem(400, "the connection was closed before the body was whole") from None
     return b"".join(parts)
 
 
@@ -480,12 +484,11 @@ def create_app(
         async def load() -> None:
             try:
                 bandit = await asyncio.to_thread(Pricebandit, settings)
+                app.state.service = Service(bandit, gate, on_failure)
             except Exception as error:
                 app.state.failure = str(error) or repr(error)
                 if on_failure:
                     on_failure(error)
-                return
-            app.state.service = Service(bandit, gate, on_failure)
 
         # numpy's products are small here: threads of its own cost more than they give
         with threadpool_limits(1, user_api="blas"):

@@ -343,7 +343,7 @@ class Pricebandit:
         if self._since_snapshot and not self._spoiled:
             try:
                 self.snapshot()
-            except OSError:
+            except Exception:  # a disk that is full, a database that is away, too little memory
                 _LOGGER.exception(_NOT_WRITTEN)
         self.log.close()
         self._lock.close()
@@ -482,7 +482,7 @@ class Pricebandit:
     def _snapshot_lessons(self) -> Lessons:
         try:
             yield self._snapshot_lesson()
-        except OSError:
+        except Exception:  # what was learned is in use all the same
             _LOGGER.exception(_NOT_WRITTEN)
 
     def _guess(self) -> None:

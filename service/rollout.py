@@ -36,8 +36,8 @@ class _Stopped(Exception):
 
 
 def _went_away(error: Exception) -> bool:
-    """Whether the database was cut off or out of use, which passes."""
-    away = isinstance(error, sa.exc.OperationalError | Unsure)
+    """Whether the database was cut off or out of use, read-only too, which passes."""
+    away = isinstance(error, sa.exc.OperationalError | sa.exc.InternalError | Unsure)
     return away or (isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated)
 
 

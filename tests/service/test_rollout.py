@@ -527,10 +527,14 @@ def test_an_adapter_that_changes_while_it_is_copied_is_refused(shop, adapter, mo
 
 
 def cut_off(kind=sa.exc.OperationalError):
-    return kind("SELECT 1", {}, Exception("gone"), connection_invalidated=True)
+    # one that can only be read, an internal error to the driver, answers as ever
+    cut = kind is not sa.exc.InternalError
+    return kind("SELECT 1", {}, Exception("gone"), connection_invalidated=cut)
 
 
-@pytest.mark.parametrize("kind", [sa.exc.OperationalError, sa.exc.InterfaceError])
+@pytest.mark.parametrize(
+    "kind", [sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError]
+)
 @pytest.mark.parametrize("step", ["beside", "catch_up"])
 def test_preparing_goes_on_when_the_database_is_back(shop, adapter, monkeypatch, kind, step):
     shop.register(*LISTINGS)
