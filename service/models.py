@@ -95,8 +95,9 @@ def _was_active(version: str, known: list[Model]) -> bool:
     return any(version == model.version and model.activated_at for model in known)
 
 
-def at_next_start(settings: Settings) -> str:
-    """Version of the model that a home prices with from its next start on.
+def at_next_start(settings: Settings) -> tuple[str, str | None]:
+    """The model that a home prices with from its next start on: its version, and the folder of its
+    adapter, None for the base model alone.
 
     The log is only read, beside a service that may have it open.
     """
@@ -106,11 +107,14 @@ def at_next_start(settings: Settings) -> str:
     if settings.holds_a_log:
         engine = sa.create_engine(settings.url)
         try:
-            known = _all_in(engine)
+            if sa.inspect(engine).has_table(log.models.name):  # else nobody has used it yet
+                known = _all_in(engine)
         finally:
             engine.dispose()
     last = _last_activated(known)
-    return last.version if last is not None and _was_active(version, known) else version
+    if last is None or last.version == version or not _was_active(version, known):
+        return version, settings.adapter
+    return last.version, last.folder(settings.home)
 
 
 def opened(

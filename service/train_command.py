@@ -200,7 +200,7 @@ def _roll_back(settings: Settings) -> None:
     try:
         if not trunks.adopted(settings.home):
             _fail(f"{settings.home} has no trunk in use: there is nothing to go back from")
-        space = at_next_start(settings)
+        space, _ = at_next_start(settings)
         before, after = trunks.roll_back(settings.home, trunks.features_in(space))
     except (EncoderError, OSError, ValueError, sa.exc.SQLAlchemyError) as error:
         _fail(str(error))
