@@ -216,7 +216,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
         return
     folder = home / FOLDER / version_of(encoder)
     with _keeping:
-        if _makes(folder, encoder):
+        if makes(folder, encoder):
             _note_name(adapter, folder)
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +226,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
         try:
             _copy(Path(adapter).expanduser(), aside, encoder.folder)
             _note_name(adapter, aside)
-            if not _makes(aside, encoder):
+            if not makes(aside, encoder):
                 raise AdapterError("its files changed while they were copied: send it again")
             if folder.exists():
                 shutil.rmtree(folder)
@@ -247,7 +247,7 @@ def _note_name(adapter: str, folder: Path) -> None:
         _LOGGER.warning("the name of adapter %s is not kept: %s", source, error)
 
 
-def _makes(folder: Path, encoder: Encoder) -> bool:
+def makes(folder: Path, encoder: Encoder) -> bool:
     """Whether the adapter in a folder is an encoder's."""
     try:
         return _made(encoder.folder, folder) == version_of(encoder)

@@ -6,6 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -260,6 +261,7 @@ class Rollout:
                 self._go_on(preparation)
                 if bandit.catch_up(watch) <= _FEW:
                     break
+            self._check_kept(preparation.model, bandit)
             self._engine.replace(partial(self._switched, preparation)).result()
         except _Stopped:
             pass
@@ -302,6 +304,12 @@ class Rollout:
         encoder.encode([""])  # weights that give no vector are found out now
         preparation.stage, preparation.bandit = "waiting to be activated", bandit
         return bandit
+
+    def _check_kept(self, model: Model, bandit: Pricebandit) -> None:
+        """See that the next start finds the model, too, before prices are decided with it."""
+        folder = model.folder(bandit.home)
+        if folder is not None and not models.makes(Path(folder), bandit.encoder):
+            raise ValueError(f"its files in {folder} are gone or damaged: stage it again")
 
     def _go_on(self, preparation: Preparation) -> None:
         if self._closing.is_set() or preparation.reason is not None:

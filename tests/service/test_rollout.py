@@ -516,6 +516,21 @@ def test_a_kept_adapter_that_is_damaged_is_replaced(shop, adapter):
     assert (kept / WEIGHTS).read_bytes() == (adapter / WEIGHTS).read_bytes()
 
 
+def test_a_model_whose_files_are_lost_before_the_switch_is_not_switched_to(shop_at, adapter):
+    with shop_at() as shop:
+        shop.register(*LISTINGS)
+        old = told(shop)["active"]
+        new = stage(shop, adapter)
+        until(shop, new, "ready")
+        shutil.rmtree(shop.settings.home / "adapters" / new)
+        assert shop.client.post(f"/v1/models/{new}/activate").status_code == 202
+        assert "gone or damaged: stage it again" in until(shop, new, "failed")["reason"]
+        assert told(shop)["active"] == old
+        switch(shop, stage(shop, adapter))
+    with shop_at() as shop:
+        assert told(shop)["active"] == new
+
+
 def test_an_adapter_that_changes_while_it_is_copied_is_refused(shop, adapter, monkeypatch):
     copied_by(monkeypatch, lambda copyfile, source, target: target.write_bytes(b"of another"))
     response = shop.post("/v1/models", {"adapter": str(adapter)})
