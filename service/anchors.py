@@ -91,7 +91,9 @@ def reset_anchors(bandit: Pricebandit, conn: sa.Connection, rows: NDArray[np.int
         i = place[row.listing]
         since[i], last[i] = row.at, catalogue.last_price[row.listing]
     net = o.units - o.returned_units
-    sums = sa.func.sum(net * d.price).label("revenue"), sa.func.sum(net).label("units")
+    # pence of a decision, and all the more their sum, may be more than an integer holds
+    pence = sa.cast(net, sa.Double) * d.price
+    sums = sa.func.sum(pence).label("revenue"), sa.func.sum(net).label("units")
     told = sa.select(d.listing, *sums)
     told = told.select_from(log.outcomes.join(log.decisions, d.id == o.decision_id))
     for row in log.select_in(conn, told.group_by(d.listing), d.listing, where):

@@ -15,6 +15,7 @@ import torch
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
@@ -73,6 +74,8 @@ class Service:
         self._reading = ThreadPoolExecutor(4, "pricebandit-reader")
         # a report reads days of the log: one at a time, and none in the way of bodies
         self._reporting = ThreadPoolExecutor(1, "pricebandit-reporter")
+        # staging reads an adapter's files, and waits until the preparation before it has ended
+        self._staging = ThreadPoolExecutor(1, "pricebandit-stager")
         self.rollout = Rollout(self.engine)
         self.rollout.resume()
 
@@ -87,6 +90,7 @@ class Service:
         self._encoding.shutdown()
         self._reading.shutdown()
         self._reporting.shutdown()
+        self._staging.shutdown()
         self.engine.close()
         self.bandit.crew.close()
         self.bandit.close()
@@ -143,6 +147,10 @@ class Service:
         """As `read`, for what takes seconds."""
         return await asyncio.get_running_loop().run_in_executor(self._reporting, function, *args)
 
+    async def stage(self, function: Callable[..., T], *args: Any) -> T:
+        """As `read`, for what changes which model is prepared."""
+        return await asyncio.get_running_loop().run_in_executor(self._staging, function, *args)
+
     async def work(
         self, execute: Execute, payload: Any, rows: int, once: Once | None = None
     ) -> Response:
@@ -182,11 +190,14 @@ async def _body(request: Request, service: Service) -> bytes:
         raise Problem(415, f"content-encoding is {coding!r}: send the body uncompressed")
     limit = int(service.bandit.settings.max_body_mb * 1e6)
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise Problem(413, f"the body is over {limit} bytes: send smaller batches")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise Problem(413, f"the body is over {limit} bytes: send smaller batches")
+            parts.append(part)
+    except ClientDisconnect:  # nobody reads this
+        raise Problem(400, "the connection was closed before the body was whole") from None
     return b"".join(parts)
 
 
@@ -352,7 +363,7 @@ async def stage_model(request: Request) -> Response:
     """Prepare the base model with an adapter beside the active one; prices go on meanwhile."""
     service = _service(request)
     adapter = await service.read(reading.adapter, await _body(request, service))
-    found = await service.read(service.rollout.stage, adapter)
+    found = await service.stage(service.rollout.stage, adapter)
     return Response(orjson.dumps(found), 202, media_type=JSON)
 
 
@@ -360,7 +371,7 @@ async def stage_model(request: Request) -> Response:
 async def activate_model(request: Request, version: str) -> Response:
     """Switch to a model, at once where it is ready, else as soon as it is; also the way back."""
     service = _service(request)
-    found = await service.read(service.rollout.activate, version)
+    found = await service.stage(service.rollout.activate, version)
     return Response(orjson.dumps(found), 202, media_type=JSON)
 
 
@@ -473,12 +484,11 @@ def create_app(
         async def load() -> None:
             try:
                 bandit = await asyncio.to_thread(Pricebandit, settings)
+                app.state.service = Service(bandit, gate, on_failure)
             except Exception as error:
                 app.state.failure = str(error) or repr(error)
                 if on_failure:
                     on_failure(error)
-                return
-            app.state.service = Service(bandit, gate, on_failure)
 
         # numpy's products are small here: threads of its own cost more than they give
         with threadpool_limits(1, user_api="blas"):

@@ -4,7 +4,7 @@ import gc
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -364,6 +364,8 @@ class _Opened:
         self._settings = settings
 
     def __enter__(self) -> "Pricebandit":
+        import sqlalchemy as sa
+
         from encoders import EncoderError
         from service.log import LogUnusable
         from service.pricebandit import HomeInUse, Pricebandit
@@ -371,12 +373,29 @@ class _Opened:
         try:
             with ProgressBar("opening", None) as bar:
                 self._bandit = Pricebandit(self._settings, bar.told)
+        except sa.exc.SQLAlchemyError as error:
+            _went_away(error)
         except (HomeInUse, LogUnusable, EncoderError, OSError) as error:
             _fail(str(error))
         return self._bandit
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        import sqlalchemy as sa
+
+        from service.log import LogUnusable, Unsure
+
         self._bandit.close()
+        if isinstance(error, sa.exc.SQLAlchemyError | LogUnusable | Unsure):
+            _went_away(error)
+
+
+def _went_away(error: Exception) -> NoReturn:
+    from service.log import trouble_of
+
+    _fail(
+        f"the log cannot be used ({trouble_of(error)}): what was done before is kept, run this "
+        "again"
+    )
 
 
 def _show_from(bar: ProgressBar, start: int, done: int, total: int) -> None:
@@ -393,7 +412,7 @@ def _report(errors: "list[ItemError]") -> None:
         raise typer.Exit(1)
 
 
-def _fail(message: str) -> Any:
+def _fail(message: str) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(1)
 

@@ -147,8 +147,10 @@ def sides_at(
         return Sides()
     sides = Sides().of(running, at_us)
     d, since = log.decisions.c, microseconds(sides.period)
+    # later ones are of a clock that was ahead
+    until = microseconds(sides.period + timedelta(DAYS[running.period]))
     query = sa.select(d.listing, d.family, d.currency, d.experiment, d.policy).distinct()
-    query = query.where(d.id >= ids.lowest(since), d.at >= since)
+    query = query.where(d.id >= ids.lowest(since), d.at >= since, d.at < until)
     query = query.where(d.family.is_(None) | d.unit.is_(None))
     with engine.connect() as conn:
         rows = conn.execute(query).all()

@@ -7,6 +7,10 @@ from service.fields import utc_date
 UNITS_KEPT = 1_000
 """Units for which a family's prices are kept: one a customer would else fill memory for ever."""
 
+DAYS_KEPT = 2
+"""Days for which they are kept: a clock that is put right at midnight comes back to the one before.
+"""
+
 Held = tuple[int, str]
 """A price in minor units, and its currency."""
 
@@ -18,23 +22,25 @@ class FamilyPrices:
     Attributes:
         units: family → unit → price, by when it was decided last, newest at the end; of each
             family the newest `UNITS_KEPT`.
-        days: family → (UTC day, price in minor units, currency) decided last without a unit:
-            no decision is made any more about days before it.
+        days: family → UTC day → price decided last without a unit; of each family the latest
+            `DAYS_KEPT`.
     """
 
     units: dict[int, dict[str, Held]] = field(default_factory=dict)
-    days: dict[int, tuple[str, int, str]] = field(default_factory=dict)
+    days: dict[int, dict[str, Held]] = field(default_factory=dict)
 
     def of(self, family: int, unit: str) -> Held | None:
         """The price that a family is held to for a unit or UTC day, if it is to one."""
-        day, price, currency = self.days.get(family, ("", -1, ""))
-        held = (price, currency) if day == unit else None
+        held = self.days.get(family, {}).get(unit)
         return self.units.get(family, {}).get(unit, held)
 
     def note(self, family: int, unit: str | None, at_us: int, held: Held) -> None:
         """Note a price decided, for its unit, else for the day of its time in microseconds UTC."""
         if unit is None:
-            self.days[family] = (utc_day(at_us), *held)
+            days = self.days.setdefault(family, {})
+            days[utc_day(at_us)] = held
+            if len(days) > DAYS_KEPT:
+                del days[min(days)]
             return
         units = self.units.setdefault(family, {})
         units.pop(unit, None)  # to the end with it

@@ -250,6 +250,11 @@ class Unsure(RuntimeError):
     """The database went away at a commit: whether it was kept cannot be found out."""
 
 
+def trouble_of(error: Exception) -> str:
+    """What a database said, in one line and without the statement that it was asked."""
+    return " ".join(str(getattr(error, "orig", error)).split())
+
+
 @dataclass(frozen=True, slots=True)
 class _Mark:
     """A row of `meta` that a transaction writes, and the number that PostgreSQL gave it."""
@@ -293,9 +298,8 @@ class Log:
             self.close()  # whoever asks again may find the log free
             if not isinstance(error, sa.exc.SQLAlchemyError):
                 raise
-            trouble = " ".join(str(getattr(error, "orig", error)).split())
             raise LogUnreachable(
-                f"the log at {self.engine.url!r} cannot be used ({trouble}): check "
+                f"the log at {self.engine.url!r} cannot be used ({trouble_of(error)}): check "
                 "PRICEBANDIT_DATABASE_URL, or the home where it is unset, and that the database "
                 "can be reached"
             ) from error
@@ -548,6 +552,12 @@ def _configure_postgresql(connection: Any, _: object) -> None:
         cursor.execute(
             "SELECT set_config('synchronous_commit', 'on', false)"
             " WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        # the connection that holds the lock is idle for as long as we live, and texts are embedded
+        # while listings are read; which of these there are depends on the server's version
+        cursor.execute(
+            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
+            " ('idle_session_timeout', 'idle_in_transaction_session_timeout')"
         )
     connection.commit()  # a rollback would take it back
 

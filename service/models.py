@@ -95,8 +95,9 @@ def _was_active(version: str, known: list[Model]) -> bool:
     return any(version == model.version and model.activated_at for model in known)
 
 
-def at_next_start(settings: Settings) -> str:
-    """Version of the model that a home prices with from its next start on.
+def at_next_start(settings: Settings) -> tuple[str, str | None]:
+    """The model that a home prices with from its next start on: its version, and the folder of its
+    adapter, None for the base model alone.
 
     The log is only read, beside a service that may have it open.
     """
@@ -106,11 +107,14 @@ def at_next_start(settings: Settings) -> str:
     if settings.holds_a_log:
         engine = sa.create_engine(settings.url)
         try:
-            known = _all_in(engine)
+            if sa.inspect(engine).has_table(log.models.name):  # else nobody has used it yet
+                known = _all_in(engine)
         finally:
             engine.dispose()
     last = _last_activated(known)
-    return last.version if last is not None and _was_active(version, known) else version
+    if last is None or last.version == version or not _was_active(version, known):
+        return version, settings.adapter
+    return last.version, last.folder(settings.home)
 
 
 def opened(
@@ -212,7 +216,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
         return
     folder = home / FOLDER / version_of(encoder)
     with _keeping:
-        if _makes(folder, encoder):
+        if makes(folder, encoder):
             _note_name(adapter, folder)
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -222,7 +226,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
         try:
             _copy(Path(adapter).expanduser(), aside, encoder.folder)
             _note_name(adapter, aside)
-            if not _makes(aside, encoder):
+            if not makes(aside, encoder):
                 raise AdapterError("its files changed while they were copied: send it again")
             if folder.exists():
                 shutil.rmtree(folder)
@@ -243,7 +247,7 @@ def _note_name(adapter: str, folder: Path) -> None:
         _LOGGER.warning("the name of adapter %s is not kept: %s", source, error)
 
 
-def _makes(folder: Path, encoder: Encoder) -> bool:
+def makes(folder: Path, encoder: Encoder) -> bool:
     """Whether the adapter in a folder is an encoder's."""
     try:
         return _made(encoder.folder, folder) == version_of(encoder)

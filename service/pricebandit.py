@@ -195,14 +195,15 @@ class Pricebandit:
         else:
             self._guess()
 
-    def catch_up(self, switching: bool = False) -> int:
+    def catch_up(self, progress: Progress | None = None, switching: bool = False) -> int:
         """Take in what the log has gained since it was read; the outcomes and sales among it.
 
         Args:
+            progress: may raise, after which this state is of no use any more.
             switching: this state is about to be the one in use, while requests wait: what takes
                 long is left for the first `settle`.
         """
-        ends = self._read_listings(None)
+        ends = self._read_listings(progress)
         self._read_experiments()
         self._read_anchors(ends)
         if len(moved := self._restate()):
@@ -252,6 +253,11 @@ class Pricebandit:
         columns = table.row, table.document, table.anchor, table.first_at, table.deleted_at
         query = sa.select(*columns, table.updated_at).where(new).order_by(table.row)
         done, seen = 0, [np.empty((2, 0), np.int64)]
+
+        def report(encoded: int, _: int) -> None:
+            if progress:
+                progress("loading listings", done + encoded, total)
+
         for part in self.log.stream(query, _PART):
             documents = [orjson.loads(row.document) for row in part]
             rows = np.array([row.row for row in part], np.int64)
@@ -259,7 +265,7 @@ class Pricebandit:
             text = np.full(len(part), -1, np.int64)
             alive = [d for d, gone in zip(documents, deleted, strict=True) if not gone]
             texts = listing_texts_of(alive)
-            text[~deleted] = self.listing_texts.embed(texts).ids
+            text[~deleted] = self.listing_texts.embed(texts, report).ids
             trained_on = np.zeros(len(part), np.bool_)
             trained_on[~deleted] = self.encoder.trained_on(texts)
             self.catalogue.put(rows, documents, text, trained_on)
@@ -268,8 +274,7 @@ class Pricebandit:
             self.catalogue.anchor[rows] = _anchors([row.anchor for row in part])
             self.catalogue.first_at[rows] = np.array([row.first_at for row in part], np.float64)
             done += len(part)
-            if progress:
-                progress("loading listings", done, total)
+            report(0, 0)
         rows, read_at = np.concatenate(seen, axis=1)
         return rows, read_at
 
@@ -338,7 +343,7 @@ class Pricebandit:
         if self._since_snapshot and not self._spoiled:
             try:
                 self.snapshot()
-            except OSError:
+            except Exception:  # a disk that is full, a database that is away, too little memory
                 _LOGGER.exception(_NOT_WRITTEN)
         self.log.close()
         self._lock.close()
@@ -477,7 +482,7 @@ class Pricebandit:
     def _snapshot_lessons(self) -> Lessons:
         try:
             yield self._snapshot_lesson()
-        except OSError:
+        except Exception:  # what was learned is in use all the same
             _LOGGER.exception(_NOT_WRITTEN)
 
     def _guess(self) -> None:

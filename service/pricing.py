@@ -15,7 +15,7 @@ from encoders import EmbeddingCache, EncoderError, market_texts
 from service import bounds, decisions, ids, inventory, log
 from service.anchors import set_anchors
 from service.catalogue import Catalogue
-from service.experiments import enrolled, kept_to_reference, running_at
+from service.experiments import enrolled, kept_to_reference, running_at, sides_at
 from service.family_prices import Held
 from service.gathering import subjects_of
 from service.items import Items
@@ -122,6 +122,8 @@ def price(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[PriceBatch
         running = running_at(bandit.experiments, at)
         if running is not None:
             sides = bandit.sides.of(running, at)
+            if sides is not bandit.sides:  # a clock that was set may lead to a period of before
+                sides = sides_at(bandit.log.engine, [running], catalogue, at)
             subjects = enrolled(subjects, catalogue, running, sides, recorded)
             after.append(partial(setattr, bandit, "sides", sides))
         steps = Steps(subjects, recorded, families)

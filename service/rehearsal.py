@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bandits import Listings, Outcomes, limits
 from markets import History
-from service import registering
+from service import models, registering
 from service.items import read_items
 from service.pricebandit import Pricebandit
 from service.reading import contradictions
@@ -37,7 +37,8 @@ def rehearse(
 
     Args:
         history: as `markets.read_sales_table` gives it. source: what messages call the table.
-        settings: rules, encoder and embeddings are theirs; their home is only read for embeddings.
+        settings: rules and embeddings are theirs, and the encoder that their home starts with next;
+            the home and its log are only read.
 
     Returns:
         Its sales with what was believed at the start of their block of days, and the closed state
@@ -54,8 +55,10 @@ def rehearse(
             "shown: fill in the column impressions, without which there is no rate to learn from"
         )
     with tempfile.TemporaryDirectory() as folder:
-        embeddings = settings.embeddings or settings.home / "embeddings"
-        there = {"home": Path(folder), "database_url": None, "embeddings": embeddings}
+        # what is learned in another model's space would be of no use to the home
+        _, adapter = models.at_next_start(settings)
+        there: dict[str, Any] = {"home": Path(folder), "database_url": None, "adapter": adapter}
+        there["embeddings"] = settings.embeddings or settings.home / "embeddings"
         bandit = Pricebandit(Settings(**{**settings.model_dump(), **there}))
         try:
             _register(bandit, history, progress)

@@ -6,6 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,8 +37,8 @@ class _Stopped(Exception):
 
 
 def _went_away(error: Exception) -> bool:
-    """Whether the database was cut off or out of use, which passes."""
-    away = isinstance(error, sa.exc.OperationalError | Unsure)
+    """Whether the database was cut off or out of use, read-only too, which passes."""
+    away = isinstance(error, sa.exc.OperationalError | sa.exc.InternalError | Unsure)
     return away or (isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated)
 
 
@@ -250,12 +251,17 @@ class Rollout:
         try:
             self._go_on(preparation)
             bandit = self._prepared(preparation)
+
+            def watch(*_: object) -> None:
+                self._go_on(preparation)
+
             while not preparation.wanted.wait(CATCH_UP_SECONDS):
-                bandit.catch_up()
+                bandit.catch_up(watch)
             for _ in range(_ROUNDS):
                 self._go_on(preparation)
-                if bandit.catch_up() <= _FEW:
+                if bandit.catch_up(watch) <= _FEW:
                     break
+            self._check_kept(preparation.model, bandit)
             self._engine.replace(partial(self._switched, preparation)).result()
         except _Stopped:
             pass
@@ -298,6 +304,12 @@ class Rollout:
         encoder.encode([""])  # weights that give no vector are found out now
         preparation.stage, preparation.bandit = "waiting to be activated", bandit
         return bandit
+
+    def _check_kept(self, model: Model, bandit: Pricebandit) -> None:
+        """See that the next start finds the model, too, before prices are decided with it."""
+        folder = model.folder(bandit.home)
+        if folder is not None and not models.makes(Path(folder), bandit.encoder):
+            raise ValueError(f"its files in {folder} are gone or damaged: stage it again")
 
     def _go_on(self, preparation: Preparation) -> None:
         if self._closing.is_set() or preparation.reason is not None:

@@ -46,6 +46,9 @@ def rollout(
     if (adapter is not None) + base + back > 1:
         typer.echo("give an adapter, --base or --back, not two of them", err=True)
         raise typer.Exit(2)
+    if back and prepare:
+        typer.echo("--back switches, it cannot only --prepare: leave one of them out", err=True)
+        raise typer.Exit(2)
     try:
         service = _service(url, key)
         if back:
@@ -128,6 +131,11 @@ def _follow(service: _Service, version: str, prepare: bool) -> None:
                 return
             if model["state"] == "failed":
                 raise NotRolledOut(f"model {version} failed, nothing changed: {model['reason']}")
+            if model["state"] in ("staged", "kept"):  # nobody prepares it any more
+                raise NotRolledOut(
+                    f"model {version} is {model['state']}, nothing changed: another one was asked "
+                    "for meanwhile, ask for this one again"
+                )
             if "stage" in model:
                 bar.to(model["done"], model["total"] or None, model["stage"])
             time.sleep(_POLL_SECONDS)

@@ -377,7 +377,7 @@ def _families(catalogue: Catalogue) -> dict[str, Any]:
     names, prices = list(catalogue.family_code), catalogue.family_prices
     return {
         "units": {names[code]: units.copy() for code, units in prices.units.items()},
-        "days": {names[code]: day for code, day in prices.days.items()},
+        "days": {names[code]: days.copy() for code, days in prices.days.items()},
     }
 
 
@@ -386,13 +386,14 @@ def _family_prices(catalogue: Catalogue, families: dict[str, Any]) -> FamilyPric
     code = catalogue.family_code
     for name in [*families["units"], *families["days"]]:
         code.setdefault(name, len(code))
-    return FamilyPrices(
+    kept = (
         {
             code[name]: {unit: (price, currency) for unit, (price, currency) in units.items()}
-            for name, units in families["units"].items()
-        },
-        {code[name]: (*day,) for name, day in families["days"].items()},
+            for name, units in families[kind].items()
+        }
+        for kind in ("units", "days")
     )
+    return FamilyPrices(*kept)
 
 
 def _restore(fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]]) -> None:

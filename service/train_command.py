@@ -78,11 +78,13 @@ def _train(
     tensorboard: Path | None,
 ) -> None:
     """Train, show what was found and write it where asked."""
+    import sqlalchemy as sa
+
     from encoders import EncoderError
     from evaluation.scalars import MissingPackage
     from service import train_report
     from service.benchmark import Places
-    from service.log import LogUnusable
+    from service.log import LogUnusable, trouble_of
     from service.pricebandit import HomeInUse
 
     if data is None and not settings.holds_a_log:
@@ -95,6 +97,8 @@ def _train(
             _write(json, found)
         if tensorboard is not None:
             train_report.to_tensorboard(found, curves, tensorboard)
+    except sa.exc.SQLAlchemyError as error:
+        _fail(f"the log cannot be used ({trouble_of(error)}): run this again")
     except (HomeInUse, LogUnusable, EncoderError, MissingPackage, OSError, ValueError) as error:
         _fail(str(error))
 
@@ -196,7 +200,7 @@ def _roll_back(settings: Settings) -> None:
     try:
         if not trunks.adopted(settings.home):
             _fail(f"{settings.home} has no trunk in use: there is nothing to go back from")
-        space = at_next_start(settings)
+        space, _ = at_next_start(settings)
         before, after = trunks.roll_back(settings.home, trunks.features_in(space))
     except (EncoderError, OSError, ValueError, sa.exc.SQLAlchemyError) as error:
         _fail(str(error))

@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 import json
 import resource
@@ -9,9 +10,13 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from fastapi.testclient import TestClient
 
 from encoders import Encoder, EncoderError
 from service import app as app_module
+from service.app import create_app
+from service.rollout import Rollout
+from service.settings import Settings
 
 BLUE = "blue ceramic mug"  # embedded beforehand, as that of MUG is
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
@@ -312,10 +317,6 @@ def test_readiness_says_why_the_state_could_not_be_opened(shop_at, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     told = []
-    from fastapi.testclient import TestClient
-
-    from service.app import create_app
-    from service.settings import Settings
 
     app = create_app(Settings(home=blocked), told.append)
     with TestClient(app, client=("127.0.0.1", 1), base_url="http://127.0.0.1") as client:
@@ -475,3 +476,37 @@ def test_batches_of_10_000_are_served(shop, titles):
     assert _log(shop)[:3] == [n, n, n]
     too_many = shop.post("/v1/outcomes", {"outcomes": [*outcomes, outcomes[0]]})
     assert "10001 items" in _is_problem(too_many, 422)
+
+
+def test_a_database_that_goes_away_at_the_start_is_named(tmp_path, embeddings, monkeypatch):
+    def away(_):
+        raise sa.exc.OperationalError("SELECT 1", {}, Exception("gone"))
+
+    monkeypatch.setattr(Rollout, "resume", away)
+    failures = []
+    settings = Settings(home=tmp_path / "home", embeddings=embeddings)
+    with TestClient(create_app(settings, failures.append)) as client:
+        deadline = time.monotonic() + 30
+        while "loading" in (said := client.get("/readyz").json()["detail"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert said.startswith("model: ")
+    assert len(failures) == 1  # whoever runs it is told, and ends the process
+
+
+def test_a_caller_that_hangs_up_amid_its_body_is_no_fault_of_the_service(standing_shop):
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    answers = []
+
+    async def send(message):
+        answers.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/outcomes", "query_string": b"",
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "http_version": "1.1",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
+    }  # fmt: skip
+    asyncio.run(standing_shop.client.app(scope, receive, send))
+    assert answers[0]["status"] == 400

@@ -3,10 +3,12 @@
 from importlib.metadata import version
 
 import pytest
+import sqlalchemy as sa
 import typer
 from typer.testing import CliRunner
 
 from service import cli
+from service.pricebandit import Pricebandit
 from service.progress_bar import ProgressBar
 
 
@@ -22,6 +24,23 @@ def test_titles_are_printed_as_they_are(open_bandit, drive, tmp_path, monkeypatc
     shown = capsys.readouterr().out
     assert f"{title} (5.0)" in shown
     assert shown.count(title) == 2
+
+
+@pytest.mark.parametrize("step", ["_begin", "carry_out"])
+def test_a_database_that_goes_away_meanwhile_is_named(tmp_path, monkeypatch, capsys, step):
+    def away(*_):
+        raise sa.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(Pricebandit, step, away)
+    table = tmp_path / "listings.csv"
+    table.write_text("listing_id,title,currency\nmug,red ceramic mug,GBP\n")
+    with pytest.raises(typer.Exit) as ended:
+        cli.index(table, home=tmp_path / "home")
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert "the log cannot be used (server closed the connection)" in said
+    assert "run this again" in said
+    assert "SELECT" not in said
 
 
 def test_progress_is_told_as_it_is(capsys, monkeypatch):

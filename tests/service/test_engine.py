@@ -302,9 +302,17 @@ def test_whoever_was_in_the_batch_of_one_that_stops_the_engine_is_answered(runni
     assert isinstance(failure, log.Unsure if stopped_by == "commit" else MemoryError)
 
 
-def test_a_snapshot_that_cannot_be_written_fails_no_outcome(shop_at, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("disk full"),
+        MemoryError(),
+        sa.exc.OperationalError("SELECT 1", {}, Exception("gone")),
+    ],
+)
+def test_a_snapshot_that_cannot_be_written_fails_no_outcome(shop_at, monkeypatch, error):
     def refuse(*_):
-        raise OSError("disk full")
+        raise error
 
     with shop_at(snapshot_every=1) as shop:
         shop.register(MUG)
@@ -314,6 +322,8 @@ def test_a_snapshot_that_cannot_be_written_fails_no_outcome(shop_at, monkeypatch
         assert shop.report({**outcome, "outcome_id": "1"})["accepted"] == 1
         assert shop.report({**outcome, "outcome_id": "2"})["accepted"] == 1
         assert shop.client.get("/readyz").status_code == 200
+    with shop_at() as shop:  # all of it was let go of
+        assert len(shop.decide({"listing_id": "mug"})) == 1
 
 
 # -- the same request again -----------------------------------------------------------------

@@ -479,6 +479,24 @@ def test_who_leaves_a_family_keeps_its_side_for_the_period(shop_at, clock, again
         assert _sides(shop.decide(*requests)) != sides
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["goes on", "restarts"])
+def test_a_clock_that_was_ahead_leaves_each_on_its_side(shop_at, clock, again):
+    with shop_at() as shop:
+        requests = _families(shop, 12)
+        _start(shop)
+        clock.on(1)
+        sides = _sides(shop.decide(*requests))
+        alone = {"title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
+        shop.register(*({**one, **alone} for one in requests))
+        clock.on(2)
+        assert _sides(shop.decide(*requests)) != sides
+        clock.on(1)
+        if not again:
+            assert _sides(shop.decide(*requests)) == sides
+    with shop_at() as shop:
+        assert _sides(shop.decide(*requests)) == sides
+
+
 def test_replay_rebuilds_a_model_that_learned_from_both_arms(open_bandit, drive, clock):
     from service.learning import difference, rebuild
 

@@ -97,10 +97,36 @@ def test_the_units_decided_about_last_are_kept():
     assert prices.of(0, "asked again") == (2, "GBP")
     assert prices.of(1, "old") == (3, "GBP")  # each family has its own
     assert len(prices.units[0]) == family_prices.UNITS_KEPT
-    for number in range(3):  # days count for none of them, and only the latest is kept
+    for number in range(3):  # days count for none of them, and only the two latest are kept
         prices.note(0, None, number * day, (number, "GBP"))
-    assert [prices.of(0, f"1970-01-0{i}") for i in (1, 2, 3)] == [None, None, (2, "GBP")]
+    two = [(1, "GBP"), (2, "GBP")]
+    assert [prices.of(0, f"1970-01-0{i}") for i in (1, 2, 3)] == [None, *two]
     assert prices.of(0, kept[2]) == (0, "GBP")
+
+
+@pytest.mark.parametrize("restarted", ["with a snapshot", "from the log", None])
+def test_a_clock_put_right_at_midnight_finds_the_price_of_either_day(
+    bandit_on, drive, monkeypatch, restarted
+):
+    midnight = 20_000 * 86_400_000_000
+    drawn = {"temperature": 10.0, "budget": 1.0}
+    bandit = bandit_on(**drawn)
+    drive.listings(bandit, *({**MUG, "listing_id": f"m{i}", "family": f"f{i}"} for i in range(20)))
+
+    def prices(at):
+        monkeypatch.setattr(pricing, "now_us", lambda: at)
+        asked = ({"listing_id": f"m{i}"} for i in range(20))
+        return [d["price"] for d in drive.prices(bandit, *asked)]
+
+    before, after = prices(midnight - 1), prices(midnight)
+    assert before != after
+    if restarted:
+        if restarted == "with a snapshot":
+            bandit.snapshot()
+        bandit.close()
+        bandit = bandit_on(**drawn)
+    assert prices(midnight - 2) == before
+    assert prices(midnight + 1) == after
 
 
 def test_without_a_unit_a_family_keeps_its_price_for_the_day(lively_shop, monkeypatch):

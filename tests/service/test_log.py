@@ -224,6 +224,26 @@ def test_a_server_that_leaves_commits_for_later_is_told_to_write_them(postgresql
                 admin.execute("ALTER ROLE seller RESET synchronous_commit")
 
 
+def test_a_server_that_ends_idle_connections_leaves_those_of_the_log(postgresql):
+    url = postgresql()
+    with psycopg.connect(url, autocommit=True) as admin:
+        found = admin.execute("SELECT name FROM pg_settings WHERE name LIKE 'idle%session_timeout'")
+        names = [name for (name,) in found]
+        for name in names:
+            admin.execute(f"ALTER ROLE seller SET {name} = '100ms'")
+    try:
+        source = Log(url.replace("postgresql://", "postgresql+psycopg://"))
+        with source.transaction() as conn:
+            time.sleep(0.5)  # the one that holds the lock has nothing to do meanwhile, either
+            held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            assert conn.scalar(sa.text(held)) == 1
+        source.close()
+    finally:
+        with psycopg.connect(url, autocommit=True) as admin:
+            for name in names:
+                admin.execute(f"ALTER ROLE seller RESET {name}")
+
+
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_cannot_hold_every_text_is_refused(postgresql, encoding):
     url = postgresql()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,10 +15,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from spaces import spaces_of
 from transformers import AutoModel
+from typer.testing import CliRunner
 
 from bandits import DIM, Trunk
 from encoders import Encoder, base_weights, listing_texts, model_folder, trained_texts
 from service import (
+    cli,
     learning,
     log,
     models,
@@ -31,7 +34,7 @@ from service import (
 )
 from service.pricebandit import Pricebandit
 from service.pricing import price
-from service.problems import Moved
+from service.problems import Moved, Problem
 from service.registering import embed_listings, register
 
 LISTINGS = [
@@ -332,6 +335,67 @@ def test_what_was_asked_for_last_holds(shop, adapter, another_adapter, monkeypat
         assert not any("wanted_at" in model for model in told(shop)["models"])
 
 
+def test_a_model_gives_way_while_its_texts_are_embedded(
+    shop, adapter, another_adapter, monkeypatch
+):
+    shop.register({**LISTINGS[0], "title": "a text that no other test embeds"})
+    encode, slow = Encoder.encode, models.version_of(Encoder(adapter=str(adapter)))
+    until_when = time.monotonic() + 15
+
+    def slowly(self, texts, progress=None):
+        while models.version_of(self) == slow and time.monotonic() < until_when:
+            time.sleep(0.01)
+            if progress:
+                progress(0, len(texts))
+        return encode(self, texts, progress)
+
+    monkeypatch.setattr(Encoder, "encode", slowly)
+    assert stage(shop, adapter) == slow
+    while told(shop, slow)["stage"] != "loading listings":
+        assert told(shop, slow)["state"] == "preparing"
+        time.sleep(0.01)
+    begun = time.monotonic()
+    other = stage(shop, another_adapter)
+    assert time.monotonic() - begun < 10
+    until(shop, other, "ready")
+
+
+def test_no_price_waits_while_models_are_staged(shop, monkeypatch):
+    shop.register(*LISTINGS)
+    let_go = threading.Event()
+
+    def slowly(self, adapter):
+        let_go.wait(10)
+        raise Problem(422, "no adapter")
+
+    monkeypatch.setattr(rollout.Rollout, "stage", slowly)
+    with ThreadPoolExecutor(9) as pool:
+        staging = [pool.submit(shop.post, "/v1/models", {"adapter": "/a"}) for _ in range(8)]
+        try:
+            time.sleep(0.5)
+            assert pool.submit(shop.decide, {"listing_id": "L0"}).result(5)
+            assert not any(one.done() for one in staging)
+        finally:
+            let_go.set()
+        assert [one.result().status_code for one in staging] == [422] * 8
+
+
+@pytest.mark.parametrize("state", ["staged", "kept"])
+def test_the_command_waits_for_no_model_whose_place_another_has_taken(state):
+    told = {"models": [{"version": "abc", "state": state}]}
+    service = SimpleNamespace(post=lambda *_: {}, get=lambda _: told)
+    with pytest.raises(rollout_command.NotRolledOut, match=f"is {state}, nothing changed"):
+        rollout_command._follow(service, "abc", False)
+
+
+def test_going_back_cannot_only_be_prepared():
+    found = CliRunner().invoke(
+        cli.app, ["rollout", "--back", "--prepare", "--url", "http://[::1]:9"]
+    )
+    assert found.exit_code == 2
+    assert "leave one of them out" in found.output
+
+
 def test_an_empty_catalogue_is_switched_at_once(shop_on, adapter):
     new = stage(shop_on, adapter)
     switch(shop_on, new)
@@ -452,6 +516,21 @@ def test_a_kept_adapter_that_is_damaged_is_replaced(shop, adapter):
     assert (kept / WEIGHTS).read_bytes() == (adapter / WEIGHTS).read_bytes()
 
 
+def test_a_model_whose_files_are_lost_before_the_switch_is_not_switched_to(shop_at, adapter):
+    with shop_at() as shop:
+        shop.register(*LISTINGS)
+        old = told(shop)["active"]
+        new = stage(shop, adapter)
+        until(shop, new, "ready")
+        shutil.rmtree(shop.settings.home / "adapters" / new)
+        assert shop.client.post(f"/v1/models/{new}/activate").status_code == 202
+        assert "gone or damaged: stage it again" in until(shop, new, "failed")["reason"]
+        assert told(shop)["active"] == old
+        switch(shop, stage(shop, adapter))
+    with shop_at() as shop:
+        assert told(shop)["active"] == new
+
+
 def test_an_adapter_that_changes_while_it_is_copied_is_refused(shop, adapter, monkeypatch):
     copied_by(monkeypatch, lambda copyfile, source, target: target.write_bytes(b"of another"))
     response = shop.post("/v1/models", {"adapter": str(adapter)})
@@ -463,10 +542,14 @@ def test_an_adapter_that_changes_while_it_is_copied_is_refused(shop, adapter, mo
 
 
 def cut_off(kind=sa.exc.OperationalError):
-    return kind("SELECT 1", {}, Exception("gone"), connection_invalidated=True)
+    # one that can only be read, an internal error to the driver, answers as ever
+    cut = kind is not sa.exc.InternalError
+    return kind("SELECT 1", {}, Exception("gone"), connection_invalidated=cut)
 
 
-@pytest.mark.parametrize("kind", [sa.exc.OperationalError, sa.exc.InterfaceError])
+@pytest.mark.parametrize(
+    "kind", [sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError]
+)
 @pytest.mark.parametrize("step", ["beside", "catch_up"])
 def test_preparing_goes_on_when_the_database_is_back(shop, adapter, monkeypatch, kind, step):
     shop.register(*LISTINGS)

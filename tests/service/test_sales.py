@@ -161,6 +161,17 @@ def test_sales_taken_back_are_as_if_never_imported(bandit_on, drive, before):
     assert difference(third.fold, rebuilt) < 1e-9
 
 
+def test_sales_of_a_listing_that_took_more_than_an_integer_holds_are_taken_back(bandit, drive):
+    dear = {**MUG, "reference_price": 1e9, "min_price": 1e9}
+    drive.listings(bandit, dear)
+    (decision,) = drive.prices(bandit, {"listing_id": "mug"})
+    outcome = {"outcome_id": "1", "impressions": 10**12, "units": 10**12}
+    drive.outcomes(bandit, {**outcome, "decision_id": decision["decision_id"]})
+    recorded = sales(sold((1, 5.0, 3, 40)), bandit.catalogue.minor_units())
+    bandit.carry_out(import_sales, [recorded])
+    assert bandit.carry_out(take_back, [recorded])[0]["taken_back"] == 1
+
+
 def test_sales_taken_back_may_come_again_and_go_again(bandit, bandit_on):
     assert brought_in(bandit, PENCE) == (4, 0)
     whole = state(bandit)

@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 from bandits import DIM, Context, Effect, Outcomes, Policy, Population, Rules
 from bandits.features import SCALE, features
 from bandits.words import WORDS
+from markets import read_sales_table
 from service import learning, log, snapshots, train, trunks
 from service.cli import app
 from service.learning import Fold
 from service.pricebandit import Pricebandit, now_us
+from service.rehearsal import rehearse
 from service.sales import import_sales
 from service.settings import Settings
 from service.tables import SalesTable
@@ -508,6 +510,22 @@ def test_going_back_is_told_of_the_model_that_the_next_start_takes(
     monkeypatch.delenv("PRICEBANDIT_ADAPTER")  # the base model was left: it is not taken again
     assert "no trunk in use with model" in told(run(adopted, "--rollback"))
     assert trunks.adopted(adopted) == [used]
+
+
+def test_what_a_table_teaches_is_of_the_model_that_was_rolled_out(
+    tmp_path, embeddings, open_bandit, adapter
+):
+    open_bandit().close()
+    rolled_out = open_bandit(adapter=str(adapter))
+    rolled_out.close()
+    (tmp_path / "sales.csv").write_text(
+        "listing_id,title,currency,at,price,units,impressions\n"
+        "l,red ceramic mug,GBP,2026-01-01T00:00:00Z,5,3,40\n"
+    )
+    settings = Settings(home=tmp_path / "home", embeddings=embeddings)
+    history = read_sales_table(tmp_path / "sales.csv")
+    _, lived = rehearse(history, "sales.csv", settings, lambda *_: None)
+    assert lived.space == rolled_out.space
 
 
 def test_a_lost_trunk_says_how_to_go_on(adopted, open_bandit):
