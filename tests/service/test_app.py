@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from encoders import Encoder, EncoderError
-from service import app as app_module
+from service import running
 from service.app import create_app
 from service.rollout import Rollout
 from service.settings import Settings
@@ -381,7 +381,7 @@ def slow(shop_at, monkeypatch):
     """A shop that 40 items may wait in, whose encoder takes 2 texts at a time and waits before
     the second turn of a registration; what lets it go on, and the answer of that registration.
     """
-    monkeypatch.setattr(app_module, "_TURN", 2)
+    monkeypatch.setattr(running, "_TURN", 2)
     turns, let_go, waiting = [], threading.Event(), threading.Event()
     answers = []
 

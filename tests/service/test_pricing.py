@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from service import app, pricing, registering
+from service import pricing, registering
 from service.items import read_items
+from service.routes import prices
 from service.schemas import LISTINGS
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
@@ -300,7 +301,7 @@ def test_no_price_keeps_the_terms_that_another_caller_sent_meanwhile(open_bandit
 
 def test_what_is_to_be_sent_again_may_be_under_its_key(shop, monkeypatch):
     listing = {**MUG, "max_price": 9}
-    register, others = app._register_inline, [{**listing, "max_price": 8}]
+    register, others = prices.register_inline, [{**listing, "max_price": 8}]
 
     async def overtaken(service, embedded):
         lost = await register(service, embedded)
@@ -310,7 +311,7 @@ def test_what_is_to_be_sent_again_may_be_under_its_key(shop, monkeypatch):
             await service.work(registering.register, theirs, 1)
         return lost
 
-    monkeypatch.setattr(app, "_register_inline", overtaken)
+    monkeypatch.setattr(prices, "register_inline", overtaken)
 
     def asked(*listings):
         body = {"requests": [{"listing": one} for one in listings]}
