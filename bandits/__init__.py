@@ -2,6 +2,7 @@
 
 from bandits.alignment import Alignment
 from bandits.amounts import amounts
+from bandits.category_days import CategoryDays
 from bandits.choice import best_arm, draw, inverse_gap, softmax, uniforms
 from bandits.currencies import MINOR_DIGITS, minor_per_major
 from bandits.curves import CurveBank
@@ -26,6 +27,7 @@ __all__ = [
     "MINOR_DIGITS",
     "VERSION",
     "Alignment",
+    "CategoryDays",
     "Context",
     "CurveBank",
     "Decisions",

@@ -14,7 +14,7 @@ that its own sales are never explained away."""
 MOST = 20.0
 """Times, or parts, of the usual demand that a day is taken for at most."""
 
-_MEMORY = 4.0  # days after which a day counts half in what the next is expected to be
+MEMORY = 4.0  # days after which a day counts half in what the next is expected to be
 _WINDOW = 90  # days, the last that were told of, that tell how unlike days are
 _SEASON = 28.0  # days after which a day counts half in what its weekday is
 # days, the last told of, of whose sales some are yet to come, and those before them that tell how
@@ -23,8 +23,8 @@ _COMING, _SETTLED = 7, 28
 _SILENT = 10.0  # units expected of a day above which that none is told says that none is told yet
 _AT_ONCE = 5.0  # units, supposed told with their impressions before any were
 _SURGE, _FEW = 2.0, 5.0  # times what the others sell, and units beside, that a part may be off by
-_APART = 0.2  # log units by which the parts of a day differ by more than chance
-_SUPPOSED = 0.1  # spread of days that a day's telling of it is weighed by
+APART = 0.2  # log units by which the parts of a day differ by more than chance
+SUPPOSED = 0.1  # spread of days that a day's telling of it is weighed by
 _BEFORE = 0.05  # spread before any day told of it; it weighs as much as one well-known day
 _LEAST = 1e-5  # variance of days that are all alike
 _WIDEST = 0.7  # log units, that one day tells of the spread at most
@@ -53,8 +53,8 @@ class _Told:
         units, expected = self.units[last], self.expected[last]
         chance = 1.0 / (expected + 0.5)
         off = np.log((np.maximum(units, 0.0) + 0.5) / (expected + 0.5))
-        weight = 1.0 / (chance + _SUPPOSED**2) ** 2
-        before = _SUPPOSED**-4
+        weight = 1.0 / (chance + SUPPOSED**2) ** 2
+        before = SUPPOSED**-4
         told = (weight * (np.minimum(off**2, _WIDEST**2) - chance)).sum()
         return float(max((told + before * _BEFORE**2) / (weight.sum() + before), _LEAST))
 
@@ -77,7 +77,7 @@ class _Past:
     def of(cls, first: int, told: _Told) -> "_Past":
         """Of what was told from a first day on."""
         seen = told.expected > 0
-        log_effect = np.log(_shrunk(told.units, told.expected, 1.0, told.spread())) * seen
+        log_effect = np.log(shrunk(told.units, told.expected, 1.0, told.spread())) * seen
         of = (first + np.arange(len(seen))) % 7
         weekday = np.zeros(7)
         if len(seen) >= 7:
@@ -140,6 +140,30 @@ class DayEffects:
         """
         self.restore(*self._after(listing, at, told))
 
+    def common(
+        self,
+        days: NDArray[np.int64],
+        listing: NDArray[np.int64],
+        at: NDArray[np.int64],
+        told: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """What days since 1970 UTC were to all listings, once outcomes are added, 1 where nothing
+        is known, and the share of what is sold that is told with impressions, (2, k).
+
+        Args:
+            listing, at, told: as `add` takes them.
+        """
+        first, sums = self._after(listing, at, told)
+        found = np.ones((2, len(days)))
+        place = days - first
+        mine = (place >= 0) & (place < sums.shape[1])
+        if mine.any():
+            all_of = _Told.of(_parts(sums))
+            effect = shrunk(all_of.units, all_of.expected, 1.0, all_of.spread())
+            by_day = np.stack([np.where(all_of.expected > 0, effect, 1.0), _at_once(sums)])
+            found[:, mine] = by_day[:, place[mine]]
+        return found
+
     def _after(
         self, listing: NDArray[np.int64], at: NDArray[np.int64], told: NDArray[np.float64]
     ) -> tuple[int, NDArray[np.float64]]:
@@ -168,7 +192,7 @@ class DayEffects:
             self._past = _Past.of(self.first, _Told.of(_parts(self.sums)))
         past, (days, place) = self._past, np.unique(at // DAY_US, return_inverse=True)
         ago = days[:, None] - past.day
-        weight = np.where(ago >= 0, 0.5 ** (ago / _MEMORY), 0.0)
+        weight = np.where(ago >= 0, 0.5 ** (np.maximum(ago, 0) / MEMORY), 0.0)
         total = weight.sum(1)
         mean = np.divide(weight @ past.level, total, out=np.zeros(len(days)), where=total > 0)
         return np.asarray(np.exp(mean + past.weekday[days % 7])[place])
@@ -191,34 +215,36 @@ class DayEffects:
         parts, day = _parts(sums), at // DAY_US - first
         own, all_of = parts[:, day, listing % GROUPS], _Told.of(parts)
         units, expected = all_of.units[day] - own[0], all_of.expected[day] - own[1]
-        return _shrunk(units, expected, forecast, all_of.spread())
+        return shrunk(units, expected, forecast, all_of.spread())
 
 
 def _at_once(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Units told with impressions, and expected to be of a usual day, (2, d, GROUPS), of sums."""
+    """Share of what is sold on each day that is told with impressions, of sums; 0 where it is yet
+    to be told, (d,).
+    """
     with_them, expected, later = sums
     days = np.flatnonzero(expected @ _ALL)
     settled = (days[:-_COMING] if len(days) > 2 * _COMING else days)[-_SETTLED:]
     told, more = with_them[settled].sum(), later[settled].sum()
     share = (told + _AT_ONCE) / max(told + more + _AT_ONCE, _AT_ONCE)
-    usual = np.clip(share, 0.0, MOST) * expected
+    share = np.clip(share, 0.0, MOST)
     # where buyers are so many, some would have bought: their sales are yet to be told
-    silent = (with_them @ _ALL <= 0) & (usual @ _ALL > _SILENT)
-    return np.stack([with_them, np.where(silent[:, None], 0.0, usual)])
+    silent = (with_them @ _ALL <= 0) & (share * (expected @ _ALL) > _SILENT)
+    return np.where(silent, 0.0, share)
 
 
 def _parts(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Units told with impressions, and expected to be, each part of the listings counting as much
     as it can tell of a day, (2, d, GROUPS).
 
-    Parts are off by `_APART` besides the chance of buyers: with e units expected, one of them is
-    known to 1 / e + _APART², and counts 1 / (1 + e _APART²) times. Weighed so, what is told in all
+    Parts are off by `APART` besides the chance of buyers: with e units expected, one of them is
+    known to 1 / e + APART², and counts 1 / (1 + e APART²) times. Weighed so, what is told in all
     has the variance of what is expected in all, as counts have. A part that sells far more than the
     others, or less, has a listing that does: it counts for no more than `_SURGE` times what they
     sell, nor for less than they sell over it.
     """
-    told = _at_once(sums)
-    parts: NDArray[np.float64] = told / (1.0 + _APART**2 * np.maximum(told[1], 0.0))
+    told = np.stack([sums[0], _at_once(sums)[:, None] * sums[1]])
+    parts: NDArray[np.float64] = told / (1.0 + APART**2 * np.maximum(told[1], 0.0))
     # what is too much first, or the others would be measured by it
     parts[0] = np.minimum(parts[0], _usual(parts, np.inf) * _SURGE + _FEW)
     parts[0] = np.maximum(parts[0], _usual(parts, 0.0) / _SURGE - _FEW)
@@ -234,7 +260,7 @@ def _usual(parts: NDArray[np.float64], unknown: float) -> NDArray[np.float64]:
     return np.where(expected > _FEW, ratio * parts[1], unknown)
 
 
-def _shrunk(
+def shrunk(
     units: NDArray[np.float64],
     expected: NDArray[np.float64],
     forecast: NDArray[np.float64] | float,

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from bandits.alignment import Alignment
+from bandits.category_days import CategoryDays
 from bandits.curves import as_tensor
-from bandits.days import DayEffects
+from bandits.days import MOST, DayEffects
 from bandits.dispersion import Chance, Dispersion, order_size
 from bandits.empirical_bayes import learn_population
 from bandits.evidence import (
@@ -105,6 +106,7 @@ class Demand:
         self.evidence = Evidence(half_life=half_life)
         self.dispersion = Dispersion()
         self.days = DayEffects()
+        self.category_days = CategoryDays(self.days)
         self.population = Population.default()
         self.alignment = Alignment()
 
@@ -131,8 +133,15 @@ class Demand:
         belief = self.evidence.posterior(listings.listing, self.population, known)
         if not today:
             return belief
-        day = torch.as_tensor(self.days.forecast(listings.context.at))
+        day = torch.as_tensor(self.forecast(listings))
         return replace(belief, level=belief.level * day[:, None, None])
+
+    def forecast(self, listings: Listings) -> NDArray[np.float64]:
+        """Times the usual demand of listings alike that is expected of each row's day, (n,)."""
+        context = listings.context
+        usual = self.days.forecast(context.at)
+        mine = self.category_days.forecast(listings.listing, context.category, context.at)
+        return np.asarray(np.clip(usual * mine, 1.0 / MOST, MOST))
 
     def profile(self, belief: Posterior) -> Profile:
         """Demand under own evidence over a grid of prices."""
@@ -219,7 +228,9 @@ class Demand:
             return
         self.learn_corrections(outcomes, before)
         self.learn_curves(outcomes, before)
-        self.days.add(outcomes.listing, outcomes.at, _of_days(outcomes, before))
+        told = _of_days(outcomes, before)
+        self.days.add(outcomes.listing, outcomes.at, told)
+        self.category_days.add(outcomes.listing, outcomes.category, outcomes.at, told)
 
     def days_shown(
         self, outcomes: Outcomes, before: NDArray[np.float64] | None = None
@@ -228,7 +239,9 @@ class Demand:
         (m,); `before` as below.
         """
         told = _of_days(outcomes, before)
-        return self.days.shown(outcomes.listing, outcomes.at, told, outcomes.day_expected)
+        listing, at, category = outcomes.listing, outcomes.at, outcomes.category
+        usual = self.days.shown(listing, at, told, outcomes.day_expected)
+        return self.category_days.shown(listing, category, at, told, usual)
 
     def learn_curves(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> None:
         """Fold outcomes into their listings' own evidence alone; `before` as below.

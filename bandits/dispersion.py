@@ -106,8 +106,10 @@ def order_size(spread: torch.Tensor) -> float:
     told = (count > 1.5) & (units > 0.5)
     count, units, mean, squares, over = (t[told] for t in (count, units, mean, squares, over))
     level = units / mean
-    x = (over - level * units) / level
-    return _by_variance(x, count - 1.0, level * (mean - squares / mean), units, between, _OFF)
+    # of huge numbers that were taken back the last digits stay
+    x = ((over - level * units) / level).clamp_min(0.0)
+    many = (level * (mean - squares / mean)).clamp_min(0.0)
+    return _by_variance(x, count - 1.0, many, units, between, _OFF)
 
 
 def _by_variance(

@@ -160,7 +160,7 @@ class Policy(Demand):
             chosen.cpu().numpy(),
             weight,
             self.passing(chosen),
-            self.days.forecast(listings.context.at),
+            self.forecast(listings),
         )
 
     def _propensities(

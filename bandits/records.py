@@ -155,7 +155,7 @@ class Decisions:
         features: features of the drawn arm times the own curve's estimate, float32 (n, DIM).
         weight: what a row counted where its family chose by the sum of its members, (n,).
         passing: times the usual demand that is expected there by what passes, (n,).
-        day: times the usual demand of all listings that is expected of the day, (n,).
+        day: times the usual demand of listings alike that is expected of the day, (n,).
     """
 
     ladders: Ladders
@@ -187,8 +187,9 @@ class Outcomes:
         curve_sd: the own curve's standard deviation as decided, units per impression, (m,).
         features: as decided, float32 (m, DIM). at: microseconds since 1970 UTC, int64 (m,).
         passing: times the usual demand that was expected by what passes, as decided, (m,).
-        day_expected: what the day was expected to be to all listings, as decided, times the usual,
-            (m,). day: what the day of the outcome was to them (`bandits.days`), (m,).
+        day_expected: what the day was expected to be to listings alike, times the usual, as
+            decided, (m,). day: what the day of the outcome was to them (`bandits.days`), (m,).
+        category: codes as decided, -1 without one, int64 (m,).
     """
 
     listing: NDArray[np.int64]
@@ -203,3 +204,4 @@ class Outcomes:
     passing: NDArray[np.float64]
     day_expected: NDArray[np.float64]
     day: NDArray[np.float64]
+    category: NDArray[np.int64]

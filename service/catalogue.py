@@ -225,6 +225,13 @@ class Catalogue:
         among[rows] = True
         return np.flatnonzero(among[self.neighbours[: len(self)]].any(1))
 
+    def categories(self, names: Sequence[str | None]) -> NDArray[np.int64]:
+        """Codes of categories by name, -1 for None, int64 (n,); those unknown get one."""
+        code = self.category_code
+        return np.array(
+            [-1 if name is None else code.setdefault(name, len(code)) for name in names], np.int64
+        )
+
     def nearest(
         self,
         own: NDArray[np.int64],

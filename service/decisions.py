@@ -140,7 +140,13 @@ def _rows(
     subjects, decisions = priced.subjects, priced.decisions
     n, pick, allowed = len(subjects), decisions.arm[:, None], decisions.ladders.allowed
     unit_cost = subjects.number["unit_cost"]
-    families = np.array([*catalogue.family_code, None], object)[subjects.family].tolist()
+    families, categories = (
+        np.array([*names, None], object)[code].tolist()
+        for names, code in (
+            (catalogue.family_code, subjects.family),
+            (catalogue.category_code, subjects.category),
+        )
+    )
     blobs = (
         _slices(decisions.ladders.prices[allowed], spans),
         _slices(decisions.expected[allowed], spans),
@@ -155,7 +161,7 @@ def _rows(
     ends = limits.lower.tolist(), limits.upper.tolist()
     drawn_with = [texts[i] if follows else None for i, follows in zip(leader, led, strict=True)]
     columns = zip(
-        texts, drawn_with, subjects.listing.tolist(), requests, families, answers,
+        texts, drawn_with, subjects.listing.tolist(), requests, families, categories, answers,
         decisions.price.tolist(), unit_cost.tolist(), subjects.single.tolist(),
         decisions.weight.tolist(), decisions.passing.tolist(), decisions.day.tolist(), *ends,
         *blobs, curve_sd, strict=True,
@@ -190,13 +196,14 @@ def _rows(
             "weight": weight,
             "passing": passing,
             "day_expected": day,
+            "category": category,
             "lowest": lowest,
             "highest": highest if highest < UNLIMITED else None,
             "experiment": answer.get("experiment"),
         }
-        for text, other, listing, request, family, answer, minor, cost, single, weight, passing,
-            day, lowest, highest, ladder_bytes, expected_bytes, score_bytes, propensity_bytes,
-            features, curve in columns
+        for text, other, listing, request, family, category, answer, minor, cost, single, weight,
+            passing, day, lowest, highest, ladder_bytes, expected_bytes, score_bytes,
+            propensity_bytes, features, curve in columns
     ]  # fmt: skip
     return rows
 

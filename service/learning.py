@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import torch
 from numpy.typing import NDArray
 
-from bandits import DIM, Outcomes, Policy, Trunk
+from bandits import DIM, CategoryDays, Outcomes, Policy, Trunk
 from service import ids, log
 from service.catalogue import Catalogue
 
@@ -239,6 +239,7 @@ def difference(one: Fold, other: Fold) -> float:
         (one.policy.head.gram, other.policy.head.gram),
         (one.policy.head.moment, other.policy.head.moment),
         (one.policy.dispersion.sums, other.policy.dispersion.sums),
+        *_by_category(one.policy.category_days, other.policy.category_days),
         *zip(mine.gather(rows)[:2], theirs.gather(rows)[:2], strict=True),
     ]
     for a, b in pairs:
@@ -246,6 +247,18 @@ def difference(one: Fold, other: Fold) -> float:
             scale = max(float(a.abs().max()), float(b.abs().max()), 1e-300)
             apart = max(apart, float((a - b).abs().max()) / scale)
     return apart
+
+
+def _by_category(one: CategoryDays, other: CategoryDays) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Sums of both by category and day, as far as either has any."""
+    days = np.union1d(one.day, other.day)
+    count = max(one.sums.shape[1], other.sums.shape[1])
+    both = []
+    for each in (one, other):
+        sums = np.zeros((2, count, len(days), each.sums.shape[3]))
+        sums[:, : each.sums.shape[1], np.searchsorted(days, each.day)] = each.sums
+        both.append(torch.as_tensor(sums))
+    return [(both[0], both[1])]
 
 
 _o, _d = log.outcomes.c, log.decisions.c
@@ -264,6 +277,7 @@ OUTCOME_COLUMNS = (
     _d.passing,
     _d.day_expected,
     _o.day_effect,
+    _d.category,
     _o.seq,
 )
 """What the fold reads of an outcome and its decision."""
@@ -379,6 +393,11 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
     money = np.array(price, np.float64) / catalogue.per_major[where]
     net = np.array(units, np.float64) - np.array(returned, np.float64)
     margin = money - np.nan_to_num(np.array(cost, np.float64))
+    # earlier versions took all of it for the listing's
+    passing, day_expected, day = (
+        np.array([1.0 if told is None else told for told in column], np.float64)
+        for column in columns[11:14]
+    )
     return Outcomes(
         where,
         catalogue.anchor[where],
@@ -389,9 +408,8 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         np.array(curve_sd, np.float64),
         features,
         at_us,
-        # earlier versions took all of it for the listing's
-        *(
-            np.array([1.0 if told is None else told for told in column], np.float64)
-            for column in columns[11:14]
-        ),
+        passing,
+        day_expected,
+        day,
+        catalogue.categories(columns[14]),
     )

@@ -95,8 +95,9 @@ decisions = sa.Table(
     sa.Column("highest", sa.BigInteger),
     # times the usual demand expected by what passes; NULL in rows of earlier versions
     sa.Column("passing", sa.Double),
-    # times the usual demand of all listings expected of the day; NULL in rows of earlier versions
+    # times the usual demand of listings alike expected of the day; NULL in rows of earlier versions
     sa.Column("day_expected", sa.Double),
+    sa.Column("category", sa.Text),  # that its listing was of; NULL in rows of earlier versions
     sa.Column("experiment", sa.Text),  # name of the one that it took part in
 )
 

@@ -87,7 +87,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     wanted = learning.logged_version(bandit.fold.features_of)
     query = (
         sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single, d.at, d.passing)
-        .add_columns(d.day_expected, *learning.expressed_columns(wanted))
+        .add_columns(d.day_expected, d.category, *learning.expressed_columns(wanted))
         .select_from(log.decisions)
         .outerjoin(log.expressions, learning.expressed_in(wanted))
     )
@@ -172,7 +172,7 @@ def _dated(
                 row["impressions"], row["units"], row["returned_units"], row["occurred_at"],
                 decision.listing, decision.price, decision.unit_cost, decision.curve_sd,
                 decision.features, decision.features_of, decision.at, decision.passing,
-                decision.day_expected, row["day_effect"],
+                decision.day_expected, row["day_effect"], decision.category,
             )
         )  # fmt: skip
     outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)

@@ -163,6 +163,7 @@ def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) ->
         policy.passing(x[:, 0]),
         np.ones(len(rows)),
         np.ones(len(rows)),
+        np.full(len(rows), -1),
     )
 
 

@@ -43,6 +43,8 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
         "dispersion": policy.dispersion.sums.numpy(),
         "first_day": np.array([policy.days.first]),
         "day_sums": policy.days.sums,
+        "category_days": policy.category_days.day,
+        "category_sums": policy.category_days.sums,
         "sums": evidence.sums[:m].numpy(),
         "totals": evidence.totals[:m].numpy(),
         "evidence_as_of": evidence.as_of,
@@ -87,6 +89,7 @@ def write_snapshot(
         "all_rules": asdict(fold.policy.rules),
         "population": _spelled(fold.policy.population),
         "doubt": _doubts(catalogue, fold.policy.alignment),
+        "categories": list(catalogue.category_code)[: fold.policy.category_days.sums.shape[1]],
         **asdict(fold.position),
     }
     arrays = {name: array.copy() for name, array in _arrays(fold, catalogue).items()}
@@ -185,7 +188,7 @@ def read_snapshot(
         if header["history"] != _history(source, header) or _taken_back(source, position):
             continue
         with np.load(file) as arrays:
-            _restore(fold, catalogue, dict(arrays))
+            _restore(fold, catalogue, dict(arrays), header["categories"])
             price = arrays["learned_price"]
         fold.position = position
         told = {field.name: header["trained_on"][field.name] for field in fields(Read)}
@@ -396,13 +399,21 @@ def _family_prices(catalogue: Catalogue, families: dict[str, Any]) -> FamilyPric
     return FamilyPrices(*kept)
 
 
-def _restore(fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]]) -> None:
+def _restore(
+    fold: Fold, catalogue: Catalogue, arrays: dict[str, NDArray[Any]], categories: list[str]
+) -> None:
+    """Take over arrays; `categories` names those that days were told of."""
     head, evidence = fold.policy.head, fold.policy.evidence
     head.restore(
         torch.as_tensor(arrays["gram"]), torch.as_tensor(arrays["moment"]), arrays["as_of"].item()
     )
     fold.policy.dispersion.sums = torch.as_tensor(arrays["dispersion"])
     fold.policy.days.restore(arrays["first_day"].item(), arrays["day_sums"])
+    of_category = arrays["category_sums"]
+    code = catalogue.categories(categories)
+    sums = np.zeros((2, int(code.max(initial=-1)) + 1, *of_category.shape[2:]))
+    sums[:, code] = of_category
+    fold.policy.category_days.restore(arrays["category_days"], sums)
     evidence.restore(
         arrays["evidence_listing"],
         arrays["evidence_anchor"],

@@ -43,6 +43,7 @@ class PriceBandit:
         self._days = 0
         self._traffic = Traffic(len(knowledge.guess))
         self._cost = counted_cost(knowledge)
+        self._category = np.full(len(knowledge.guess), -1)
         self._policy.expect(_usual_markup(knowledge))
         self._waiting: dict[int, _Decided] = {}
 
@@ -93,6 +94,7 @@ class PriceBandit:
                 decided.passing[place],
                 decided.day[place],
                 np.ones(place.size),
+                self._category[sold],
             )
             before = decided.told[place]
             outcomes = replace(outcomes, day=policy.days_shown(outcomes, before))
@@ -145,7 +147,7 @@ class PriceBandit:
             np.full(n, np.nan),
             today.promotion.astype(np.float64) if today else np.zeros(n),
             today.date * _DAY_US if today else np.zeros(n, np.int64),
-            np.full(n, -1),
+            self._category[rows],
             known.words[rows],
         )
 

@@ -26,6 +26,7 @@ def outcomes_of(listings, decisions, impressions, units, at=0):
         passing=decisions.passing,
         day_expected=decisions.day,
         day=np.ones(len(price)),
+        category=listings.context.category,
     )
 
 

@@ -1,10 +1,11 @@
 """What a day is to the whole shop is logged with decisions and outcomes, and learned from."""
 
 import numpy as np
+import orjson
 import pytest
 import sqlalchemy as sa
 
-from service import learning, log, outcomes, pricebandit, pricing
+from service import learning, log, outcomes, pricebandit, pricing, reading
 
 DAY_US = 86_400_000_000
 FIRST = 20_600
@@ -142,3 +143,66 @@ def test_sales_told_apart_from_impressions_make_no_quiet_day(lived, drive, clock
     assert sorted(found) == pytest.approx(sorted(expected))  # nothing is told of it yet
     anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
     assert learning.difference(bandit.fold, anew) < 1e-12
+
+
+def _kinds(bandit, drive, clock, days, draws):
+    """Days on which mugs sell three times as well as jugs, from the fifth on."""
+    kind = np.arange(len(IDS)) % 2
+    names = [("mugs", "jugs")[k] for k in kind]
+    known = {"currency": "GBP", "unit_cost": 3, "reference_price": 10}
+    listings = [
+        {"listing_id": i, "title": f"{name} {i}", "category": name, **known}
+        for i, name in zip(IDS, names, strict=True)
+    ]
+    clock(0)
+    drive.listings(bandit, *listings)
+    for day in range(days):
+        effect = np.where(kind == 0, 3.0, 1.0) if day >= 5 else np.ones(len(IDS))
+        _day(bandit, drive, clock, day, effect, draws)
+        if day < 3:
+            bandit.refresh()
+    return listings, kind
+
+
+def test_days_of_a_category_are_its_own_logged_and_replayed(bandit_on, drive, clock):
+    bandit = bandit_on()
+    listings, kind = _kinds(bandit, drive, clock, 12, np.random.default_rng(8))
+    shown = _logged(bandit, log.outcomes.c.day_effect)
+    ratio = shown[8:][:, kind == 0].mean() / shown[8:][:, kind == 1].mean()
+    assert 1.7 < ratio < 3.6  # three, as far as sixteen listings tell
+    expected = _logged(bandit, log.decisions.c.day_expected)
+    assert 1.5 < expected[11, kind == 0].mean() / expected[11, kind == 1].mean() < 3.6
+    anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert learning.difference(bandit.fold, anew) < 1e-12
+    # what a decision was of is logged with it, whatever its listing is by now
+    moved = [{**one, "category": f"new {one['category']}"} for one in listings]
+    drive.listings(bandit, *reversed(moved))
+    clock(12)
+    _day(bandit, drive, clock, 12, 1.0, np.random.default_rng(9))
+    anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert learning.difference(bandit.fold, anew) < 1e-12
+    bandit.close()
+    again = bandit_on()
+    assert again.catalogue.category_code.keys() == {"mugs", "jugs", "new mugs", "new jugs"}
+    anew, _ = learning.rebuild(again.fold, again.log, again.catalogue)
+    assert learning.difference(again.fold, anew) < 1e-12
+
+
+def test_a_start_knows_the_days_of_categories_whatever_their_order(bandit_on, drive, clock):
+    bandit = bandit_on()
+    listings, _ = _kinds(bandit, drive, clock, 8, np.random.default_rng(8))
+    clock(8)
+    asked = [{"listing_id": i} for i in IDS]
+    aside = {"explore": False, "record": False}
+
+    def told(one):
+        return [d["expected"]["units_per_impression"] for d in drive.prices(one, *asked, **aside)]
+
+    before = told(bandit)
+    stranger = {**listings[0], "listing_id": "new", "category": "spoons"}
+    items = reading.listings(orjson.dumps({"listings": [stranger]}))
+    assert pricing.what_if(bandit, items)["decisions"][0]["price"] > 3
+    drive.listings(bandit, {**listings[0], "listing_id": "first", "category": "aprons"})
+    bandit.close()
+    again = bandit_on()
+    assert told(again) == pytest.approx(before, rel=1e-6)

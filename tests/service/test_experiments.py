@@ -32,7 +32,14 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in ("pricebandit", "pricing", "experimenting", "app", "outcomes", "registering"):
+    for module in (
+        "pricebandit",
+        "pricing",
+        "experimenting",
+        "routes.experiments",
+        "outcomes",
+        "registering",
+    ):
         monkeypatch.setattr(f"service.{module}.now_us", clock)
     return clock
 
