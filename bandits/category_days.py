@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bandits.days import APART, GROUPS, MEMORY, SUPPOSED, DayEffects, shrunk
 from bandits.evidence import DAY_US
 
-DAYS = 32
+DAYS = 16
 """Days that are kept, the latest that were told of."""
 
 _BEFORE, _WELL_KNOWN = 0.05, 20.0  # spread before any day told of it; as many days as it weighs
@@ -131,9 +131,17 @@ class CategoryDays:
             at: microseconds since 1970 UTC, (m,).
             told: as `DayEffects.add` takes it, (3, m).
         """
-        if (category >= 0).any():
-            rows = np.arange(max(int(category.max()) + 1, self.sums.shape[1]))
-            self.restore(*self._after(rows, listing, category, at // DAY_US, told))
+        mine = category >= 0
+        if not mine.any():
+            return
+        day, count = at // DAY_US, self.sums.shape[1]
+        if category.max() < count and np.isin(day[mine], self.day).all():
+            rows = np.arange(count)
+            _put(self.sums, rows, self.day, listing, category, day, told)
+            self._past = None
+        else:
+            rows = np.arange(max(int(category.max()) + 1, count))
+            self.restore(*self._after(rows, listing, category, day, told))
 
     def forecast(self, listing: Ints, category: Ints, at: Ints) -> Floats:
         """Times what they are to all listings that days are expected to be to categories, as told
@@ -189,8 +197,15 @@ class CategoryDays:
         known, kept = rows[rows < self.sums.shape[1]], np.isin(self.day, days)
         held = self.sums[:, known][:, :, kept]
         sums[:, : len(known), np.searchsorted(days, self.day[kept])] = held
-        mine = (category >= 0) & (day >= days[0])
-        place = np.searchsorted(rows, category[mine]), np.searchsorted(days, day[mine])
-        for table, one in zip(sums, told[:2, mine], strict=True):
-            np.add.at(table, (*place, listing[mine] % GROUPS), one)
+        _put(sums, rows, days, listing, category, day, told)
         return days, sums
+
+
+def _put(
+    sums: Floats, rows: Ints, days: Ints, listing: Ints, category: Ints, day: Ints, told: Floats
+) -> None:
+    """Add outcomes to sums of categories `rows` and `days`, those of earlier days left out."""
+    mine = (category >= 0) & (day >= days[0])
+    place = np.searchsorted(rows, category[mine]), np.searchsorted(days, day[mine])
+    for table, one in zip(sums, told[:2, mine], strict=True):
+        np.add.at(table, (*place, listing[mine] % GROUPS), one)

@@ -1,18 +1,22 @@
-"""What days that all listings share cost a seller: with day effects, and without them.
+"""What days that all listings share, or those of a category, cost a seller: with day effects, and
+without them.
 
 Run: python benchmarks/busy_days.py ONLINE_RETAIL_FILE [--seeds 2] [--days 40] [--only growth]
 200 listings nobody has sold, costs known, beside 300 whose prices are recorded; every listing's
 conversion is multiplied by what the day is. Share of the gain of one who knows the buyers, over
 all days and over the last ten, of `pricebandit` as it is, and as if every day were as all others.
-Texts are read by their words, for speed. Half a minute for each scenario and seed.
+Four categories are groups of titles, told to the seller. Texts are read by their words, for speed.
+Half a minute for each scenario and seed.
 """
 
 import argparse
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
 
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.stage import Market, Stage, stage
@@ -22,16 +26,21 @@ from markets.texts import text_vectors
 
 FIRST = 20_000  # days since 1970, a Friday
 MOST = 0.9  # conversion
+KINDS = 4  # categories
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 def scenarios(days: int, seed: int) -> dict[str, Floats]:
-    """What each day is, times the usual, (days,), by name."""
+    """What each day is to each category, times the usual, (days, KINDS), by name."""
     t, chance = np.arange(days), np.random.default_rng((seed, 99))
+    own = chance.spawn(1)[0]
     week = np.array([-0.3, -0.3, -0.3, -0.3, 0.0, 0.72, 0.48])
-    return {
+    kind = np.arange(KINDS)
+    turned = 2 * np.pi * (t[:, None] / 40 + kind / KINDS)
+    walks = np.cumsum(0.15 * own.standard_normal((days, KINDS)), axis=0)
+    of_all = {
         "days are alike": np.ones(days),
         "growth of 3 % a day": np.exp(0.03 * t),
         "growth of 1 % a day": np.exp(0.01 * t),
@@ -39,10 +48,17 @@ def scenarios(days: int, seed: int) -> dict[str, Floats]:
         "weekly, by 40 %": np.exp(week[t % 7]),
         "at random, by 40 %": np.exp(0.4 * chance.standard_normal(days)),
     }
+    of_categories = {
+        "categories, seasons out of step": np.exp(np.log(2.5) * np.sin(turned)),
+        "categories, one grows by 3 %": np.exp(t[:, None] * np.where(kind == 0, 0.03, -0.01)),
+        "categories, walks at random": np.exp(np.clip(walks, -np.log(2.5), np.log(2.5))),
+        "categories, ten times, a day": np.where((t[:, None] == 12) & (kind == 0), 10.0, 1.0),
+    }
+    return {name: np.tile(one[:, None], KINDS) for name, one in of_all.items()} | of_categories
 
 
 class Shared(Season):
-    """A season whose days are to all listings what `effect` says, (days,)."""
+    """A season whose days are to listings what `effect` says, (days, n)."""
 
     def __init__(
         self,
@@ -63,14 +79,20 @@ class Shared(Season):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedDays(Stage):
-    """A stage whose seasons are `Shared`."""
+    """A stage whose seasons are `Shared`.
+
+    Attributes:
+        effect: as `scenarios` has it. category: of each listing, (n,).
+    """
 
     effect: Floats
+    category: Ints
 
     def season(self, rows: Ints, conditions: Conditions) -> Season:
         """A season of some of the listings, costs known."""
         first = self.calendar.arrival[rows]
-        return Shared(self.effect, self.buyers.take(rows), conditions, self.calendar, first)
+        effect = self.effect[:, self.category[rows]]
+        return Shared(effect, self.buyers.take(rows), conditions, self.calendar, first)
 
 
 class Alike(PriceBandit):
@@ -83,12 +105,12 @@ class Alike(PriceBandit):
         days.shown = lambda listing, *told: np.ones(len(listing))  # type: ignore[method-assign]
 
 
-def shared(plain: Stage, effect: Floats) -> SharedDays:
+def shared(plain: Stage, effect: Floats, category: Ints) -> SharedDays:
     """A stage on which every listing begins on one day, and days are what `effect` says."""
     parts = {field.name: getattr(plain, field.name) for field in fields(Stage)}
     arrival = np.full(len(plain.buyers), FIRST)
     parts["calendar"] = replace(plain.calendar, arrival=arrival, month=np.ones(12))
-    return SharedDays(**parts, effect=effect)
+    return SharedDays(**parts, effect=effect, category=category)
 
 
 def main() -> None:
@@ -119,9 +141,10 @@ def shares(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Shares of the clairvoyant's gain, all days' and the last ten's, with and without."""
     market = Market("cost", known=300, new=200, warm_days=0, conditions=Conditions(days=days))
-    plain = stage(history, text_vectors(history.listings["title"].to_list()), market, seed)
-    here = shared(plain, scenarios(days, seed)[name])
-    found = [hold(here, maker) for maker in (PriceBandit, Alike)]
+    vectors = text_vectors(history.listings["title"].to_list())
+    category = KMeans(KINDS, random_state=0, n_init=3).fit_predict(vectors).astype(np.int64)
+    here = shared(stage(history, vectors, market, seed), scenarios(days, seed)[name], category)
+    found = [hold(here, maker) for maker in (partial(PriceBandit, category=category), Alike)]
     with_them, without = ((r.share, r.gain[-10:].sum() / r.best[-10:].sum()) for r in found)
     return with_them, without
 

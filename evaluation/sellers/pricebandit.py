@@ -35,15 +35,26 @@ class _Decided:
 
 
 class PriceBandit:
-    """`bandits.Policy`, with prices in hundredths of a currency unit."""
+    """`bandits.Policy`, with prices in hundredths of a currency unit.
 
-    def __init__(self, knowledge: Knowledge, seed: int, rules: Rules | None = None) -> None:
+    Args:
+        category: codes of listings' categories, -1 without one, int64 (n,); none unless given.
+    """
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        seed: int,
+        rules: Rules | None = None,
+        category: Ints | None = None,
+    ) -> None:
         self._knowledge, self._policy = knowledge, Policy(rules)
         self._stream = np.random.default_rng(seed)
         self._days = 0
         self._traffic = Traffic(len(knowledge.guess))
         self._cost = counted_cost(knowledge)
-        self._category = np.full(len(knowledge.guess), -1)
+        nowhere = np.full(len(knowledge.guess), -1)
+        self._category = nowhere if category is None else category
         self._policy.expect(_usual_markup(knowledge))
         self._waiting: dict[int, _Decided] = {}
 
