@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from service import pricing
+from service import pricing, rounds
 from service.crew import MOST, Crew
-from service.pricing import _shares
+from service.rounds import shares_of
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def test_shares_part_no_family_and_leave_nobody_out():
     rng = np.random.default_rng(0)
     family = np.where(rng.random(5000) < 0.5, -1, rng.integers(0, 40, 5000))
     rows = np.flatnonzero(rng.random(5000) < 0.9)
-    shares = _shares(rows, family, 4)
+    shares = shares_of(rows, family, 4)
     assert len(shares) == 4
     np.testing.assert_array_equal(np.sort(np.concatenate(shares)), rows)
     for one in range(40):
         assert sum(bool((family[share] == one).any()) for share in shares) == 1
-    assert [share.tolist() for share in _shares(rows[:300], family, 4)] == [rows[:300].tolist()]
+    assert [share.tolist() for share in shares_of(rows[:300], family, 4)] == [rows[:300].tolist()]
     everyone = np.zeros(5000, np.int64)  # one family
-    assert [len(share) for share in _shares(rows, everyone, 4)] == [len(rows)]
+    assert [len(share) for share in shares_of(rows, everyone, 4)] == [len(rows)]
 
 
 def test_prices_do_not_depend_on_how_many_threads_decide_them(
@@ -92,7 +92,7 @@ def test_prices_do_not_depend_on_how_many_threads_decide_them(
     alone, refused = decided(explore=False, record=False)
     assert [error["field"] for error in refused] == ["sell_by"]
     bandit.crew = crew
-    monkeypatch.setattr(pricing, "_SHARE", 10)
+    monkeypatch.setattr(rounds, "_SHARE", 10)
     together, refused_too = decided(explore=False, record=False)
     assert refused_too == refused
     for one, other in zip(alone, together, strict=True):

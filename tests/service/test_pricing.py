@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service import pricing, registering
+from service import pricing, registering, rounds
 from service.items import read_items
 from service.routes import prices
 from service.schemas import LISTINGS
@@ -444,7 +444,7 @@ def test_passes_cover_every_row_once():
     explored, recorded = rng.random((2, 200)) < 0.5
     number = np.sort(rng.integers(0, 9, 200))
     turn = np.where(recorded, rng.integers(0, 3, 200), 0)
-    passes = pricing._passes(family, explored, recorded, number, turn)
+    passes = rounds.passes_of(family, explored, recorded, number, turn)
     np.testing.assert_array_equal(np.sort(np.concatenate(passes)), np.arange(200))
     for rows in passes:
         assert len(set(explored[rows])) == len(set(recorded[rows])) == 1

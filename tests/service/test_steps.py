@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from service import pricing
+from service import pricing, rounds
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
 
@@ -24,13 +24,13 @@ def stepping(open_bandit, drive):
 @pytest.fixture
 def passes(monkeypatch):
     """Ids of the listings that were priced together, a list for each pass."""
-    seen, decide = [], pricing.decide
+    seen, decide = [], rounds.decide
 
     def spy(policy, subjects, *rest):
         seen.append(subjects.listing_id.tolist())
         return decide(policy, subjects, *rest)
 
-    monkeypatch.setattr(pricing, "decide", spy)
+    monkeypatch.setattr(rounds, "decide", spy)
     return seen
 
 
