@@ -136,7 +136,8 @@ def _by_variance(
         gg, gq, qq = (float((t / variance).sum()) for t in (free**2, free * many, many**2))
         gx, qx = (float((t * bounded / variance).sum()) for t in (free, many))
         qq, qx = qq + 1.0 / usual**2, qx + 1.0 / usual
-        apart = gg * qq - gq**2
+        # of huge numbers the difference is lost, but not that gq² is at most gg times what qq was
+        apart = max(gg * qq - gq**2, gg / usual**2)
         off = max((gg * qx - gq * gx) / apart, 0.0)
         size = max((gx - gq * off) / gg, 1.0)
         told = apart / qq * size**2

@@ -116,6 +116,16 @@ def test_one_mistyped_outcome_makes_no_orders(mistyped):
     assert size_of(evidence) < 1.3
 
 
+@pytest.mark.parametrize("units", [1.0, 1e5, 1e10])
+@pytest.mark.parametrize("impressions", [1.0, 1e10])
+@pytest.mark.parametrize("listings", [1, 2, 50])
+def test_the_largest_numbers_that_are_taken_are_learned_from(listings, impressions, units):
+    evidence = sold(np.random.default_rng(1), listings, 2, 1)
+    for price in (1e-3, 10.0, 1e6):
+        add(evidence, [0, 0], np.log(10.0), [price] * 2, [impressions] * 2, [units, 0.0])
+        assert 1.0 <= size_of(evidence) < np.inf
+
+
 def test_levels_that_none_expected_are_no_orders():
     # each listing's level is off by a factor of five, up or down, and stays so
     evidence = sold(np.random.default_rng(1), 100, 10, 1, shown=(290, 310), spread_of_levels=1.6)
