@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.days import APART, GROUPS, MEMORY, SUPPOSED, DayEffects, shrunk
+from bandits.days import APART, GROUPS, MEMORY, DayEffects, shrunk, spread_of
 from bandits.evidence import DAY_US
 
 DAYS = 16
 """Days that are kept, the latest that were told of."""
 
-_BEFORE, _WELL_KNOWN = 0.05, 20.0  # spread before any day told of it; as many days as it weighs
-_LEAST = 1e-5  # variance where categories have no days of their own
-_FARTHEST = 1.0  # log units, that one day tells of the spread at most
+_WELL_KNOWN = 20.0  # days that what is supposed of the spread of categories' days weighs
+_WIDEST = 1.0  # log units, that one day tells of the spread at most
 _TOLD = 5.0  # units expected of a category on a day, below which it tells nothing of the spread
 
 Floats = NDArray[np.float64]
@@ -44,16 +43,10 @@ class _Told:
         return cls(day, effect, counts * sums[0], counts * expected)
 
     def spread(self) -> float:
-        """Variance of the log of what days are to a category and not to all, by moments."""
+        """Variance of the log of what days are to a category and not to all."""
         units, expected = self.units.sum(2), self.expected.sum(2) * self.common
         told = expected > _TOLD
-        units, expected = units[told], expected[told]
-        chance = 1.0 / (expected + 0.5)
-        off = np.log((np.maximum(units, 0.0) + 0.5) / (expected + 0.5))
-        weight = 1.0 / (chance + SUPPOSED**2) ** 2
-        before = _WELL_KNOWN * SUPPOSED**-4
-        squares = (weight * (np.minimum(off**2, _FARTHEST**2) - chance)).sum()
-        return float(max((squares + before * _BEFORE**2) / (weight.sum() + before), _LEAST))
+        return spread_of(units[told], expected[told], _WIDEST, _WELL_KNOWN)
 
     def by_others(self) -> tuple[Floats, Floats]:
         """Units, and units expected, of the other parts of each part's category."""

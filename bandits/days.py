@@ -24,8 +24,8 @@ _SILENT = 10.0  # units expected of a day above which that none is told says tha
 _AT_ONCE = 5.0  # units, supposed told with their impressions before any were
 _SURGE, _FEW = 2.0, 5.0  # times what the others sell, and units beside, that a part may be off by
 APART = 0.2  # log units by which the parts of a day differ by more than chance
-SUPPOSED = 0.1  # spread of days that a day's telling of it is weighed by
-_BEFORE = 0.05  # spread before any day told of it; it weighs as much as one well-known day
+_SUPPOSED = 0.1  # spread of days that a day's telling of it is weighed by
+_BEFORE = 0.05  # spread before any day told of it
 _LEAST = 1e-5  # variance of days that are all alike
 _WIDEST = 0.7  # log units, that one day tells of the spread at most
 
@@ -46,17 +46,9 @@ class _Told:
         return cls(*(parts @ _ALL))
 
     def spread(self) -> float:
-        """Variance of log day effects, by moments: squares less what chance adds, of the last days
-        alone.
-        """
+        """Variance of log day effects, of the last days alone."""
         last = np.flatnonzero(self.expected > 0)[-_WINDOW:]
-        units, expected = self.units[last], self.expected[last]
-        chance = 1.0 / (expected + 0.5)
-        off = np.log((np.maximum(units, 0.0) + 0.5) / (expected + 0.5))
-        weight = 1.0 / (chance + SUPPOSED**2) ** 2
-        before = SUPPOSED**-4
-        told = (weight * (np.minimum(off**2, _WIDEST**2) - chance)).sum()
-        return float(max((told + before * _BEFORE**2) / (weight.sum() + before), _LEAST))
+        return spread_of(self.units[last], self.expected[last], _WIDEST, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +250,23 @@ def _usual(parts: NDArray[np.float64], unknown: float) -> NDArray[np.float64]:
     told, expected = (parts @ _ALL)[:, :, None] - parts
     ratio = np.maximum(told, 0.0) / np.maximum(expected, _FEW)
     return np.where(expected > _FEW, ratio * parts[1], unknown)
+
+
+def spread_of(
+    units: NDArray[np.float64], expected: NDArray[np.float64], widest: float, well_known: float
+) -> float:
+    """Variance of the log of units over units expected, by moments: squares less what chance adds.
+
+    Args:
+        widest: log units, that one tells at most. well_known: as how many that are well known it
+            weighs what was supposed before any told.
+    """
+    chance = 1.0 / (expected + 0.5)
+    off = np.log((np.maximum(units, 0.0) + 0.5) / (expected + 0.5))
+    weight = 1.0 / (chance + _SUPPOSED**2) ** 2
+    before = well_known * _SUPPOSED**-4
+    told = (weight * (np.minimum(off**2, widest**2) - chance)).sum()
+    return float(max((told + before * _BEFORE**2) / (weight.sum() + before), _LEAST))
 
 
 def shrunk(
