@@ -171,6 +171,16 @@ class CategoryDays:
         found[mine] = shrunk(units, expected, before, spread)
         return found
 
+    def laid_out(self, rows: Ints, days: Ints) -> Floats:
+        """The sums of categories `rows` and `days`, both ascending, 0 where there are none, as a
+        copy.
+        """
+        sums = np.zeros((2, len(rows), len(days), GROUPS))
+        known, kept = rows[rows < self.sums.shape[1]], np.isin(self.day, days)
+        held = self.sums[:, known][:, :, kept]
+        sums[:, : len(known), np.searchsorted(days, self.day[kept])] = held
+        return sums
+
     def _known(self) -> tuple[_Past, float]:
         """What is told so far, and the spread of categories' own days."""
         if self._past is None:
@@ -186,10 +196,7 @@ class CategoryDays:
     ) -> tuple[Ints, Floats]:
         """Days that are kept, and sums of categories `rows`, ascending, once outcomes are added."""
         days = np.union1d(self.day, day[category >= 0])[-DAYS:]
-        sums = np.zeros((2, len(rows), len(days), GROUPS))
-        known, kept = rows[rows < self.sums.shape[1]], np.isin(self.day, days)
-        held = self.sums[:, known][:, :, kept]
-        sums[:, : len(known), np.searchsorted(days, self.day[kept])] = held
+        sums = self.laid_out(rows, days)
         _put(sums, rows, days, listing, category, day, told)
         return days, sums
 

@@ -333,9 +333,10 @@ class Demand:
         now, and the model is not changed.
         """
         bank = self.evidence.bank
-        size = order_size(spread(self.evidence.gather(listing)[0][:, 0]))
+        raw, _, trust = self.evidence.gather(listing)
+        size = order_size(spread(raw[:, 0]))
         chance = Chance(size, self.dispersion.learned(size))
-        sums = self.evidence.weighed(listing, chance)
+        sums = weighed(tempered(raw, chance), trust)
         before_that = self.population, self.alignment
 
         def learned() -> tuple[Population, Alignment]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import torch
 from numpy.typing import NDArray
 
-from bandits import DIM, CategoryDays, Outcomes, Policy, Trunk
+from bandits import DIM, Outcomes, Policy, Trunk
 from service import ids, log
 from service.catalogue import Catalogue
 
@@ -234,12 +234,15 @@ def difference(one: Fold, other: Fold) -> float:
     days = one.policy.days, other.policy.days
     span = min(d.first for d in days), max(d.first + d.sums.shape[1] for d in days)
     by_day = [torch.as_tensor(d.spanning(*span)) for d in days]
+    own = one.policy.category_days, other.policy.category_days
+    kinds, kept = np.arange(max(o.sums.shape[1] for o in own)), np.union1d(own[0].day, own[1].day)
+    by_category = [torch.as_tensor(o.laid_out(kinds, kept)) for o in own]
     pairs = [
         (by_day[0], by_day[1]),
         (one.policy.head.gram, other.policy.head.gram),
         (one.policy.head.moment, other.policy.head.moment),
         (one.policy.dispersion.sums, other.policy.dispersion.sums),
-        *_by_category(one.policy.category_days, other.policy.category_days),
+        (by_category[0], by_category[1]),
         *zip(mine.gather(rows)[:2], theirs.gather(rows)[:2], strict=True),
     ]
     for a, b in pairs:
@@ -247,18 +250,6 @@ def difference(one: Fold, other: Fold) -> float:
             scale = max(float(a.abs().max()), float(b.abs().max()), 1e-300)
             apart = max(apart, float((a - b).abs().max()) / scale)
     return apart
-
-
-def _by_category(one: CategoryDays, other: CategoryDays) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Sums of both by category and day, as far as either has any."""
-    days = np.union1d(one.day, other.day)
-    count = max(one.sums.shape[1], other.sums.shape[1])
-    both = []
-    for each in (one, other):
-        sums = np.zeros((2, count, len(days), each.sums.shape[3]))
-        sums[:, : each.sums.shape[1], np.searchsorted(days, each.day)] = each.sums
-        both.append(torch.as_tensor(sums))
-    return [(both[0], both[1])]
 
 
 _o, _d = log.outcomes.c, log.decisions.c
