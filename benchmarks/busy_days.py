@@ -9,22 +9,19 @@ Four categories are groups of titles, told to the seller. Texts are read by thei
 Half a minute for each scenario and seed.
 """
 
-import argparse
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from small_shop import parts_of, show, vectors_of
 
 from evaluation.sellers.pricebandit import PriceBandit
-from evaluation.stage import Market, Stage, stage
+from evaluation.stage import Stage
 from evaluation.trial import hold
-from markets import Buyers, Calendar, Conditions, History, Knowledge, Season, read_online_retail
-from markets.texts import text_vectors
+from markets import Buyers, Calendar, Conditions, History, Knowledge, Season
 
-FIRST = 20_000  # days since 1970, a Friday
 MOST = 0.9  # conversion
 KINDS = 4  # categories
 
@@ -105,49 +102,16 @@ class Alike(PriceBandit):
         days.shown = lambda listing, *told: np.ones(len(listing))  # type: ignore[method-assign]
 
 
-def shared(plain: Stage, effect: Floats, category: Ints) -> SharedDays:
-    """A stage on which every listing begins on one day, and days are what `effect` says."""
-    parts = {field.name: getattr(plain, field.name) for field in fields(Stage)}
-    arrival = np.full(len(plain.buyers), FIRST)
-    parts["calendar"] = replace(plain.calendar, arrival=arrival, month=np.ones(12))
-    return SharedDays(**parts, effect=effect, category=category)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("table", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--days", type=int, default=40)
-    parser.add_argument("--only", default="", help="scenarios whose names hold this")
-    given = parser.parse_args()
-    if given.days < 20 or given.seeds < 1:
-        parser.error("--days must be at least 20, and --seeds at least 1")
-    history = read_online_retail(given.table)
-    print(f"{'':31} {'as it is, by seed':>24} {'days taken for alike':>24}   (all days, last ten)")
-    for name in scenarios(given.days, 1):
-        if given.only in name:
-            rows = [shares(history, given.days, name, seed + 1) for seed in range(given.seeds)]
-            columns = [
-                "  ".join(f"{100 * all_days:.1f} {100 * last:.1f}" for all_days, last in column)
-                for column in zip(*rows, strict=True)
-            ]
-            print(f"{name:31} {columns[0]:>24} {columns[1]:>24}", flush=True)
-
-
-def shares(
-    history: History, days: int, name: str, seed: int
-) -> tuple[tuple[float, float], tuple[float, float]]:
+def shares(history: History, days: int, name: str, seed: int) -> list[tuple[float, float]]:
     """Shares of the clairvoyant's gain, all days' and the last ten's, with and without."""
-    market = Market("cost", known=300, new=200, warm_days=0, conditions=Conditions(days=days))
-    vectors = text_vectors(history.listings["title"].to_list())
-    category = KMeans(KINDS, random_state=0, n_init=3).fit_predict(vectors).astype(np.int64)
-    here = shared(stage(history, vectors, market, seed), scenarios(days, seed)[name], category)
+    kinds = KMeans(KINDS, random_state=0, n_init=3).fit_predict(vectors_of(history))
+    category = kinds.astype(np.int64)
+    effect = scenarios(days, seed)[name]
+    here = SharedDays(**parts_of(history, days, seed), effect=effect, category=category)
     found = [hold(here, maker) for maker in (partial(PriceBandit, category=category), Alike)]
-    with_them, without = ((r.share, r.gain[-10:].sum() / r.best[-10:].sum()) for r in found)
-    return with_them, without
+    return [(r.share, float(r.gain[-10:].sum() / r.best[-10:].sum())) for r in found]
 
 
 if __name__ == "__main__":
-    main()
+    head = f"{'':33} {'as it is, by seed':>24} {'days taken for alike':>24}   (each seed: all days, last ten)"
+    show(__doc__, head, scenarios(20, 1), shares, (33, 24), fewest=20)

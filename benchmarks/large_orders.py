@@ -7,21 +7,18 @@ buyers, over all days and over the first five, and what part of the 90 % interva
 after the last day. Texts are read by their words, for speed. Half a minute for each size and seed.
 """
 
-import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-from busy_days import FIRST
 from numpy.typing import NDArray
+from small_shop import FIRST, parts_of, show
 
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.sellers.protocol import Sales, Today
-from evaluation.stage import Market, Stage, stage
+from evaluation.stage import Stage
 from evaluation.trial import hold
-from markets import Buyers, Calendar, Conditions, History, Knowledge, Season, read_online_retail
-from markets.texts import text_vectors
+from markets import Buyers, Calendar, Conditions, History, Knowledge, Season
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -117,42 +114,11 @@ class Single(Kept):
         self._policy.population = replace(self._policy.population, order_size=1.0)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("table", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--days", type=int, default=40)
-    parser.add_argument("--only", default="", help="sizes whose names hold this")
-    given = parser.parse_args()
-    if given.days < 6 or given.seeds < 1:
-        parser.error("--days must be at least 6, and --seeds at least 1")
-    history = read_online_retail(given.table)
-    print(f"{'':27} {'as it is, by seed':>36} {'every unit a buyer':>36}")
-    print("per cent of all days, of the first five, of intervals that hold")
-    for name in ORDERS:
-        if given.only in name:
-            rows = [shares(history, given.days, name, seed + 1) for seed in range(given.seeds)]
-            columns = [
-                "   ".join(" ".join(f"{100 * share:.1f}" for share in one) for one in column)
-                for column in zip(*rows, strict=True)
-            ]
-            print(f"{name:27} {columns[0]:>36} {columns[1]:>36}", flush=True)
-
-
-def shares(
-    history: History, days: int, name: str, seed: int
-) -> tuple[tuple[float, float, float], ...]:
+def shares(history: History, days: int, name: str, seed: int) -> list[tuple[float, float, float]]:
     """Share of the clairvoyant's gain over all days and the first five, and of intervals that hold
     in the end, with sizes learned and not."""
-    market = Market("cost", known=300, new=200, warm_days=0, conditions=Conditions(days=days))
-    plain = stage(history, text_vectors(history.listings["title"].to_list()), market, seed)
-    parts = {field.name: getattr(plain, field.name) for field in fields(Stage)}
-    arrival = np.full(len(plain.buyers), FIRST)
-    parts["calendar"] = replace(plain.calendar, arrival=arrival, month=np.ones(12))
-    here = WholesaleStage(**parts, orders=ORDERS[name])
-    return tuple(outcome(here, days, maker) for maker in (Kept, Single))
+    here = WholesaleStage(**parts_of(history, days, seed), orders=ORDERS[name])
+    return [outcome(here, days, maker) for maker in (Kept, Single)]
 
 
 def outcome(here: WholesaleStage, days: int, maker: type[Kept]) -> tuple[float, float, float]:
@@ -167,4 +133,8 @@ def outcome(here: WholesaleStage, days: int, maker: type[Kept]) -> tuple[float, 
 
 
 if __name__ == "__main__":
-    main()
+    head = (
+        f"{'':27} {'as it is, by seed':>36} {'every unit a buyer':>36}\n"
+        "each seed: per cent of all days, of the first five, of intervals that hold"
+    )
+    show(__doc__, head, ORDERS, shares, (27, 36), fewest=6)
