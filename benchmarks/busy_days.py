@@ -113,5 +113,8 @@ def shares(history: History, days: int, name: str, seed: int) -> list[tuple[floa
 
 
 if __name__ == "__main__":
-    head = f"{'':33} {'as it is, by seed':>24} {'days taken for alike':>24}   (each seed: all days, last ten)"
+    head = (
+        f"{'':33} {'as it is, by seed':>24} {'days taken for alike':>24}"
+        "   (each seed: all days, last ten)"
+    )
     show(__doc__, head, scenarios(20, 1), shares, (33, 24), fewest=20)
