@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -225,10 +226,16 @@ def enrolled(
     named_by = zip(subjects.family[rows].tolist(), subjects.listing_id[rows], strict=True)
     units = [unit_of(families[f] if f >= 0 else None, listing) for f, listing in named_by]
     arms = assign_many(running.name, units, sides.period, running.shares).tolist()
-    keys = zip(arms, *_keys(subjects.take(rows)), strict=True)
-    taken = [[sides.taken[key] for key in of if key in sides.taken] or [arm] for arm, *of in keys]
-    # who has joined a family of another side takes no part
-    found = np.array([arms[0] if len({*arms}) == 1 else "" for arms in taken], np.str_)
+    # a family without a side takes that of its member asked about first, before the others
+    known, sided = ChainMap({}, sides.taken), list[str]()
+    for arm, listing, family in zip(arms, *_keys(subjects.take(rows)), strict=True):
+        keys = [key for key in (listing, family) if key is not None]
+        taken = {known[key] for key in keys if key in known} or {arm}
+        # who has joined a family of another side takes no part
+        sided.append(taken.pop() if len(taken) == 1 else "")
+        if family is not None:
+            known.setdefault(family, sided[-1])
+    found = np.array(sided, np.str_)
     rows, found = rows[found != ""], found[found != ""]
     experiment, control = subjects.experiment.copy(), subjects.control.copy()
     experiment[rows] = running.name
@@ -241,14 +248,20 @@ def unit_of(family: str | None, listing_id: str) -> str:
     return f"listing {listing_id}" if family is None else f"family {family}"
 
 
-def kept_to_reference(bounds: Limits, subjects: Subjects) -> Limits:
+def kept_to_reference(bounds: Limits, subjects: Subjects, leader: NDArray[np.int64]) -> Limits:
     """Limits that leave units of the control arm one price: the allowed one nearest to their
-    reference price.
+    reference price. Who shares a family's price has it, too, without taking part.
+
+    Args:
+        leader: the first row of each one's group, (n,).
     """
-    rows = np.flatnonzero(subjects.control)
-    if not rows.size:
+    control = np.flatnonzero(subjects.control)
+    if not control.size:
         return bounds
-    wanted = subjects.number["reference_price"][rows] * subjects.per_major[rows]
+    money = np.full(len(subjects), np.nan)  # of each group, at its leader
+    money[leader[control]] = subjects.number["reference_price"][control]
+    rows = np.flatnonzero(~np.isnan(money[leader]))
+    wanted = money[leader[rows]] * subjects.per_major[rows]
     step, offset = bounds.step[rows], bounds.offset[rows]
     near = np.rint((wanted - offset) / step).astype(np.int64) * step + offset
     lower, upper = bounds.lower.copy(), bounds.upper.copy()

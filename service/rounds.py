@@ -228,7 +228,7 @@ def decide(
     leader = bounds.leaders(group)
     shared = bounds.shared(allowed, leader, common, held)
     shown = inventory.impressions_of(policy.evidence, subjects)
-    charged = kept_to_reference(shared, subjects)
+    charged = kept_to_reference(shared, subjects, leader)
     listings = listings_of(subjects, guess, guess_sd, charged, leader, at_us, stock, shown)
     decisions = policy.decide(listings, ids, explore)
     narrowed = (shared.lower > allowed.lower) | (shared.upper < allowed.upper)

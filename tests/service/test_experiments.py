@@ -486,6 +486,34 @@ def test_who_leaves_a_family_keeps_its_side_for_the_period(shop_at, clock, again
         assert _sides(shop.decide(*requests)) != sides
 
 
+@pytest.mark.parametrize("asked", ["ab", "ba"])
+def test_a_family_that_one_of_another_side_has_joined_keeps_one_price(lively_shop, clock, asked):
+    """Of 24 families joined, half by a listing whose own coin fell otherwise."""
+    shop, n = lively_shop, 24
+    alone = {"title": "red ceramic mug", "currency": "GBP", "reference_price": 5, "unit_cost": 2}
+    of = [{**alone, "listing_id": f"{m}{i}", "family": f"{i}"} for i in range(n) for m in "ac"]
+    joins = [{**alone, "listing_id": f"b{i}"} for i in range(n)]
+    shop.register(*of, *joins)
+    _start(shop)
+    clock.on(1)
+    own = _sides(shop.decide(*({"listing_id": one["listing_id"]} for one in joins)))
+    shop.register(*({**one, "family": one["listing_id"][1:]} for one in joins))
+    decisions = shop.decide(*({"listing_id": f"{m}{i}"} for i in range(n) for m in asked))
+    outside = 0
+    for first, second in zip(decisions[::2], decisions[1::2], strict=True):
+        assert first["price"] == second["price"]
+        outside += "experiment" not in second
+        assert first["experiment"] == "spring"
+        assert "experiment" not in second or second["policy"] == first["policy"]
+        if asked == "ba":
+            assert first["policy"] == own[first["listing_id"]]
+    assert (outside > 0) == (asked == "ab")
+    shop.report(*({"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 9, "units": 1}
+                  for d in decisions))  # fmt: skip
+    clock.on(2)
+    assert shop.client.get("/v1/experiments/spring").json()["units"]
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["goes on", "restarts"])
 def test_a_clock_that_was_ahead_leaves_each_on_its_side(shop_at, clock, again):
     with shop_at() as shop:
