@@ -43,7 +43,8 @@ def softmax(
 
     Returns: float64 (n, k); rows sum to 1, above 0 wherever allowed, 0 elsewhere.
     """
-    weights = np.exp(-np.minimum(_gaps(scores, allowed) / temperature, 700.0)) * allowed
+    gaps = np.minimum(_gaps(scores, allowed), 700.0 * temperature)  # no gap overflows
+    weights = np.exp(-gaps / temperature) * allowed
     return with_floor(weights / weights.sum(1, keepdims=True), allowed, floor)
 
 
@@ -106,6 +107,8 @@ def within_budget(
         raise ValueError(f"budget is {budget}: give a share of the expected gain, in (0, 1]")
     cost = (propensities * np.where(allowed, _gaps(expected, allowed), 0.0)).sum(1, keepdims=True)
     share = np.minimum(1.0, budget / np.maximum(cost, np.finfo(np.float64).tiny))
+    # where nothing is expected to be gained nothing may be spent; the draw knows no finer chances
+    share = np.where(share < 2.0**-53, 0.0, share)
     greedy = best_arm(expected, allowed)
     drawn_in = greedy + share * (propensities - greedy)
     return np.where(share < 1.0, drawn_in, propensities)

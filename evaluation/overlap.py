@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from evaluation.intervals import Ratio, standard_error
 from evaluation.logged import Logged, Unanswerable
 
+FINEST = 2.0**-53
+"""Probability from which on an arm can be drawn by a uniform number of 53 bits, as all here are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Demands:
@@ -21,11 +24,14 @@ class Demands:
         off_mean: standard errors that the mean weight may lie from 1, where it belongs. Where
             weights are not heavy, a sound log of many rows fails 4 once in 16,000 times.
         unseen: share of the target's probability that may lie on arms that could not be drawn.
+        rare: share that may lie on arms that were hardly ever offered, in 1 / √effective, the
+            error that so many draws leave: what they earn is missing, and no interval says so.
     """
 
     effective: float = 30.0
     off_mean: float = 4.0
     unseen: float = 1e-9
+    rare: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class Weights:
             heavy weights that were not drawn the draws show nothing.
         unseen: share of the target's probability on arms that could not be drawn; NaN where the
             log does not say which could.
+        rare: share on arms of which, those with the largest weights first, less than one draw was
+            to be expected in the whole log; NaN where it does not say.
     """
 
     rows: int
@@ -55,6 +63,7 @@ class Weights:
     mean: float
     mean_se: float
     unseen: float
+    rare: float
 
 
 def weigh(logged: Logged, target: NDArray[np.float64]) -> Weights:
@@ -63,10 +72,11 @@ def weigh(logged: Logged, target: NDArray[np.float64]) -> Weights:
     sums = np.bincount(groups, weight * mass)
     square = (sums**2).sum()
     mean = Ratio(weight * mass, mass)
-    unseen, told = float("nan"), 0.0
+    unseen, rare, told = float("nan"), float("nan"), 0.0
     if logged.propensities is not None:
-        missing = np.where(logged.propensities > 0, 0.0, target).sum(1)
+        missing = np.where(logged.propensities > FINEST, 0.0, target).sum(1)
         unseen = float((missing * mass).sum() / mass.sum())
+        rare = _rare(target, logged.propensities, mass, groups)
         told = _told_error(target, logged.propensities, mass, groups)
     return Weights(
         rows=len(logged),
@@ -78,7 +88,25 @@ def weigh(logged: Logged, target: NDArray[np.float64]) -> Weights:
         mean=mean.value(),
         mean_se=max(standard_error([mean], groups), told),
         unseen=unseen,
+        rare=rare,
     )
+
+
+def _rare(
+    target: NDArray[np.float64],
+    propensities: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    groups: NDArray[np.int64],
+) -> float:
+    """Share of the target's probability on the arms that were offered least for what it wants of
+    them, as many as were to be drawn less than once all together; rows of a group as one draw.
+    """
+    rows, arms = np.nonzero(target)
+    wanted, chance = target[rows, arms], propensities[rows, arms]
+    order = np.argsort(chance / wanted)
+    draws = (chance / np.bincount(groups)[groups[rows]])[order].cumsum()
+    share = (wanted * mass[rows])[order]
+    return float(share[draws < 1].sum() / mass.sum())
 
 
 def _told_error(
@@ -91,7 +119,7 @@ def _told_error(
 
     Formula: Var w = Σₐ π² / p − (Σₐ π)² over the arms that could be drawn.
     """
-    there = propensities > 0
+    there = propensities > FINEST
     wanted = np.where(there, target, 0.0)
     second = (wanted**2 / np.where(there, propensities, 1.0)).sum(1)
     deviation = np.sqrt(np.maximum(second - wanted.sum(1) ** 2, 0.0))
@@ -136,6 +164,12 @@ def _reasons(found: Weights, demands: Demands) -> list[str]:
             f"the effective sample size is {found.effective:.1f} of {found.groups} draws, below "
             f"{demands.effective:g}: wait for more outcomes, explore more, or ask about a target "
             "nearer to the log's policy."
+        )
+    if found.rare > found.unseen + demands.rare / np.sqrt(found.effective):
+        reasons.append(
+            f"{found.rare:.2%} of the target's probability lies on arms that were hardly ever "
+            "offered, less than one draw of them in the whole log: what they earn is not in it; "
+            "explore more, or ask about a target nearer to the log's policy."
         )
     if abs(found.mean - 1) > demands.off_mean * found.mean_se + 1e-9:
         reasons.append(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bandits import minor_per_major
 from evaluation.logged import Logged, Unanswerable
 from evaluation.off_policy import Evaluation, evaluate
+from evaluation.overlap import FINEST
 from evaluation.targets import TARGETS, Menus
 from service import log
 from service.fields import microseconds
@@ -167,7 +168,7 @@ def _draws(rows: list[Any], currency: str, expecting: bool) -> Draws:
     np.add.at(shared, group, expected * weight[:, None])
     impressions = np.array([row.impressions or 0 for row in rows], np.float64)
     seen = impressions > 0
-    alone = (chance > 0).sum(1) == 1
+    alone = (chance > FINEST).sum(1) == 1
     kept = seen & ~alone & ~left
     left_out = {
         NO_OUTCOME: int((~seen).sum()),

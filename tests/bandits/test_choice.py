@@ -308,3 +308,12 @@ def test_draws_fall_where_the_cumulative_propensities_say():
     propensities = np.array([[0.25, 0.0, 0.5, 0.25]]).repeat(6, axis=0)
     uniform = np.array([0.0, 0.2499, 0.25, 0.7499, 0.75, 0.9999])
     assert draw(propensities, uniform).tolist() == [0, 0, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("best", [0.0, 1e-310])
+@pytest.mark.filterwarnings("error::RuntimeWarning:bandits")
+def test_where_nothing_can_be_gained_no_chance_is_below_what_a_draw_can_tell(best):
+    expected = np.array([[-1e-3, best, -2e-3]])
+    even = np.full((1, 3), 1 / 3)
+    found = within_budget(even, expected, np.ones((1, 3), bool), 0.05)
+    np.testing.assert_array_equal(found, [[0, 1, 0]])

@@ -304,10 +304,32 @@ def test_heavy_weights_that_were_not_drawn_are_no_fault_of_the_log():
     found = weigh(logged, target)
     assert found.mean == pytest.approx(2 / 3)
     assert found.mean_se == pytest.approx(np.sqrt(100 * 999 + 200) / n)
-    assert "snips" in evaluate(logged, target).estimates
+    with pytest.raises(Unanswerable) as refused:
+        evaluate(logged, target)
+    (reason,) = refused.value.reasons
+    assert reason.startswith("33.67% of the target's probability lies on arms that were hardly")
     # without the other arms' propensities nothing says that it was chance
     with pytest.raises(Unanswerable, match="should be 1"):
         evaluate(Logged(action, reward, propensity, 2), target)
     # rows of one draw count as one
     pairs = Logged(action, reward, propensity, 2, propensities, group=np.arange(n) // 3)
     assert weigh(pairs, target).mean_se == pytest.approx(10 * (np.sqrt(999) + 2) / n)
+
+
+@pytest.mark.parametrize(("chance", "said"), [(1e-6, "hardly ever"), (1e-300, "could not be")])
+def test_what_was_as_good_as_never_offered_is_not_estimated(chance, said):
+    rng = np.random.default_rng(5)
+    n = 3000
+    propensities = np.tile([0.6, 0.4 - chance, chance], (n, 1))
+    propensities[n // 2 :] = [0.4, 0.3, 0.3]
+    action = (propensities.cumsum(1) > rng.random(n)[:, None]).argmax(1)
+    propensity = propensities[np.arange(n), action]
+    logged = Logged(action, rng.random(n), propensity, 3, propensities)
+    with pytest.raises(Unanswerable, match=rf"^10\.\d\d% of the target's .* {said}"):
+        evaluate(logged, np.tile([0.4, 0.4, 0.2], (n, 1)))
+    offered = np.tile([0.4, 0.6, 0.0], (n, 1))
+    assert evaluate(logged, offered).weights.rare < 0.01
+    # a share so small that it does not show beside the noise is no reason to say nothing
+    little = np.tile([0.4, 0.59, 0.01], (n, 1))
+    if chance > 1e-300:
+        assert evaluate(logged, little).weights.rare == pytest.approx(0.005, abs=0.001)
