@@ -17,9 +17,18 @@ from markets.tables import TableError
 _DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y%m%d", "%Y/%m/%d")
 
 
+def spelled(column: pl.Series) -> pl.Series:
+    """Cells as text; a list, bytes or a span of time as Python shows it."""
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.PolarsError:  # those have no text of their own
+        cells = [None if cell is None else str(cell) for cell in column.to_list()]
+        return pl.Series(column.name, cells, pl.String)
+
+
 def to_text(column: pl.Series) -> pl.Series:
     """Codes and words: stripped text, null where empty; 85123.0 (a spreadsheet's) is 85123."""
-    text = column.cast(pl.String).str.strip_chars()
+    text = spelled(column).str.strip_chars()
     return text.str.replace(r"^(\d+)\.0$", "${1}").replace("", None)
 
 

@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from markets.checks import filled, to_numbers, to_text, to_times
+from markets.checks import filled, spelled, to_numbers, to_text, to_times
 from markets.sales_table import NAMES
 from markets.tables import TableError, find_columns, read_table
 from service.catalogue import NUMBERS
@@ -76,14 +76,14 @@ def listing_items(table: pl.DataFrame) -> list[Any]:
             table = _parsed(table, name)
         elif table.schema[name] == pl.Float32:
             table = table.with_columns(to_numbers(table[name]))
-    if "listing_id" in table.columns:
+    if "listing_id" in table.columns and not table.schema["listing_id"].is_nested():
         table = table.with_columns(_ids(table["listing_id"]))
     return [_listing(row) for row in table.iter_rows(named=True)]
 
 
 def _ids(column: pl.Series) -> pl.Series:
     """Ids as text; a column of whole numbers with a gap is one of fractions to some programs."""
-    return to_text(column) if column.dtype.is_float() else column.cast(pl.String)
+    return to_text(column) if column.dtype.is_float() else spelled(column)
 
 
 def _parsed(table: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -240,8 +240,7 @@ def _checks(
     )
     said = pl.lit(None, pl.String)
     if "currency" in raw.columns:
-        codes = raw["currency"].cast(pl.String).str.strip_chars().str.to_uppercase()
-        said = pl.lit(codes.replace("", None))
+        said = pl.lit(to_text(raw["currency"]).str.to_uppercase())
     own = pl.col("listing_id").replace_strict(
         list(currency), list(currency.values()), default=None, return_dtype=pl.String
     )
@@ -297,6 +296,7 @@ def _repeats(good: pl.DataFrame, known: Mapping[str, int]) -> NDArray[np.int64]:
 
 def _shown(value: Any) -> str:
     """A cell in a message."""
+    value = value.to_list() if isinstance(value, pl.Series) else value
     return value.isoformat() if isinstance(value, date) else f"{value!r:.60}"
 
 

@@ -307,3 +307,18 @@ def test_our_own_name_of_a_column_goes_first() -> None:
     assert found.at_us[0] == NOON_US - 12 * 3600 * 1_000_000
     assert not_read(table) == ["date", "time", "listing", "status"]
     assert sales(table.drop("at", "listing_id", "time"), {"z": 100}).listing_id == ["z"]
+
+
+@pytest.mark.parametrize("cell", [["mug"], b"\xff", timedelta(1)], ids=["list", "bytes", "span"])
+def test_cells_without_a_text_of_their_own_are_errors_of_their_row(cell: object) -> None:
+    good = {"listing_id": "mug", "at": "2026-01-31", "price": 5.0, "units": 1, "currency": "GBP"}
+    for column in good:
+        rows = pl.DataFrame({**{name: [value] for name, value in good.items()}, column: [cell]})
+        found = sales(rows, {"mug": 100}, {"mug": "GBP"})
+        assert [error.field for error in found.errors] == [column]
+        assert f"{column} is {cell!r}: " in found.errors[0].message
+
+
+def test_a_list_is_no_id_of_a_listing() -> None:
+    rows = pl.DataFrame({"listing_id": [["mug"]], "title": ["mug"], "currency": ["GBP"]})
+    assert listing_items(rows)[0]["listing_id"] == ["mug"]
