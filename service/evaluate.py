@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -25,6 +25,7 @@ NO_OUTCOME = "without outcomes so far"
 NO_CHOICE = "drawn without chance (explore was false, or one price was allowed)"
 NO_EXPECTED = "of a version that did not keep expected gains"
 
+_DAY_US = 86_400_000_000
 _d = log.decisions.c
 
 
@@ -225,7 +226,7 @@ def _rows(url: str, since: date | None, until: date | None) -> list[Any]:
     if since is not None:
         query = query.where(_d.at >= microseconds(since))
     if until is not None:
-        query = query.where(_d.at < microseconds(until + timedelta(1)))
+        query = query.where(_d.at < microseconds(until) + _DAY_US)
     engine = reader(url)
     try:
         with engine.connect() as conn:

@@ -322,5 +322,6 @@ def test_days_may_be_asked_about(traded):
     assert told.exit_code == 1
     assert f"no decision from {today + timedelta(2)} to the end" in told.output
     assert run(*log_of, "--since", f"{today - timedelta(1)}", "--currency", "gbp").exit_code == 0
+    assert run(*log_of, "--until", "9999-12-31").exit_code == 0
     backwards = run(*log_of, "--since", f"{today}", "--until", f"{today - timedelta(1)}")
     assert f"since is {today}, after until" in backwards.output
