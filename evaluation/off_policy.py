@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evaluation.estimators import ESTIMATORS, Estimator, Sample
 from evaluation.intervals import Interval, Ratio, bca, student
 from evaluation.logged import Logged
-from evaluation.overlap import Demands, Weights, check
+from evaluation.overlap import Demands, Weights, check, hardly_offered
 
 _DEMANDS = Demands()
 
@@ -71,7 +71,9 @@ def evaluate(
             the rewards of the same rows, or the estimate flatters it.
         predicted: expected reward of every arm, float64 (n, k), by a model that has not seen the
             row's reward (`reward_models.cross_fitted`). None: only estimators that need none.
-        estimators: None takes all of `ESTIMATORS` that can be had.
+        estimators: None takes all of `ESTIMATORS` that can be had. Where much of the target's
+            probability lies on arms that were hardly ever offered, those without a model are left
+            out.
         level: coverage of the intervals, in (0, 1).
         method: `student`, the delta method with degrees of freedom from the effective sample size;
             `bca`, a bootstrap, for few and skewed rewards.
@@ -96,7 +98,15 @@ def evaluate(
     for estimator in asked:
         if estimator.needs_model and predicted is None:
             raise ValueError(f"estimators: {estimator.name} needs predicted rewards; give them")
-    weights = check(logged, target, demands)
+    modelled = any(estimator.needs_model for estimator in asked)
+    weights = check(logged, target, demands, predicted=modelled)
+    missing = ""
+    if hardly_offered(weights, demands):
+        asked = [estimator for estimator in asked if estimator.needs_model]
+        missing = (
+            f"the model's error in the {weights.rare:.1%} of the target's probability that lie on "
+            "arms hardly ever offered"
+        )
     sample = Sample.of(logged, target, predicted)
 
     def interval(ratios: Sequence[Ratio], freedom: float) -> Interval:
@@ -110,9 +120,8 @@ def evaluate(
         terms = estimator.terms(sample)
         value = interval(terms.ratios, weights.effective - 1)
         gain = interval((*terms.ratios, forgone), weights.effective - 1)
-        estimates[estimator.name] = Estimate(
-            estimator.name, value, gain, terms.tuned, estimator.left_out
-        )
+        left_out = ", and ".join(part for part in (estimator.left_out, missing) if part)
+        estimates[estimator.name] = Estimate(estimator.name, value, gain, terms.tuned, left_out)
     return Evaluation(earned(logged, level), weights, estimates, level)
 
 

@@ -25,7 +25,7 @@ class Demands:
             weights are not heavy, a sound log of many rows fails 4 once in 16,000 times.
         unseen: share of the target's probability that may lie on arms that could not be drawn.
         rare: share that may lie on arms that were hardly ever offered, in 1 / √effective, the
-            error that so many draws leave: what they earn is missing, and no interval says so.
+            error that so many draws leave: beyond it, only predictions tell what they earn.
     """
 
     effective: float = 30.0
@@ -127,14 +127,26 @@ def _told_error(
     return float(np.sqrt((of_group**2).sum()) / mass.sum())
 
 
-def check(logged: Logged, target: NDArray[np.float64], demands: Demands) -> Weights:
+def hardly_offered(found: Weights, demands: Demands) -> bool:
+    """Whether so much of the target's probability lies on arms that were hardly ever offered that
+    what they earn would be missed.
+    """
+    return bool(found.rare > demands.rare / np.sqrt(found.effective))
+
+
+def check(
+    logged: Logged, target: NDArray[np.float64], demands: Demands, *, predicted: bool = False
+) -> Weights:
     """Describe the weights, or refuse.
+
+    Args:
+        predicted: whether predictions can tell of what was hardly ever offered.
 
     Raises:
         Unanswerable: with every reason found.
     """
     found = weigh(logged, target)
-    reasons = _reasons(found, demands)
+    reasons = _reasons(found, demands, predicted)
     earned = logged.reward[logged.importance(target) > 0]
     if not reasons and not earned.any():
         reasons.append(
@@ -146,7 +158,7 @@ def check(logged: Logged, target: NDArray[np.float64], demands: Demands) -> Weig
     return found
 
 
-def _reasons(found: Weights, demands: Demands) -> list[str]:
+def _reasons(found: Weights, demands: Demands, predicted: bool) -> list[str]:
     if found.matched == 0:
         return [
             f"the target would have drawn none of the {found.rows} logged actions: log with some "
@@ -165,11 +177,11 @@ def _reasons(found: Weights, demands: Demands) -> list[str]:
             f"{demands.effective:g}: wait for more outcomes, explore more, or ask about a target "
             "nearer to the log's policy."
         )
-    if found.rare > found.unseen + demands.rare / np.sqrt(found.effective):
+    if not predicted and found.unseen <= demands.unseen and hardly_offered(found, demands):
         reasons.append(
             f"{found.rare:.2%} of the target's probability lies on arms that were hardly ever "
             "offered, less than one draw of them in the whole log: what they earn is not in it; "
-            "explore more, or ask about a target nearer to the log's policy."
+            "predict rewards, explore more, or ask about a target nearer to the log's policy."
         )
     if abs(found.mean - 1) > demands.off_mean * found.mean_se + 1e-9:
         reasons.append(

@@ -327,6 +327,12 @@ def test_what_was_as_good_as_never_offered_is_not_estimated(chance, said):
     logged = Logged(action, rng.random(n), propensity, 3, propensities)
     with pytest.raises(Unanswerable, match=rf"^10\.\d\d% of the target's .* {said}"):
         evaluate(logged, np.tile([0.4, 0.4, 0.2], (n, 1)))
+    if chance > 1e-300:
+        # predictions tell of it, and it is said that nothing else does
+        found = evaluate(logged, np.tile([0.4, 0.4, 0.2], (n, 1)), np.full((n, 3), 0.5))
+        assert "ips" not in found.estimates
+        assert "snips" not in found.estimates
+        assert "10.0% of the target's" in found.estimates["dr"].left_out
     offered = np.tile([0.4, 0.6, 0.0], (n, 1))
     assert evaluate(logged, offered).weights.rare < 0.01
     # a share so small that it does not show beside the noise is no reason to say nothing
