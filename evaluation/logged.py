@@ -43,8 +43,8 @@ class Logged:
             one in every standard error. None: rows are independent.
 
     Raises:
-        Unanswerable: a propensity is missing, 0, above 1 or not that of `propensities`, or there
-            is no row.
+        Unanswerable: a propensity is missing, 0, above 1 or not that of `propensities`, those of
+            a row's arms are no probabilities that add up to 1, or there is no row.
         ValueError: another field has the wrong shape or an impossible value; the message says
             which, where, and what to do.
     """
@@ -65,6 +65,8 @@ class Logged:
             field = getattr(self, name)
             if field is not None and field.shape != (n,):
                 raise ValueError(f"{name} has shape {field.shape}: give one value a row, ({n},)")
+        if not np.issubdtype(self.action.dtype, np.integer):
+            raise ValueError(f"action is {self.action.dtype}: give numbers of arms as integers")
         first = _first((self.action < 0) | (self.action >= self.n_actions))
         if first is not None:
             raise ValueError(
@@ -98,6 +100,17 @@ class Logged:
         shape = (len(self.action), self.n_actions)
         if self.propensities.shape != shape:
             raise ValueError(f"propensities have shape {self.propensities.shape}: give {shape}")
+        sums = self.propensities.sum(1)
+        broken = ~((self.propensities >= 0).all(1) & (np.abs(sums - 1) <= _ROUNDING))
+        if (first := _first(broken)) is not None:
+            raise Unanswerable(
+                [
+                    f"propensities are negative, missing or do not add up to 1 in {broken.sum()} "
+                    f"of {len(good)} rows (first: {sums[first]} in row {first}): log the "
+                    "probability of every arm at the draw, 0 where it could not be drawn, or leave "
+                    "propensities out."
+                ]
+            )
         drawn = np.take_along_axis(self.propensities, self.action[:, None], 1)[:, 0]
         other = _first(~(np.abs(drawn - self.propensity) <= _ROUNDING))
         if other is not None:

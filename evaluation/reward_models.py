@@ -52,8 +52,14 @@ def cross_fitted(
         seed: of the split.
 
     Raises:
-        ValueError: fewer groups than folds.
+        ValueError: fewer groups than folds, or a classifier of other rewards than 0 and 1.
     """
+    other = np.flatnonzero((logged.reward != 0) & (logged.reward != 1))
+    if is_classifier(model) and other.size:
+        raise ValueError(
+            f"reward is {logged.reward[other[0]]} in row {other[0]}: a classifier predicts the "
+            "chance of 1 against 0; give a regressor"
+        )
     groups = logged.groups
     count = int(groups.max()) + 1
     if not 2 <= folds <= count:

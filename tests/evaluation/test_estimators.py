@@ -240,3 +240,9 @@ def test_a_classifier_gives_probabilities_and_one_class_alone_is_no_obstacle():
 def test_more_folds_than_groups_are_refused():
     with pytest.raises(ValueError, match="folds is 5: give from 2 to the number of groups, 4"):
         cross_fitted(LinearRegression(), OneHot(np.zeros((4, 1)), 2), LOGGED, folds=5)
+
+
+def test_a_classifier_of_money_is_refused():
+    few = Logged(np.array([0, 1, 0]), np.array([0, 1, 1.5]), np.full(3, 0.5), 2)
+    with pytest.raises(ValueError, match=r"reward is 1\.5 in row 2: a classifier"):
+        cross_fitted(LogisticRegression(), OneHot(np.zeros((3, 1)), 2), few)

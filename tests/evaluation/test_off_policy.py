@@ -37,6 +37,15 @@ def test_impossible_propensities_are_refused_with_count_row_and_fix(bad):
         Logged(np.zeros(5, np.int64), np.ones(5), chance, 2)
 
 
+@pytest.mark.parametrize("other", [5.0, -0.5, np.nan, 0.1])
+def test_propensities_of_other_arms_that_are_none_are_refused(other):
+    logged = log_of()
+    chance = logged.propensities.copy()
+    chance[1, 1 - logged.action[1]] = other
+    with pytest.raises(Unanswerable, match=rf"do not add up to 1 in 1 of {N} rows .* in row 1\)"):
+        log_of(propensities=chance)
+
+
 def test_propensities_of_another_draw_are_refused():
     with pytest.raises(Unanswerable, match=r"propensity is 0\.5 in row 0, but .* has 0\.6"):
         Logged(np.array([0]), np.ones(1), np.array([0.5]), 2, np.array([[0.6, 0.4]]))
@@ -54,6 +63,7 @@ def test_a_log_without_rows_is_refused():
         ({"reward": np.array([np.nan, 1])}, "reward is nan in row 0"),
         ({"reward": np.ones(3)}, r"reward has shape \(3,\): give one value a row, \(2,\)"),
         ({"mass": np.array([1.0, 0.0])}, r"mass is 0\.0 in row 1"),
+        ({"action": np.zeros(2)}, "action is float64: give numbers of arms"),
         ({"propensities": np.ones((2, 3))}, r"propensities have shape \(2, 3\): give \(2, 2\)"),
     ],
 )
