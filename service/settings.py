@@ -15,7 +15,8 @@ _RULES = Rules()  # the policy's own defaults
 class Settings(BaseSettings):
     """Everything that can be set; each field's description says what it means and its unit."""
 
-    model_config = SettingsConfigDict(env_prefix="PRICEBANDIT_", frozen=True)
+    # a price drawn with an infinite optimism or foresight has no probability
+    model_config = SettingsConfigDict(env_prefix="PRICEBANDIT_", frozen=True, allow_inf_nan=False)
 
     home: Path = Field(
         Path("pricebandit-home"), description="Folder of all state: log, embeddings, snapshots."

@@ -130,7 +130,12 @@ def test_prices_of_a_mistyped_home_are_refused_and_it_is_not_made(tmp_path, caps
 )
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
-    [("PORT", "abc", "a valid integer"), ("ARMS", "1", "greater than or equal to 2")],
+    [
+        ("PORT", "abc", "a valid integer"),
+        ("ARMS", "1", "greater than or equal to 2"),
+        ("OPTIMISM", "nan", "a finite number"),
+        ("FORESIGHT_DAYS", "inf", "a finite number"),
+    ],
 )
 def test_a_bad_setting_is_one_line_in_every_command(
     tmp_path, monkeypatch, command, name, value, allowed
