@@ -133,8 +133,9 @@ def corrected(
     """Anchors of listings in the catalogue under the terms they are sent with now, (n,); NaN where
     they stay, as nearly always.
 
-    A mistyped price leaves an anchor from which the right one may be out of reach. The reference
-    price tells where it should lie, or by how much the cost changed.
+    A mistyped price leaves an anchor from which the right one may be out of reach, and so does a
+    guess from text alone. The reference price tells where it should lie, or by how much the cost
+    changed, or the cost where none was known.
 
     Args:
         rows: of the catalogue, (n,). documents: as the listings will be.
@@ -142,7 +143,17 @@ def corrected(
     catalogue = bandit.catalogue
     before = catalogue.anchor[rows]
     reference, cost = (_log(numbers(documents, name)) for name in ("reference_price", "unit_cost"))
-    wanted = np.where(np.isnan(reference), before + cost - catalogue.log_cost(rows), reference)
+    known = catalogue.log_cost(rows)
+    by_cost = np.where(np.isnan(known), cost + bandit.guesses.markup, before + cost - known)
+    return _moved(bandit, rows, np.where(np.isnan(reference), by_cost, reference))
+
+
+def _moved(
+    bandit: Pricebandit, rows: NDArray[np.int64], wanted: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Anchors of listings as wanted, within reach of what was paid, (n,); NaN where those they have
+    are near enough, or none is wanted.
+    """
     evidence = bandit.policy.evidence
     slot = evidence.rows_of(rows)
     own = np.flatnonzero(slot >= 0)
@@ -151,7 +162,7 @@ def corrected(
     with np.errstate(invalid="ignore", divide="ignore"):
         paid[own] = _log(revenue / units)
     wanted = _in_reach(wanted, paid)
-    return np.where(np.abs(wanted - before) > FAR, wanted, np.nan)
+    return np.where(np.abs(wanted - bandit.catalogue.anchor[rows]) > FAR, wanted, np.nan)
 
 
 def _log(number: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,7 +178,25 @@ def correct(
     documents: Sequence[dict[str, Any]],
 ) -> Callable[[], None]:
     """Log anchors that are `corrected`; what moves them in memory, and own evidence with them."""
-    anchors = corrected(bandit, rows, documents)
+    return _move(bandit, conn, rows, corrected(bandit, rows, documents))
+
+
+def follow(
+    bandit: Pricebandit, conn: sa.Connection, rows: NDArray[np.int64], guess: NDArray[np.float64]
+) -> Callable[[], None]:
+    """Log anchors of listings with own evidence, (m,), repeats allowed, that the present guess of
+    their prices, (m,), has left far behind; what moves them in memory.
+
+    What is withdrawn, and what neighbours said, tells no other price to go by.
+    """
+    rows, first = np.unique(rows, return_index=True)
+    return _move(bandit, conn, rows, _moved(bandit, rows, guess[first]))
+
+
+def _move(
+    bandit: Pricebandit, conn: sa.Connection, rows: NDArray[np.int64], anchors: NDArray[np.float64]
+) -> Callable[[], None]:
+    """Log anchors of listings, (n,), NaN where they stay; what moves them in memory."""
     moved = ~np.isnan(anchors)
     rows, anchors = rows[moved], anchors[moved]
     if not len(rows):

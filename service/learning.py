@@ -1,8 +1,8 @@
 """The model as a fold over the log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -24,6 +24,17 @@ class Position:
 
     outcomes: int = 0
     sales: int = 0
+
+
+class Told(NamedTuple):
+    """How often a decision was reported on, and impressions, net units, and impressions times what
+    their days were, told in all.
+    """
+
+    reports: int
+    impressions: float
+    units: float
+    usual: float
 
 
 @dataclass(slots=True)
@@ -167,7 +178,7 @@ class Fold:
             self.policy.evidence.forget(rows)
             if told:
                 outcomes = outcomes_of(told, catalogue, self.features_of)
-                self.policy.learn_curves(outcomes, _before(told))
+                self.policy.learn_curves(outcomes, _before(told, {}))  # all of their decisions
             if sold:
                 self._add_shown(catalogue, *_sold(sold, catalogue))
 
@@ -191,7 +202,10 @@ class Fold:
         done = 0
         for part in source.stream(_as_folded(self.features_of).where(new[0])):
             outcomes = outcomes_of(part, catalogue, self.features_of)
-            self.add_outcomes(outcomes, _before(part), part[-1].seq)
+            about = sorted({row.decision_id for row in part})
+            with source.engine.connect() as conn:
+                earlier = told_before(conn, about, part[0].seq)
+            self.add_outcomes(outcomes, _before(part, earlier), part[-1].seq)
             done += len(part)
             if progress:
                 progress(done, total)
@@ -307,29 +321,50 @@ def outcomes_in(features_of: str) -> sa.Select[Any]:
 
 
 def _as_folded(features_of: str) -> sa.Select[Any]:
-    """As `outcomes_in`, in the log's order, with what earlier outcomes of each one's decision told,
-    as `Policy.learn` takes it.
+    """As `outcomes_in`, in the log's order, with each one's `decision_id`."""
+    return outcomes_in(features_of).add_columns(_o.decision_id).order_by(_o.seq)
+
+
+def told_before(
+    conn: sa.Connection, decisions: Sequence[str], seq: int | None = None
+) -> dict[str, Told]:
+    """What the log has of decisions, before the outcome of a number if one is given; those of which
+    it has nothing are absent.
     """
-    e = log.outcomes.alias().c
-    said = {
-        "impressions_before": e.impressions,
-        "units_before": e.units - e.returned_units,
-        "usual_before": e.impressions * sa.func.coalesce(e.day_effect, 1.0),
+    sums = sa.select(
+        _o.decision_id,
+        sa.func.count().label("reports"),
+        sa.func.sum(_o.impressions).label("impressions"),
+        sa.func.sum(_o.units - _o.returned_units).label("units"),
+        sa.func.sum(_o.impressions * sa.func.coalesce(_o.day_effect, 1.0)).label("usual"),
+    ).group_by(_o.decision_id)
+    if seq is not None:
+        sums = sums.where(_o.seq < seq)
+    return {
+        row.decision_id: Told(row.reports, *map(float, row[2:]))
+        for row in log.select_in(conn, sums, _o.decision_id, decisions)
     }
-    sums = (
-        sa.select(sa.func.coalesce(sa.func.sum(one), 0.0))
-        .where(e.decision_id == _o.decision_id, e.seq < _o.seq)
-        .correlate(log.outcomes)
-        .scalar_subquery()
-        .label(name)
-        for name, one in said.items()
-    )
-    return outcomes_in(features_of).add_columns(*sums).order_by(_o.seq)
 
 
-def _before(rows: Any) -> NDArray[np.float64]:
-    """What earlier outcomes told, of rows of `_as_folded`, (m, 3)."""
-    return np.array([row[-3:] for row in rows], np.float64)
+def _before(rows: Sequence[Any], earlier: Mapping[str, Told]) -> NDArray[np.float64]:
+    """What was told of each one's decision before it, as `Policy.learn` takes it, (m, 3).
+
+    Added up row by row: a decision may have been told of ten thousand times.
+
+    Args:
+        rows: of `_as_folded`. earlier: what was told before the first of them.
+    """
+    before = np.empty((len(rows), 3))
+    so_far = {key: told[1:] for key, told in earlier.items()}
+    for i, row in enumerate(rows):
+        before[i] = shown, sold, usual = so_far.get(row.decision_id, (0.0, 0.0, 0.0))
+        effect = 1.0 if row.day_effect is None else row.day_effect
+        so_far[row.decision_id] = (
+            shown + row.impressions,
+            sold + row.units - row.returned_units,
+            usual + effect * row.impressions,
+        )
+    return before
 
 
 def expressed_in(features_of: str) -> sa.ColumnElement[bool]:

@@ -59,17 +59,6 @@ class Report(NamedTuple):
         return self.impressions - self.net
 
 
-class Told(NamedTuple):
-    """How often a decision was reported on, and impressions, net units, and impressions times what
-    their days were, told in all.
-    """
-
-    reports: int
-    impressions: float
-    units: float
-    usual: float
-
-
 Judgement = Literal["new", "corrected", "duplicate"] | ItemError
 
 
@@ -92,7 +81,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         .outerjoin(log.expressions, learning.expressed_in(wanted))
     )
     found = {row.id: row for row in log.select_in(conn, query, d.id, asked)}
-    earlier = _earlier(conn, asked)
+    earlier = learning.told_before(conn, asked)
     seen = _seen(conn, rows, keys, earlier)
     when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
     kind: list[Judgement] = []
@@ -156,7 +145,7 @@ def _dated(
     fresh: Sequence[dict[str, Any]],
     found: Mapping[str, sa.Row[Any]],
     told_before: NDArray[np.float64],
-    earlier: Mapping[str, Told],
+    earlier: Mapping[str, learning.Told],
 ) -> tuple[Outcomes, NDArray[np.float64]]:
     """New rows of the log, which learn here what their days were, as the policy takes them, and
     what was told of their decisions before each, (m, 3).
@@ -188,22 +177,6 @@ def _dated(
     return replace(outcomes, day=day), np.column_stack([told_before, usual])
 
 
-def _earlier(conn: sa.Connection, decisions: Sequence[str]) -> dict[str, Told]:
-    """What the log has of decisions so far; those of which it has nothing are absent."""
-    o = log.outcomes.c
-    sums = sa.select(
-        o.decision_id,
-        sa.func.count().label("reports"),
-        sa.func.sum(o.impressions).label("impressions"),
-        sa.func.sum(o.units - o.returned_units).label("units"),
-        sa.func.sum(o.impressions * sa.func.coalesce(o.day_effect, 1.0)).label("usual"),
-    ).group_by(o.decision_id)
-    return {
-        row.decision_id: Told(row.reports, *map(float, row[2:]))
-        for row in log.select_in(conn, sums, o.decision_id, decisions)
-    }
-
-
 def _compared(told: Report, before: Report | None) -> tuple[Judgement, Report | None, Report]:
     """What an outcome is beside what was told under its id; what the log gains by it, the outcome
     or by how much it differs; and what holds under the id from now on.
@@ -230,7 +203,7 @@ def _seen(
     conn: sa.Connection,
     rows: Sequence[dict[str, Any]],
     keys: Sequence[str | None],
-    earlier: Mapping[str, Told],
+    earlier: Mapping[str, learning.Told],
 ) -> dict[tuple[str, str], Report]:
     """Outcomes, by decision and id, that the log has already among those reported now."""
     o = log.outcomes.c

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bandits import GUARDRAILS, Policy, Stock
 from service import bounds, decisions, ids, inventory
-from service.anchors import set_anchors
+from service.anchors import follow, set_anchors
 from service.experiments import enrolled, kept_to_reference, running_at, sides_at
 from service.family_prices import Held
 from service.gathering import subjects_of
@@ -143,6 +143,8 @@ class Round:
         rows, anchors = made.subjects.listing[new], made.listings.anchor[new]
         at = np.full(len(rows), self._at)
         self.after.append(set_anchors(self._bandit, conn, rows, anchors, at))
+        old, guess = made.subjects.listing[~new], made.listings.context.guess[~new]
+        self.after.append(follow(self._bandit, conn, old, guess))
         if self._sides is not None:
             self.after.append(partial(self._sides.take, made.subjects))
         self._steps.note(share[made.kept], made.decisions.price)

@@ -181,6 +181,63 @@ def test_a_rebuilt_fold_is_the_same(lived):
     assert fold.version == lived.fold.version
 
 
+def _told_often(bandit, drive, reports):
+    """One decision, told of in many parts."""
+    (decision,) = drive.prices(bandit, {"listing_id": "l0"})
+    parts = (
+        {"decision_id": decision["decision_id"], "outcome_id": str(i), "impressions": 1}
+        | {"units": int(i % 9 == 0)}
+        for i in range(reports)
+    )
+    drive.outcomes(bandit, *parts)
+
+
+@pytest.mark.parametrize("size", [1, 7, 20_000])
+def test_a_decision_told_in_many_parts_is_replayed_as_it_was_learned(
+    lived, drive, names, monkeypatch, size
+):
+    _told_often(lived, drive, 20)
+    drive.days(lived, names, 1, seed=3)
+    stream = log.Log.stream
+    monkeypatch.setattr(log.Log, "stream", lambda self, query: stream(self, query, size))
+    fold, _ = learning.rebuild(lived.fold, lived.log, lived.catalogue)
+    assert learning.difference(lived.fold, fold) < 1e-9
+
+
+def test_a_decision_told_of_impression_by_impression_is_replayed_in_as_many_steps(
+    open_bandit, drive, titles
+):
+    import sqlalchemy as sa
+
+    bandit = open_bandit()
+    listing = {"listing_id": "l0", "title": titles[0], "currency": "GBP", "unit_cost": 2}
+    drive.listings(bandit, listing)
+    steps = 0
+
+    def step():
+        nonlocal steps
+        steps += 1
+
+    def count(connection, *_):
+        connection.set_progress_handler(step, 100)
+
+    sa.event.listen(bandit.log.engine, "checkout", count)
+
+    def taken():
+        """By the database, to replay all, and to move the listing's anchor."""
+        nonlocal steps
+        steps = 0
+        learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+        with bandit.log.engine.connect() as conn:
+            bandit.fold.restated(conn, bandit.catalogue, np.array([0]))()
+        return steps
+
+    _told_often(bandit, drive, 500)
+    few = taken()
+    _told_often(bandit, drive, 2000)
+    assert taken() < 7 * few
+
+
 def test_an_interrupted_replay_leaves_memory_as_it_was(lived, monkeypatch):
     before = _statistics(lived)
 
