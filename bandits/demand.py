@@ -21,9 +21,7 @@ from bandits.evidence import (
     spread,
     telling_of,
     tempered,
-    trust_in_older,
     updated,
-    weighed,
 )
 from bandits.features import (
     DIM,
@@ -333,10 +331,10 @@ class Demand:
         now, and the model is not changed.
         """
         bank = self.evidence.bank
-        raw, _, trust = self.evidence.gather(listing)
+        raw, _ = self.evidence.gather(listing)
         size = order_size(spread(raw[:, 0]))
         chance = Chance(size, self.dispersion.learned(size))
-        sums = weighed(tempered(raw, chance), trust)
+        sums = tempered(raw, chance)
         before_that = self.population, self.alignment
 
         def learned() -> tuple[Population, Alignment]:
@@ -358,42 +356,26 @@ class Demand:
 
         return learned
 
-    def watch(
+    def worth_lesson(
         self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
-    ) -> NDArray[np.float64]:
-        """Doubt older sales of listings whose recent ones contradict them; args as above.
-
-        Returns:
-            Log price that own evidence points to, in the terms of a guess, (m,); NaN where it says
-            less than the guess.
-        """
-        trust, worth = self.watch_lesson(listing, anchor, context)()
-        self.evidence.believe(listing, trust)
-        return worth
-
-    def watch_lesson(
-        self, listing: NDArray[np.int64], anchor: NDArray[np.float64], context: Context
-    ) -> Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Trust in listings' older sales and what `watch` returns, (m,) each, to be worked out as
-        in `population_lesson`.
+    ) -> Callable[[], NDArray[np.float64]]:
+        """Log price that listings' own evidence points to, in the terms of a guess, (m,), NaN where
+        it says less than the guess; arguments as above, to be worked out as `population_lesson`.
         """
         population, alignment = self.population, self.alignment
         bank = self.evidence.bank
         sums = tempered(self.evidence.gather(listing)[0], population.chance)
 
-        def learned() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            known = _known(population, alignment, context, anchor)
-            before = prior(bank, population, known)
-            trust = trust_in_older(bank, sums, population, before)
-            nothing = torch.zeros_like(sums[:, 0])
+        def learned() -> NDArray[np.float64]:
+            before = prior(bank, population, _known(population, alignment, context, anchor))
             (_, guessed_sd), (worth, sd) = (
                 updated(bank, part, population, before).worth()
-                for part in (nothing, weighed(sums, trust))
+                for part in (torch.zeros_like(sums), sums)
             )
             # else the guess comes back as a price, and would prove itself right
             told = sd**2 <= (1.0 - _TELLING) * guessed_sd**2
             worth = torch.where(told, worth - population.shift, torch.nan)
-            return trust.numpy(), worth.numpy() + anchor
+            return np.asarray(worth.numpy() + anchor)
 
         return learned
 
@@ -458,7 +440,8 @@ def _of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDArray[
     def all_told(told: NDArray[np.float64]) -> NDArray[np.float64]:
         expected, units = usual * told[:, 0], told[:, 1]
         near = expected <= CORRECTED * (np.maximum(units, 0.0) + _PASSED)
-        bounded = np.minimum(units, CORRECTED * expected + _PASSED)
+        # nor is what is taken back beyond what was sold: it would hide what all others sell
+        bounded = np.clip(units, 0.0, CORRECTED * expected + _PASSED)
         # until some are known to have looked, units tell nothing
         return np.asarray(tells * near * (expected > 0) * np.stack([bounded, expected]))
 

@@ -45,14 +45,14 @@ def learn_population(
     of its arguments alone.
 
     Args:
-        sums: of the listings' own sales, (n, m + s + 6), see `Evidence`. known: of them. lean:
+        sums: of the listings' own sales, (n, 2, m + s + 6), see `posterior`. known: of them. lean:
             what their shop's usual markup says, as `Population` has it.
     """
     if len(known) == 0:
         return replace(Population.default(bank), lean=lean)
     # a listing that sells by the thousand would show the coarseness of the bank, and nothing else
-    often = (_MOST_UNITS / sums[:, -1].clamp_min(1.0)).clamp(max=1.0)
-    fit = _Fit(bank, sums * often[:, None], known, lean)
+    often = (_MOST_UNITS / sums[:, 0, -1].clamp_min(1.0)).clamp(max=1.0)
+    fit = _Fit(bank, sums * often[:, None, None], known, lean)
     plain = fit.maximised({}, _ITERATIONS)
     effect_sd, slopes = _chosen(fit, plain)
     if not effect_sd:

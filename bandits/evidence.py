@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bandits.curves import DEFAULT_BANK, CurveBank
-from bandits.dispersion import PLAIN, Chance
+from bandits.dispersion import Chance
 from bandits.population import Known, Population, Prior, prior
 
 DAY_US = 86_400_000_000
@@ -15,15 +15,14 @@ DAY_US = 86_400_000_000
 RECENT_DAYS = 4.0
 """Half-life of the sums that show what has changed lately."""
 
-TRUSTS = (1.0, 0.4, 0.15, 0.05)
-"""Weights that sales before the recent ones may be given."""
-
-SURPRISE = 3.0
-"""How much better, in nats, recent sales must be explained before older ones lose weight."""
+LEVEL_DRIFT = 0.05
+"""Squared coefficient of variation of what a listing's level has moved by between its older sales
+and its recent ones: it is off by a fifth. Not learned, for it costs nothing where levels stay."""
 
 SPREAD = 6
 """Columns of a listing's sums that are about how its units vary, and U, the last."""
 
+_LEAST = 1e-9  # impressions, below which nothing was shown
 _SLICE = 8192  # events whose curves are worked out at once
 
 
@@ -77,14 +76,21 @@ class Evidence:
     up to a constant. β_h = k f_h(worth) / mean level: buyers convert alike where a listing is
     priced at what it is worth, whatever their elasticity there.
 
+    A level that moves while the price does would look like the buyers' answer to the price. So
+    recent sales have a level of their own, and Gamma(γ, r) after the older ones is taken for
+
+        a | h, older sales ~ Gamma(ρ γ, ρ r),   ρ = 1 / (1 + w δ² γ),
+
+    before them: the mean stays, its squared coefficient of variation grows by w δ², with δ² the
+    `LEVEL_DRIFT` and w the share of all that was shown that is older (a discounted Gamma; Harvey &
+    Fernandes, "Time series models for count or qualitative observations", JBES 1989, section 2).
+
     Σ u log f_h needs only Σ u exp(κ z) for each shape, so a row's sums are the m exposures
     Σ n f_h(p), those s powers, what tells how units vary (decisions, Σ m, Σ m² and Σ u² / m, with m
     the impressions times the bank's `usual` answer to the price, and the pairs Σ u (u − 1)), and U.
     All are sums: they merge by addition and do not depend on the order of events. They are kept
-    twice, for good (or with `half_life`) and with a half-life of `RECENT_DAYS`; what lies before
-    the recent is the difference, and is weighed by `trust`, a power prior (Ibrahim & Chen, "Power
-    prior distributions for regression models", Statistical Science 2000, eq. 2). Sums are
-    `tempered` when they are read.
+    twice, for good (or with `half_life`) and with a half-life of `RECENT_DAYS`; what is older is
+    the difference. Sums are `tempered` when they are read.
 
     Args:
         half_life: microseconds after which a sale counts half; None keeps all.
@@ -92,7 +98,7 @@ class Evidence:
     Attributes:
         sums: (rows, 2, m + s + 6): for good, recent. totals: units, impressions, revenue and
             profit (currency units), (rows, 4), never forgotten.
-        as_of: time to which a row's sums are decayed, (rows,). trust: (rows,).
+        as_of: time to which a row's sums are decayed, (rows,).
         anchor: log price, currency units, that a row's sums are relative to, (rows,).
     """
 
@@ -104,7 +110,6 @@ class Evidence:
         self.totals = torch.zeros(0, 4, dtype=torch.float64)
         self.anchor = np.empty(0)  # log price, currency units
         self.as_of = np.empty(0)
-        self.trust = np.empty(0)
 
     def __len__(self) -> int:
         return len(self.listing)
@@ -124,7 +129,6 @@ class Evidence:
             self.listing = np.concatenate([self.listing, new])
             self.anchor = np.concatenate([self.anchor, missing_anchor])
             self.as_of = np.concatenate([self.as_of, np.full(len(new), -np.inf)])
-            self.trust = np.concatenate([self.trust, np.ones(len(new))])
             room = len(self.listing) - len(self.sums)
             if room > 0:
                 extra = max(room, len(self.sums), 64)
@@ -200,7 +204,7 @@ class Evidence:
         slots = slots[slots >= 0]
         rows = torch.as_tensor(slots)
         self.sums[rows], self.totals[rows] = 0.0, 0.0
-        self.as_of[slots], self.trust[slots] = -np.inf, 1.0
+        self.as_of[slots] = -np.inf
 
     def restore(
         self,
@@ -209,10 +213,9 @@ class Evidence:
         sums: torch.Tensor,
         totals: torch.Tensor,
         as_of: NDArray[np.float64],
-        trust: NDArray[np.float64],
     ) -> None:
         """Take over statistics saved earlier, a row per listing."""
-        self.listing, self.anchor, self.as_of, self.trust = listing, anchor, as_of, trust
+        self.listing, self.anchor, self.as_of = listing, anchor, as_of
         self.sums, self.totals = sums, totals
         self.slot = np.full(int(listing.max(initial=-1)) + 1, -1, np.int64)
         self.slot[listing] = np.arange(len(listing))
@@ -232,41 +235,30 @@ class Evidence:
         totals[found] = self.totals[torch.as_tensor(slot[slot >= 0])]
         return totals
 
-    def gather(self, listing: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(sums (n, 2, m + s + 6), totals (n, 4), trust (n,)) of listing rows; zeros, and full
-        trust, without sales."""
+    def gather(self, listing: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(sums (n, 2, m + s + 6), totals (n, 4)) of listing rows; zeros without sales."""
         n = len(listing)
         slot = self.rows_of(listing)
         found = torch.as_tensor(np.flatnonzero(slot >= 0))
         source = torch.as_tensor(slot[slot >= 0])
         sums = torch.zeros(n, *self.sums.shape[1:], dtype=torch.float64)
-        trust = torch.ones(n, dtype=torch.float64)
         sums[found] = self.sums[source]
-        trust[found] = torch.as_tensor(self.trust)[source]
-        return sums, self.totals_of(listing), trust
-
-    def weighed(self, listing: NDArray[np.int64], chance: Chance = PLAIN) -> torch.Tensor:
-        """Sums of listing rows, tempered, with older sales weighed by trust, (n, m + s + 6)."""
-        sums, _, trust = self.gather(listing)
-        return weighed(tempered(sums, chance), trust)
+        return sums, self.totals_of(listing)
 
     def posterior(
         self, listing: NDArray[np.int64], population: Population, known: Known
     ) -> Posterior:
         """Belief about listing rows (-1: a listing without a row)."""
-        sums = self.weighed(listing, population.chance)
+        sums = tempered(self.gather(listing)[0], population.chance)
         return posterior(self.bank, sums, population, known)
-
-    def believe(self, listing: NDArray[np.int64], trust: NDArray[np.float64]) -> None:
-        """Set the trust in older sales of listing rows, (n,); those without evidence have none."""
-        slot = self.rows_of(listing)
-        self.trust[slot[slot >= 0]] = trust[slot >= 0]
 
 
 def posterior(
     bank: CurveBank, sums: torch.Tensor, population: Population, known: Known
 ) -> Posterior:
-    """Belief given sums (n, m + s + 6) of own sales; formulas at `Evidence`."""
+    """Belief given sums of own sales, for good and recent, tempered, (n, 2, m + s + 6); formulas
+    at `Evidence`.
+    """
     return updated(bank, sums, population, prior(bank, population, known))
 
 
@@ -276,18 +268,28 @@ def updated(
     """As `posterior`, from the belief before any sales."""
     s = len(bank.shapes)
     shape = (len(sums), s, bank.locations)
-    exposure = sums[:, : bank.size].view(shape)
-    powers = sums[:, bank.size : bank.size + s].clamp_min(0.0)
-    units = sums[:, -1].clamp_min(0.0)  # returns may outrun sales for a while
+    every, recent = sums.unbind(1)
+    older = every - recent
+    powers = every[:, bank.size : bank.size + s].clamp_min(0.0)
+    units = every[:, -1].clamp_min(0.0)  # returns may outrun sales for a while
     slope = (-bank.elasticity / bank.kappa)[:, None]  # (s, 1)
     log_units = slope * (bank.shrink() * powers[:, :, None] - units[:, None, None])
     # a level is doubted for its own sake and because the worth may lie off what is expected of it
     k = 1.0 / (1.0 / population.level_shape + before.doubt)  # (n, s, l)
     prior_rate = k / population.level * before.at_worth
-    rate = prior_rate + exposure
-    gamma = k + units[:, None, None]
-    joint = before.log_weight + log_units + k * torch.log(prior_rate) - gamma * torch.log(rate)
-    joint = (joint + torch.lgamma(gamma) - torch.lgamma(k)).flatten(1)
+    joint = before.log_weight + log_units + _normaliser(k, prior_rate)
+    units_before = older[:, -1].clamp_min(0.0).minimum(units)
+    gamma = k + units_before[:, None, None]
+    rate = prior_rate + older[:, : bank.size].clamp_min(0.0).view(shape)
+    joint = joint - _normaliser(gamma, rate)
+    shown_before, shown = older[:, -SPREAD + 1], every[:, -SPREAD + 1].clamp_min(_LEAST)
+    drift = LEVEL_DRIFT * (shown_before / shown).clamp(0.0, 1.0)
+    kept = 1.0 / (1.0 + drift[:, None, None] * gamma)
+    gamma, rate = kept * gamma, kept * rate
+    joint = joint + _normaliser(gamma, rate)
+    gamma = gamma + (units - units_before)[:, None, None]
+    rate = rate + recent[:, : bank.size].view(shape)
+    joint = (joint - _normaliser(gamma, rate)).flatten(1)
     return Posterior(
         torch.softmax(joint, dim=1).view(shape),
         gamma / rate,
@@ -295,6 +297,11 @@ def updated(
         before.log_worth,
         torch.logsumexp(joint, dim=1),
     )
+
+
+def _normaliser(shape: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    """Log of what a Gamma density is divided by, but for its sign."""
+    return shape * torch.log(rate) - torch.lgamma(shape)
 
 
 def telling_of(impressions: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -331,33 +338,3 @@ def tempered(sums: torch.Tensor, chance: Chance) -> torch.Tensor:
     pairs, units = sums[:, 0, -2], sums[:, 0, -1]
     apart = (pairs - (size - 1.0) * units).clamp_min(0.0)
     return sums / (size + chance.overdispersion * apart / units.clamp_min(1.0))[:, None, None]
-
-
-def weighed(sums: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
-    """Sums (n, 2, m + s + 6) with older sales weighed by trust (n,): (n, m + s + 6)."""
-    return trust[:, None] * (sums[:, 0] - sums[:, 1]) + sums[:, 1]
-
-
-def trust_in_older(
-    bank: CurveBank, sums: torch.Tensor, population: Population, before: Prior
-) -> torch.Tensor:
-    """How far listings' older sales are to be trusted: as far as recent ones bear them out, (n,).
-
-    It is the one of `TRUSTS` under which recent sales, given the older, are most likely; full trust
-    unless another is better by `SURPRISE`.
-
-    Args:
-        sums: of own sales, for good and recent, tempered, (n, 2, m + s + 6). before: any of them.
-    """
-    recent, older = sums[:, 1], sums[:, 0] - sums[:, 1]
-    fits = []
-    for trust in TRUSTS:
-        both, alone = (
-            updated(bank, part, population, before).log_likelihood
-            for part in (trust * older + recent, trust * older)
-        )
-        fits.append(both - alone)
-    gains = torch.stack(fits, dim=1)
-    best = gains.argmax(1)
-    surprised = gains.gather(1, best[:, None])[:, 0] > gains[:, 0] + SURPRISE
-    return torch.where(surprised, torch.tensor(TRUSTS, dtype=torch.float64)[best], 1.0)

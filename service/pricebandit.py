@@ -183,8 +183,6 @@ class Pricebandit:
             learned.hand_over(self.policy, self.catalogue)
             self._taught = known - learned.unlearned
             self._unlearned += learned.unlearned
-        else:
-            self.policy.evidence.trust[:] = 1.0
         if self._unlearned or len(moved):
             self._touched = [self.policy.evidence.listing]
 
@@ -475,8 +473,7 @@ class Pricebandit:
         for start in range(0, len(rows), _LESSON_ROWS):
             part = rows[start : start + _LESSON_ROWS]
             part = part[~np.isnan(self.catalogue.anchor[part])]
-            trust, worth = yield self.policy.watch_lesson(part, *self._standing(part))
-            self.policy.evidence.believe(part, trust)
+            worth = yield self.policy.worth_lesson(part, *self._standing(part))
             self.catalogue.learned_price[part] = worth
 
     def _snapshot_lessons(self) -> Lessons:

@@ -27,7 +27,7 @@ from service.family_prices import FamilyPrices
 from service.learning import Fold, Position, Read, logged_version
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 14\n"
+_MAGIC = b"pricebandit snapshot 15\n"
 _READ = 1 << 20  # bytes at a time
 _PROCESS = uuid4().hex  # not its number, which is another's once it is gone
 
@@ -48,7 +48,6 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
         "sums": evidence.sums[:m].numpy(),
         "totals": evidence.totals[:m].numpy(),
         "evidence_as_of": evidence.as_of,
-        "trust": evidence.trust,
         "evidence_listing": evidence.listing,
         "evidence_anchor": evidence.anchor,
         "sold": catalogue.sold[:n],
@@ -420,7 +419,6 @@ def _restore(
         torch.as_tensor(arrays["sums"]),
         torch.as_tensor(arrays["totals"]),
         arrays["evidence_as_of"],
-        arrays["trust"],
     )
     catalogue.sold[: len(arrays["sold"])] = arrays["sold"]
     catalogue.last_price[: len(arrays["last_price"])] = arrays["last_price"]

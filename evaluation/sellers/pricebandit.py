@@ -83,7 +83,7 @@ class PriceBandit:
         return decided.price / _MINOR, decided.low, decided.high
 
     def learn(self, sales: Sales) -> None:
-        """Fold the sales in, and learn the catalogue's parameters anew."""
+        """Fold the sales in, and now and then learn the catalogue's parameters anew."""
         policy = self._policy
         self._traffic.add(sales)
         for day in np.unique(sales.day).tolist():
@@ -113,8 +113,6 @@ class PriceBandit:
             shown = outcomes.impressions
             decided.told[place] += np.stack([shown, units, shown * outcomes.day], axis=1)
         self._days += 1
-        seen = policy.evidence.listing
-        policy.watch(seen, self._knowledge.guess[seen], self._context(seen, None))
         if self._days <= 3 or self._days % 4 == 0:
             asked = policy.consulted()
             policy.learn_population(asked, self._knowledge.guess[asked], self._context(asked, None))

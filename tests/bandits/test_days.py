@@ -255,7 +255,8 @@ def test_parts_of_a_decision_that_fell_on_unlike_days_add_up(make):
     np.testing.assert_allclose(ours, theirs)
 
 
-def test_one_mistyped_outcome_is_not_everybody_s_day(make):
+@pytest.mark.parametrize("mistyped", [1e6, -1e6], ids=["sold", "returned"])
+def test_one_mistyped_outcome_is_not_everybody_s_day(make, mistyped):
     def after(units):
         policy, listings = Policy(), catalogue(make, 40)
         for day in range(4):
@@ -269,7 +270,7 @@ def test_one_mistyped_outcome_is_not_everybody_s_day(make):
             policy.learn(dataclasses.replace(one, day=found))
         return found[1]
 
-    assert abs(np.log(after(1e6) / after(30.0))) < 0.4
+    assert abs(np.log(after(mistyped) / after(30.0))) < 0.4
 
 
 @pytest.mark.parametrize("lag", [0, 3])

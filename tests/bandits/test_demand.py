@@ -171,7 +171,7 @@ def test_extreme_outcomes_leave_numbers(make, impressions, units):
         made = policy.decide(listings, make.random_ids(seed, 3))
         policy.learn(outcomes_of(listings, made, np.full(3, impressions), np.full(3, units)))
     policy.learn_population(*rows_of(listings, policy.consulted()))
-    policy.watch(*rows_of(listings, np.arange(3)))
+    policy.worth_lesson(*rows_of(listings, np.arange(3)))()
     made = policy.decide(listings, make.random_ids(9, 3))
     for table in (made.estimates.mean, made.estimates.sd, made.propensities, made.features):
         assert np.isfinite(table).all()
@@ -307,9 +307,9 @@ def test_worth_is_the_guess_until_sales_say_otherwise(make):
     unknown = dataclasses.replace(listings, listing=np.where(np.arange(30) % 2, -1, 500))
     _, anchor, context = rows_of(unknown, np.arange(30))
     # the guess is no price that others may be guessed from
-    assert np.isnan(policy.watch(unknown.listing, anchor, context)).all()
+    assert np.isnan(policy.worth_lesson(unknown.listing, anchor, context)()).all()
     unsure = dataclasses.replace(context, guess_sd=np.full(30, 1.0))
-    sold = policy.watch(listings.listing, anchor, unsure)
+    sold = policy.worth_lesson(listings.listing, anchor, unsure)()
     assert (~np.isnan(sold)).any()
     assert np.nanmax(np.abs(sold - context.guess)) > 0.02
 
@@ -353,7 +353,7 @@ def test_an_outcome_tells_what_it_tells_on_a_usual_day(make):
     made = policy.decide(listings, make.random_ids(0, 3))
     one = outcomes_of(listings, made, np.full(3, 100), np.full(3, 8))
     policy.learn(dataclasses.replace(one, passing=np.array([1.0, 2.0, 0.5])))
-    sums, totals, _ = policy.evidence.gather(np.arange(3))
+    sums, totals = policy.evidence.gather(np.arange(3))
     usual = Policy()
     usual.learn_curves(dataclasses.replace(one, impressions=np.array([100.0, 200.0, 50.0])))
     torch.testing.assert_close(sums, usual.evidence.gather(np.arange(3))[0])

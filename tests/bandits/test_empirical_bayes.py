@@ -31,7 +31,7 @@ def sold(make, population, known, seed, days=10, reach=0.5, shown=400):
     shop, evidence, n = make.shop(population, known, seed), Evidence(), len(known)
     for _ in range(days):
         shop.sell(evidence, shop.rng.uniform(-reach, reach, n), shown)
-    return evidence.weighed(np.arange(n))
+    return evidence.gather(np.arange(n))[0]
 
 
 def learned(make, seed=0, n=150, **planted):
@@ -61,7 +61,7 @@ def test_without_listings_the_defaults_hold(make):
 
 @pytest.mark.parametrize("n", [1, 60])
 def test_without_sales_the_defaults_hold(make, n):
-    nothing = torch.zeros(n, DEFAULT_BANK.size + 5, dtype=torch.float64)
+    nothing = torch.zeros(n, 2, DEFAULT_BANK.size + 10, dtype=torch.float64)
     found = learn_population(DEFAULT_BANK, nothing, described(make, n, 0))
     assert scalars(found) == pytest.approx(scalars(DEFAULT), abs=1e-3)
     torch.testing.assert_close(found.shapes, DEFAULT.shapes, rtol=0, atol=1e-3)
@@ -149,13 +149,13 @@ def test_a_listing_counts_for_so_many_units_at_most(make):
     known = make.known(40, guess_sd=0.1)
     sums = sold(make, DEFAULT, known, 3)
     often = sums.clone()
-    often[5] *= 400 / sums[5, -1]
+    often[5] *= 400 / sums[5, 0, -1]
     oftener = often.clone()
     oftener[5] *= 1000
     some, more = (learn_population(DEFAULT_BANK, part, known) for part in (often, oftener))
     assert scalars(more) == pytest.approx(scalars(some), rel=1e-6, abs=1e-9)
     fewer = sums.clone()
-    fewer[5] *= 100 / sums[5, -1]
+    fewer[5] *= 100 / sums[5, 0, -1]
     less = learn_population(DEFAULT_BANK, fewer, known)
     assert scalars(less) != pytest.approx(scalars(some), rel=1e-4)
 
@@ -197,7 +197,7 @@ def test_extremes_leave_numbers(n, shown, units, log_price, guess, guess_sd, tra
     one = torch.ones(n, dtype=torch.float64)
     text = trait * torch.arange(n).double()[:, None]
     known = Known(guess * one, guess_sd * one, {"text": text, "words": text[:, :0]})
-    found = learn_population(DEFAULT_BANK, evidence.weighed(np.arange(n)), known)
+    found = learn_population(DEFAULT_BANK, evidence.gather(np.arange(n))[0], known)
     assert np.isfinite(list(scalars(found).values())).all()
     assert torch.isfinite(found.shapes).all()
     assert found.shapes.sum().item() == pytest.approx(1.0)
@@ -217,7 +217,7 @@ def test_learning_brings_no_compiler_in():
         "from bandits.population import Known\n"
         "one = torch.ones(3, dtype=torch.float64)\n"
         "before = set(sys.modules)\n"
-        "learn_population(bank, torch.ones(3, bank.size + 5).double(), Known(0 * one, one))\n"
+        "learn_population(bank, torch.ones(3, 2, bank.size + 10).double(), Known(0 * one, one))\n"
         "late = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "sys.exit(' '.join(late & {'torch', 'sympy', 'scipy', 'sklearn'}) or 0)"
     )

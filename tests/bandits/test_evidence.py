@@ -9,7 +9,7 @@ from plain_sales import add, known_of, posterior_of, prior_of, squared, t
 
 from bandits import Evidence, Population
 from bandits.curves import DEFAULT_BANK as BANK
-from bandits.evidence import DAY_US, RECENT_DAYS, SPREAD, TRUSTS, trust_in_older
+from bandits.evidence import DAY_US, RECENT_DAYS, SPREAD
 from bandits.population import prior
 
 # -- statistics add ------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_statistics_depend_neither_on_order_nor_on_batches(history, half_life):
 def test_repeats_in_one_batch_all_count():
     evidence = Evidence()
     add(evidence, [3, 3, 3, 1], np.log(10.0), [9.0, 9.0, 11.0, 5.0], [10, 20, 30, 7], [1, 2, 0, 4])
-    sums, totals, _ = evidence.gather(np.array([3, 1]))
+    sums, totals = evidence.gather(np.array([3, 1]))
     assert totals[0].tolist() == [3.0, 60.0, 27.0, 27.0]
     assert totals[1].tolist() == [4.0, 7.0, 20.0, 20.0]
     expected = 3.0 * BANK.powers(t(np.log(0.9)))[0]
@@ -98,16 +98,6 @@ def test_what_is_kept_for_good_and_what_is_recent_by_hand(half_life, order):
     torch.testing.assert_close(recent, min(kept, 0.5 ** (4 / RECENT_DAYS)) * old + new)
 
 
-def test_trust_weighs_what_lies_before_the_recent():
-    evidence = Evidence()
-    add(evidence, [0, 0], 0.0, [0.9, 1.2], [10, 30], [3, 2], [0, 4 * DAY_US])
-    evidence.trust[:] = 0.4
-    old, new = sums_of(0.9, 10, 3), sums_of(1.2, 30, 2)
-    found = evidence.weighed(np.array([0, 7]))
-    torch.testing.assert_close(found[0], (0.4 * 0.5 + 0.5) * old + new)
-    assert not found[1].any()
-
-
 @settings(deadline=None, max_examples=30)
 @given(histories(), st.sampled_from([None, 10 * DAY_US]))
 def test_statistics_as_of_one_time_merge_by_addition(history, half_life):
@@ -119,7 +109,7 @@ def test_statistics_as_of_one_time_merge_by_addition(history, half_life):
     def folded(rows):
         evidence = fold(sales, [rows], half_life)
         add(evidence, listings, np.log(5.0 + listings), zeros + 1.0, zeros, zeros, now)
-        return evidence.gather(listings)[:2]
+        return evidence.gather(listings)
 
     whole = folded(np.arange(len(sales["price"])))
     halves = (folded(part) for part in (parts[0], np.concatenate([*parts[1:], parts[0][:0]])))
@@ -153,13 +143,11 @@ def test_the_first_anchor_is_kept_for_what_a_row_holds():
 def test_forgotten_listings_are_as_without_sales_and_learn_anew():
     both, other = Evidence(), Evidence()
     add(both, [5, 0], np.log(10.0), [9.0, 12.0], [100, 50], [4, 1], [0, DAY_US])
-    both.trust[:] = 0.4
     both.forget(np.array([5, 8, -1]))
     add(both, [5], np.log(20.0), [9.0], [100], [4], [0])
     add(other, [5], np.log(20.0), [9.0], [100], [4], [0])
     for ours, theirs in zip(both.gather(np.array([5])), other.gather(np.array([5])), strict=True):
         assert torch.equal(ours, theirs)
-    assert both.gather(np.array([0]))[2].item() == 0.4
     assert dict(zip(both.listing.tolist(), both.anchor.tolist(), strict=True)) == {
         0: np.log(10.0), 5: np.log(20.0)
     }  # fmt: skip
@@ -168,7 +156,6 @@ def test_forgotten_listings_are_as_without_sales_and_learn_anew():
 def test_restored_statistics_go_on():
     first = Evidence()
     add(first, [5, 0], np.log(10.0), [9.0, 12.0], [100, 50], [4, 1], [0, DAY_US])
-    first.trust[:] = [0.4, 1.0]
     second = Evidence()
     n = len(first)
     second.restore(
@@ -177,7 +164,6 @@ def test_restored_statistics_go_on():
         first.sums[:n].clone(),
         first.totals[:n].clone(),
         first.as_of.copy(),
-        first.trust.copy(),
     )
     for evidence in (first, second):
         add(evidence, [0, 9], np.log(10.0), [8.0, 20.0], [10, 10], [2, 0], 3 * DAY_US)
@@ -343,67 +329,3 @@ def test_extremes_leave_numbers(sales, anchor, guess, guess_sd):
     mean, sd = belief.location()
     assert abs(mean.item()) <= BANK.reach + 1e-9
     assert 0 <= sd.item() <= BANK.reach
-    watch(evidence, np.array([0]), Population.default(BANK), known_of(1, guess, guess_sd))
-    assert evidence.trust[0] in TRUSTS
-
-
-# -- older sales are doubted where recent ones contradict them -----------------------------------
-
-
-def watch(evidence, listing, population, known):
-    """Believe older sales as far as recent ones bear them out."""
-    sums, _, _ = evidence.gather(listing)
-    before = prior(BANK, population, known)
-    evidence.believe(listing, trust_in_older(BANK, sums, population, before).numpy())
-
-
-def watched(make, change, n, seed, *, shown=200, days=30, changed_on=24):
-    """Trust of listings after days of sales at prices around the guess, (days, n)."""
-    population = Population.default(BANK)
-    shop, evidence = make.shop(population, make.known(n), seed), Evidence()
-    rows, trusts = np.arange(n), []
-    for day in range(days):
-        if day == changed_on:
-            change(shop)
-        shop.sell(evidence, 0.1 * shop.rng.standard_normal(n), shown, day * DAY_US)
-        watch(evidence, rows, population, shop.known)
-        trusts.append(evidence.trust.copy())
-    return np.array(trusts)
-
-
-@pytest.mark.statistical
-def test_older_sales_are_trusted_while_nothing_changes(make):
-    # 300 listings watched on each of 30 days, seeded; in 4 seeds next to none is ever doubted
-    trusts = watched(make, lambda shop: None, n=300, seed=0)
-    assert (trusts < 1).mean() < 0.05
-    assert (trusts[-1] < 1).mean() < 0.05
-
-
-def fewer(shop):
-    shop.level *= 0.2
-
-
-def cheaper(shop):
-    shop.worth -= 0.6
-
-
-@pytest.mark.statistical
-@pytest.mark.parametrize("change", [fewer, cheaper], ids=["fewer", "cheaper"])
-def test_older_sales_lose_trust_where_demand_has_changed(make, change):
-    # 60 listings, six days after the change, seeded; in 6 seeds 82 to 90 % are doubted
-    trusts = watched(make, change, n=60, seed=1, shown=2000)
-    assert (trusts[23] < 1).mean() < 0.05
-    assert (trusts[-1] < 1).mean() > 0.7
-
-
-def test_watching_passes_over_listings_without_evidence():
-    evidence = Evidence()
-    watch(evidence, np.array([-1, 0, 8]), Population.default(BANK), known_of(3))
-    assert len(evidence) == 0
-    late = np.repeat([0, 40], 2) * DAY_US
-    add(evidence, [5, 2, 5, 2], 0.0, [1.0] * 4, [3000] * 4, [0, 100, 300, 100], late)
-    watch(evidence, np.array([-1, 0, 10**6]), Population.default(BANK), known_of(3))
-    assert evidence.trust.tolist() == [1.0, 1.0]
-    watch(evidence, np.array([-1, 5, 0, 2]), Population.default(BANK), known_of(4))
-    assert evidence.gather(np.array([2]))[2].item() == 1.0
-    assert evidence.gather(np.array([5]))[2].item() < 1.0

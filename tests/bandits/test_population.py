@@ -51,7 +51,7 @@ def test_a_thin_margin_says_that_buyers_are_elastic():
     more = leaning.log_elasticity(known) - usual.log_elasticity(known)
     assert more.tolist() == pytest.approx([implied(np.log(1.1))] * 3)
     # what is learned from sales is learned beside it
-    sums = torch.zeros(3, DEFAULT_BANK.size + len(DEFAULT_BANK.shapes) + 6, dtype=torch.float64)
+    sums = torch.zeros(3, 2, DEFAULT_BANK.size + len(DEFAULT_BANK.shapes) + 6, dtype=torch.float64)
     assert learn_population(DEFAULT_BANK, sums, known, leaning.lean).lean == leaning.lean
     policy.expect(np.log(2.0))
     assert policy.population.lean == 0.0

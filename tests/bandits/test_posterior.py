@@ -9,7 +9,7 @@ import torch
 from plain_sales import add, squared, t
 
 from bandits import CurveBank, Evidence, Known, Population
-from bandits.evidence import posterior
+from bandits.evidence import LEVEL_DRIFT, posterior
 
 SMALL = CurveBank(shapes=(0.5, 2.0), reach=1.0, locations=5)
 SALES = {"price": [8.0, 10.0, 14.0], "impressions": [40, 25, 60], "units": [3, 1, 2]}
@@ -56,41 +56,64 @@ def prior_by_hand(population, kappa, offset):
     return likely, k, population.level / at_worth
 
 
-def by_integration(population):
+LOG_LEVEL = np.linspace(-40.0, 8.0, 40_001)
+
+
+def log_gamma_density(shape, mean):
+    """Log of a Gamma density over `LOG_LEVEL`, as one of the logarithm."""
+    rate = shape / mean
+    return shape * np.log(rate) - lgamma(shape) + shape * LOG_LEVEL - rate * np.exp(LOG_LEVEL)
+
+
+def by_integration(population, older=0):
     """Marginal likelihood, weights, mean and mean square of the level, over a grid of levels.
 
     Gamma prior times Poisson likelihood of every sale, with log a as the variable: the integrand
-    falls off doubly exponentially and the trapezoidal rule is exact to machine precision.
+    falls off doubly exponentially and the trapezoidal rule is exact to machine precision. After the
+    first `older` sales the level is drawn anew, around what it is then believed to be.
     """
-    log_a = np.linspace(-40.0, 8.0, 40_001)
+    log_a = LOG_LEVEL
     a, step = np.exp(log_a), log_a[1] - log_a[0]
+    price, shown, _ = (np.array(column) for column in SALES.values())
+    usual = shown * (price / np.exp(ANCHOR)) ** -SMALL.elasticity
+    drift = LEVEL_DRIFT * usual[:older].sum() / usual.sum()
     marginal = np.empty((2, 5))
     first, second = np.empty((2, 5)), np.empty((2, 5))
     for s, kappa in enumerate(SMALL.shapes):
         hands = [prior_by_hand(population, kappa, offset) for offset in SMALL.offsets.tolist()]
         total = sum(likely for likely, _, _ in hands)
         for i, (likely, k, level) in enumerate(hands):
-            rate = k / level
-            gamma = k * np.log(rate) - lgamma(k) + k * log_a - rate * a  # density × da / d log a
-            log_like = np.zeros_like(a)
-            for price, n, u in zip(*SALES.values(), strict=True):
+            log_mass, seen = log_gamma_density(k, level), 1.0
+            for row, (price, n, u) in enumerate(zip(*SALES.values(), strict=True)):
+                if older and row == older:
+                    mass = np.exp(log_mass) * step
+                    seen = mass.sum()
+                    mean = (a * mass).sum() / seen
+                    apart = (a * a * mass).sum() / seen / mean**2 - 1
+                    log_mass = log_gamma_density(1 / (apart + drift), mean)
                 z = np.log(price) - ANCHOR - SMALL.offsets[i].item()
                 expected = n * a * np.exp(log_f(kappa, z))
-                log_like += u * np.log(expected) - expected - lgamma(u + 1)
-            mass = np.exp(gamma + log_like) * step
-            marginal[s, i] = population.shapes[s].item() * likely / total * mass.sum()
+                log_mass = log_mass + u * np.log(expected) - expected - lgamma(u + 1)
+            mass = np.exp(log_mass) * step
+            marginal[s, i] = population.shapes[s].item() * likely / total * seen * mass.sum()
             first[s, i] = (a * mass).sum() / mass.sum()
             second[s, i] = (a * a * mass).sum() / mass.sum()
     return marginal.sum(), marginal / marginal.sum(), first, second
 
 
-def small_sums():
-    """The sums of the sales above, (1, m + s + 1), written from their definition."""
-    price, impressions, units = (t(*column) for column in SALES.values())
-    log_price = torch.log(price) - ANCHOR
-    exposure = impressions @ SMALL.demand(log_price).flatten(1)
-    powers = units @ SMALL.powers(log_price)
-    return torch.cat([exposure, powers, units.sum()[None]])[None]
+def small_sums(older):
+    """The sums of the sales above, of all and of those after the first `older`, (1, 2, m + s + 6),
+    written from their definition; of how units vary only what was shown."""
+    parts = []
+    for part in (slice(None), slice(older, None)):
+        price, impressions, units = (t(*column[part]) for column in SALES.values())
+        log_price = torch.log(price) - ANCHOR
+        exposure = impressions @ SMALL.demand(log_price).flatten(1)
+        powers = units @ SMALL.powers(log_price)
+        shown = impressions @ torch.exp(-SMALL.elasticity * log_price)
+        spread = torch.stack([0 * shown, shown, *[0 * shown] * 3, units.sum()])
+        parts.append(torch.cat([exposure, powers, spread]))
+    return torch.stack(parts)[None]
 
 
 def small_posterior(population):
@@ -107,8 +130,33 @@ def test_the_posterior_is_what_brute_force_integration_finds():
     np.testing.assert_allclose(found.weight[0].numpy(), weight, rtol=1e-8)
     np.testing.assert_allclose(found.level[0].numpy(), level, rtol=1e-8)
     np.testing.assert_allclose(squared(found)[0].numpy(), level_square, rtol=1e-8)
-    at_once = posterior(SMALL, small_sums(), population, KNOWN)
+    at_once = posterior(SMALL, small_sums(0), population, KNOWN)
     torch.testing.assert_close(at_once.weight, found.weight, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("older", [1, 2])
+def test_recent_sales_are_of_a_level_near_that_of_older_ones(older):
+    population, other = small_population(), small_population(level=0.2)
+    marginal, weight, level, level_square = by_integration(population, older)
+    found = posterior(SMALL, small_sums(older), population, KNOWN)
+    np.testing.assert_allclose(found.weight[0].numpy(), weight, rtol=1e-8)
+    np.testing.assert_allclose(found.level[0].numpy(), level, rtol=1e-8)
+    np.testing.assert_allclose(squared(found)[0].numpy(), level_square, rtol=1e-8)
+    expected = np.log(by_integration(other, older)[0]) - np.log(marginal)
+    likelier = posterior(SMALL, small_sums(older), other, KNOWN).log_likelihood
+    assert (likelier - found.log_likelihood).item() == pytest.approx(expected, abs=1e-9)
+    # less is known of it than if it were the same
+    same = posterior(SMALL, small_sums(0), population, KNOWN)
+    assert (found.shape < same.shape).all()
+
+
+def test_older_sales_alone_are_as_likely_whatever_the_level_is_now():
+    population = small_population()
+    recent, gone = small_sums(0), small_sums(3)
+    now, then = (posterior(SMALL, sums, population, KNOWN) for sums in (recent, gone))
+    torch.testing.assert_close(then.log_likelihood, now.log_likelihood)
+    torch.testing.assert_close(then.level, now.level)
+    torch.testing.assert_close(1 / then.shape, 1 / now.shape + LEVEL_DRIFT)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ def lived(bandit_on, drive, titles, names):
     drive.days(bandit, names, 3, seed=1)
     _sell(bandit, names, 1)
     bandit.refresh()
-    bandit.policy.evidence.believe(np.array([0]), np.array([0.4]))
     bandit.snapshot()
     drive.days(bandit, names[2:], 2, seed=2)
     _sell(bandit, names, 2)
@@ -72,11 +71,6 @@ def _statistics(bandit):
         "anchor": bandit.catalogue.anchor[:n].copy(),
         "last_price": bandit.catalogue.last_price[:n].copy(),
     }
-
-
-def _trust(bandit):
-    evidence = bandit.policy.evidence
-    return evidence.trust[np.argsort(evidence.listing)].tolist()
 
 
 def _alike(one, other):
@@ -126,14 +120,12 @@ def test_snapshot_and_tail_equal_the_whole_log(lived, bandit_on, replayed_from):
     _alike(before, _statistics(with_snapshot))
     assert with_snapshot.fold.version == version
     assert with_snapshot.catalogue.family_prices == families
-    assert min(_trust(with_snapshot)) < 1  # as when the snapshot was written
     for path in with_snapshot.snapshots.glob("*.snapshot"):
         path.unlink()
     _killed(with_snapshot)
     without = bandit_on()
     assert replayed_from[-1] == (0, 0)
     _alike(before, _statistics(without))
-    assert set(_trust(without)) == {1.0}  # too little to learn from the catalogue as a whole
     assert without.fold.version == version
     assert without.catalogue.family_prices == families
 
