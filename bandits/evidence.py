@@ -17,7 +17,7 @@ RECENT_DAYS = 4.0
 
 LEVEL_DRIFT = 0.05
 """Squared coefficient of variation of what a listing's level has moved by between its older sales
-and its recent ones: it is off by a fifth. Not learned, for it costs nothing where levels stay."""
+and its recent ones: it is off by a fifth. Not learned, for where levels stay it costs nothing."""
 
 SPREAD = 6
 """Columns of a listing's sums that are about how its units vary, and U, the last."""

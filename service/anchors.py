@@ -178,19 +178,32 @@ def correct(
     documents: Sequence[dict[str, Any]],
 ) -> Callable[[], None]:
     """Log anchors that are `corrected`; what moves them in memory, and own evidence with them."""
-    return _move(bandit, conn, rows, corrected(bandit, rows, documents))
+    anchors = corrected(bandit, rows, documents)
+    move = _move(bandit, conn, rows, anchors)
+
+    def apply() -> None:
+        # what was learned under other terms would move them back
+        bandit.catalogue.learned_price[rows[~np.isnan(anchors)]] = np.nan
+        move()
+
+    return apply
 
 
 def follow(
     bandit: Pricebandit, conn: sa.Connection, rows: NDArray[np.int64], guess: NDArray[np.float64]
 ) -> Callable[[], None]:
-    """Log anchors of listings with own evidence, (m,), repeats allowed, that the present guess of
-    their prices, (m,), has left far behind; what moves them in memory.
+    """Log anchors of listings with own evidence, (m,), repeats allowed, that have been left far
+    behind by what that evidence points to, or where it says too little by the present guess of
+    their prices, (m,); what moves them in memory.
 
-    What is withdrawn, and what neighbours said, tells no other price to go by.
+    What is withdrawn, and what neighbours said, tells no other price to go by. And curves reach no
+    further than they do: a pen in a shop of furniture that nobody buys at any price they know is
+    worth less than they can tell.
     """
     rows, first = np.unique(rows, return_index=True)
-    return _move(bandit, conn, rows, _moved(bandit, rows, guess[first]))
+    learned = bandit.catalogue.learned_price[rows]
+    wanted = np.where(np.isnan(learned), guess[first], learned)
+    return _move(bandit, conn, rows, _moved(bandit, rows, wanted))
 
 
 def _move(

@@ -271,3 +271,23 @@ def test_what_was_sold_for_pence_comes_back_as_it_sells_for_more(open_bandit, dr
     wanted = np.log(6.5) + bandit.guesses.markup
     assert bandit.anchors(np.array([0])) == pytest.approx(wanted, abs=0.5)
     _sound(bandit)
+
+
+def test_curves_follow_what_own_evidence_points_to_until_terms_say_otherwise(open_bandit, drive):
+    bandit = open_bandit()
+    drive.listings(bandit, {**MUG, "reference_price": 20})
+    _report(drive, bandit, _price(drive, bandit), 100, 0)
+    bandit.refresh()
+    before = bandit.anchors(np.array([0]))
+    bandit.catalogue.learned_price[0] = before[0] + 1.4
+    _price(drive, bandit)
+    np.testing.assert_array_equal(bandit.anchors(np.array([0])), before)
+    # as where it sells as well at the highest price that curves know
+    bandit.catalogue.learned_price[0] = before[0] + 2.5
+    _price(drive, bandit)
+    assert bandit.anchors(np.array([0])) == pytest.approx(before + 2.5)
+    _sound(bandit)
+    drive.listings(bandit, {**MUG, "reference_price": 8})
+    for _ in range(2):
+        assert bandit.anchors(np.array([0])) == pytest.approx(np.log(8))
+        _price(drive, bandit)
