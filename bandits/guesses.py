@@ -32,6 +32,7 @@ _BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell: the cost, at neighbo
 _UNLIKE = 0.1  # similarity that a difference of e times in amount costs
 _UNSAID = 1.0  # difference, on the log scale, where one is not said
 _EVEN = 30.0  # listings that must disagree before words and neighbours do not count alike
+_UNLIKELY = 0.05  # share of the listings with a price that are less like any other
 _ALIKE = 0.1  # spread of neighbours' log prices below which they are as good as equal
 
 
@@ -175,6 +176,8 @@ class GuessModel:
             that much is known; `cost` uses the cost and neighbours' markups.
         doubt: how far a guess by the text alone may be off: further where neighbours' prices
             differ, less where one is very like the listing. Beside a cost that tells nothing.
+        familiar: similarity of the likest neighbour, below which a text is like nothing that the
+            doubt was learned from; NaN where it was learned from nothing.
         middle_sd: standard deviation of log price around `middle`.
         prices: how many known prices it was fitted to.
     """
@@ -188,6 +191,7 @@ class GuessModel:
     cost: tuple[NDArray[np.float64], float]
     both: tuple[NDArray[np.float64], float]
     doubt: Doubt
+    familiar: float
     prices: int
 
     @classmethod
@@ -216,6 +220,7 @@ class GuessModel:
         error = (y - coefficients[0] - coefficients[1] * text) * harder
         told = has_text & ~np.isnan(agreement).any(1)
         doubt = Doubt.fit(agreement[told], error[told], by_text[1])
+        familiar = float(np.quantile(agreement[told, 1], _UNLIKELY)) if told.any() else np.nan
         by_cost = _fit(cost[has_cost], y[has_cost], _BY_COST)
         rows = has_text & has_cost
         # until many tell what the text adds to the cost, the cost is believed alone
@@ -224,7 +229,8 @@ class GuessModel:
         by_both = _fit(np.column_stack([text, cost])[rows], y[rows], alone, cost_sd)
         middle_sd = max(spread, 0.3)
         fits = by_text, by_cost, by_both
-        return cls(middle, middle_sd, markup, words, reading, *fits, doubt, int(known.sum()))
+        count = int(known.sum())
+        return cls(middle, middle_sd, markup, words, reading, *fits, doubt, familiar, count)
 
     def guess(self, sources: Sources) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Guessed log price, currency units, and its standard deviation, (n,) each.
@@ -240,7 +246,7 @@ class GuessModel:
         alike = sources.at_own_amount(self.words)
         text, cost = _text(alike, by_words, self.reading), _cost(sources, self.markup)
         # from the least to the most that can be known; later sources overwrite earlier ones
-        by_text = (self.text[0], self.doubt.of(_agreement(alike)))
+        by_text = (self.text[0], self._doubted(_agreement(alike)))
         for columns, (coefficients, error) in (
             ([text], by_text),
             ([cost], self.cost),
@@ -254,6 +260,16 @@ class GuessModel:
         value[referenced] = sources.log_reference[referenced]
         sd[referenced] = 0.0
         return value, sd
+
+    def _doubted(self, agreement: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far guesses by the text alone may be off, (n,), by `_agreement` (n, 2).
+
+        A shop of furniture knows the prices of furniture well, and nothing of a pen: what is less
+        like any other than what the doubt was learned from is doubted the more, up to `UNKNOWN_SD`.
+        """
+        lacking = (self.familiar - agreement[:, 1]) / max(self.familiar, _ALIKE)
+        strange = np.nan_to_num(np.clip(lacking, 0.0, 1.0)) * UNKNOWN_SD
+        return np.hypot(self.doubt.of(agreement), strange)
 
 
 def _judged(sources: Sources, known: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -125,6 +125,22 @@ def test_what_is_known_makes_the_guess_better_and_says_so():
         assert said[name] == pytest.approx(error[name], rel=0.15)
 
 
+def test_a_text_like_nothing_in_the_shop_is_doubted_however_well_the_shop_is_known():
+    # five kinds of furniture, each sold in ten sizes whose texts and prices are alike; and a pen
+    price, similarity = np.repeat([3.0, 4.0, 5.0, 6.0, 7.0], 10), np.linspace(0.9, 0.99, 50)
+    near = np.repeat(price[:, None], 3, axis=1)
+    model = GuessModel.fit(sources(50, reference=price, price=near, similarity=similarity[:, None]))
+    likeness = np.array([0.95, 0.8, 0.5, 0.2, 0.0, -0.3])
+    _, sd = model.guess(sources(6, price=5.0, similarity=likeness[:, None]))
+    assert sd[0] < 0.25
+    assert (np.diff(sd[:5]) > 0).all()
+    assert sd[3] > 1.0
+    assert UNKNOWN_SD <= sd[4] == pytest.approx(sd[5], rel=0.05)
+    # where nothing tells how far texts are to be trusted, none is strange
+    _, sd = GuessModel.fit(sources(0)).guess(sources(1, price=5.0, similarity=0.1))
+    assert np.isfinite(sd).all()
+
+
 @pytest.mark.statistical
 def test_neighbours_of_one_price_are_believed_more_than_neighbours_of_many():
     # seeded: 2,000 listings, errors of 0.2 and 0.8, each told to within a fifth: ten neighbours
