@@ -265,11 +265,13 @@ class GuessModel:
         """How far guesses by the text alone may be off, (n,), by `_agreement` (n, 2).
 
         A shop of furniture knows the prices of furniture well, and nothing of a pen: what is less
-        like any other than what the doubt was learned from is doubted the more, up to `UNKNOWN_SD`.
+        like any other than what the doubt was learned from is doubted by up to `UNKNOWN_SD` more.
         """
-        lacking = (self.familiar - agreement[:, 1]) / max(self.familiar, _ALIKE)
-        strange = np.nan_to_num(np.clip(lacking, 0.0, 1.0)) * UNKNOWN_SD
-        return np.hypot(self.doubt.of(agreement), strange)
+        told = self.doubt.of(agreement)
+        if not self.familiar > 0.0:
+            return told
+        lacking = np.clip(1.0 - agreement[:, 1] / self.familiar, 0.0, 1.0)
+        return np.hypot(told, np.nan_to_num(lacking) * UNKNOWN_SD)
 
 
 def _judged(sources: Sources, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
