@@ -84,6 +84,8 @@ class Evidence:
     before them: the mean stays, its squared coefficient of variation grows by w δ², with δ² the
     `LEVEL_DRIFT` and w the share of all that was shown that is older (a discounted Gamma; Harvey &
     Fernandes, "Time series models for count or qualitative observations", JBES 1989, section 2).
+    That tells curves apart, and where the level is now. How surely that is known is said as if it
+    had stayed, by the shape k + U: intervals would else be too wide wherever it has.
 
     Σ u log f_h needs only Σ u exp(κ z) for each shape, so a row's sums are the m exposures
     Σ n f_h(p), those s powers, what tells how units vary (decisions, Σ m, Σ m² and Σ u² / m, with m
@@ -293,7 +295,7 @@ def updated(
     return Posterior(
         torch.softmax(joint, dim=1).view(shape),
         gamma / rate,
-        gamma,
+        k + units[:, None, None],
         before.log_worth,
         torch.logsumexp(joint, dim=1),
     )
