@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+_FINEST = 2.0**-53  # step of the uniform numbers by which arms are drawn
+
 
 def with_floor(
     greedy: NDArray[np.float64], allowed: NDArray[np.bool_], floor: float
@@ -108,7 +110,7 @@ def within_budget(
     cost = (propensities * np.where(allowed, _gaps(expected, allowed), 0.0)).sum(1, keepdims=True)
     share = np.minimum(1.0, budget / np.maximum(cost, np.finfo(np.float64).tiny))
     # where nothing is expected to be gained nothing may be spent; the draw knows no finer chances
-    share = np.where(share < 2.0**-53, 0.0, share)
+    share = np.where(share < _FINEST, 0.0, share)
     greedy = best_arm(expected, allowed)
     drawn_in = greedy + share * (propensities - greedy)
     return np.where(share < 1.0, drawn_in, propensities)
@@ -134,7 +136,7 @@ def uniforms(ids: NDArray[np.uint64]) -> NDArray[np.float64]:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z = z ^ (z >> np.uint64(31))
-    return np.asarray((z >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+    return np.asarray((z >> np.uint64(11)).astype(np.float64) * _FINEST)
 
 
 def draw(propensities: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bandits import minor_per_major
+from bandits.evidence import DAY_US
 from evaluation.logged import Logged, Unanswerable
 from evaluation.off_policy import Evaluation, evaluate
 from evaluation.overlap import FINEST
@@ -25,7 +26,6 @@ NO_OUTCOME = "without outcomes so far"
 NO_CHOICE = "drawn without chance (explore was false, or one price was allowed)"
 NO_EXPECTED = "of a version that did not keep expected gains"
 
-_DAY_US = 86_400_000_000
 _d = log.decisions.c
 
 
@@ -226,7 +226,7 @@ def _rows(url: str, since: date | None, until: date | None) -> list[Any]:
     if since is not None:
         query = query.where(_d.at >= microseconds(since))
     if until is not None:
-        query = query.where(_d.at < microseconds(until) + _DAY_US)
+        query = query.where(_d.at < microseconds(until) + DAY_US)
     engine = reader(url)
     try:
         with engine.connect() as conn:
