@@ -9,6 +9,11 @@ ELASTICITY_AT_REFERENCE = 2.0
 """Own-price elasticity at a curve's reference price. Scanner panels of grocery and juice with
 promotions controlled give 1.7 to 2.3; a seller whose cost is half the price charges just there."""
 
+USUAL_REACH = float(np.log(2.0))
+"""Log units around the anchor beyond which nothing is supposed of the answer to a price: at four
+times the price a sixteenth is usually sold, and each of buyers who do not mind would look like
+sixteen."""
+
 BLOCK = 512
 """Rows whose curves at all their prices are worked out at once: it bounds the memory they take."""
 
@@ -59,8 +64,9 @@ class CurveBank:
         return torch.exp(-self.kappa[:, None] * self.offsets)
 
     def usual(self, log_price: torch.Tensor) -> torch.Tensor:
-        """Demand over that at the anchor of buyers of the bank's elasticity at all prices, (…,)."""
-        return torch.exp(-self.elasticity * log_price.clamp(-6.0, 6.0))
+        """Demand over that at the anchor of buyers of the bank's elasticity, who answer to a price
+        as far as `USUAL_REACH`, (…,)."""
+        return torch.exp(-self.elasticity * log_price.clamp(-USUAL_REACH, USUAL_REACH))
 
     def demand(self, log_price: torch.Tensor) -> torch.Tensor:
         """f of every hypothesis at prices relative to the anchor: (…,) → (…, s, l)."""

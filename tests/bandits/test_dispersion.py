@@ -100,6 +100,38 @@ def test_single_units_are_found_single(in_days, off):
         assert size_of(evidence) < 1.3
 
 
+@pytest.mark.parametrize("unmoved", [0.33, 1.0])
+def test_buyers_who_do_not_answer_to_prices_buy_no_orders(unmoved):
+    """Some take any price, which rises to twenty times; the others' prices stay."""
+    rng, listings, in_days = np.random.default_rng(1), 150, 25
+    evidence, every = Evidence(), np.arange(listings)
+    minds = every >= unmoved * listings
+    traffic = np.exp(rng.uniform(*np.log((8, 800)), listings))
+    for day in range(in_days):
+        ratio = np.exp(3.0 * ~minds * day / in_days + 0.15 * rng.standard_normal(listings))
+        looked = rng.poisson(traffic) + 1.0
+        units = rng.poisson(looked * 0.04 * np.where(minds, ratio**-2, 1.0))
+        add(evidence, every, np.log(10.0), 10.0 * ratio, looked, units)
+    assert size_of(evidence) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("elasticity", "apart"),
+    [(0.5, -2.0), (0.5, 2.0), (1.0, 2.0), (2.0, 2.0), (4.0, 1.0), (4.0, -1.0)],
+)
+def test_prices_far_from_the_anchor_make_no_orders(elasticity, apart):
+    rng = np.random.default_rng(1)
+    evidence, every = Evidence(), np.arange(100)
+    traffic = np.exp(rng.uniform(*np.log((8, 800)), 100))
+    goal = rng.normal(apart, 0.3, 100)
+    for day in range(20):
+        ratio = np.exp(goal * min(1.0, day / 8) + 0.15 * rng.standard_normal(100))
+        looked = rng.poisson(traffic) + 1.0
+        units = rng.poisson(looked * 0.04 * ratio**-elasticity)
+        add(evidence, every, np.log(10.0), 10.0 * ratio, looked, units)
+    assert size_of(evidence) < 1.3
+
+
 def test_one_day_tells_that_orders_are_large():
     assert 3 < size_of(sold(np.random.default_rng(1), 200, 1, 50)) < 150
 
