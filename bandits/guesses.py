@@ -27,6 +27,10 @@ SHARPNESS = 12.0
 MARKUP = float(np.log(2.0))
 """log(price / cost) assumed where nothing is known of it."""
 
+_CONTRADICTED = 3.0
+"""Log units that a price may lie off what the cost says at the usual markup: of a price twenty
+times as high or low, one of the two is more often mistyped, or in pence, than both are right."""
+
 _ENOUGH = 10  # listings that show their markup, before it is theirs that is assumed
 _BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell: the cost, at neighbours' markup
 _UNLIKE = 0.1  # similarity that a difference of e times in amount costs
@@ -153,6 +157,19 @@ def _fit(
     return coefficients, float(np.sqrt(square / (m + weight)))
 
 
+def as_charged(
+    log_price: NDArray[np.float64], log_cost: NDArray[np.float64], markup: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log of prices said to be charged, and how far that may be off, (n,) each; NaN where unknown.
+
+    Where price and cost contradict each other, it lies half-way between what either says, and may
+    be what either says.
+    """
+    apart = log_price - log_cost - markup
+    off = np.where(np.abs(apart) > _CONTRADICTED, apart / 2.0, 0.0)
+    return log_price - off, np.abs(off)
+
+
 def usual_markup(sources: Sequence[Sources], otherwise: float = MARKUP) -> float:
     """Median log(price / cost) of all listings that show theirs, whatever their currency.
 
@@ -235,7 +252,8 @@ class GuessModel:
     def guess(self, sources: Sources) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Guessed log price, currency units, and its standard deviation, (n,) each.
 
-        It is a guess of the price charged: where that is known, without error.
+        It is a guess of the price charged: where that is known, without error, unless the cost
+        contradicts it.
         """
         n = len(sources.log_reference)
         value = np.full(n, self.middle)
@@ -257,8 +275,8 @@ class GuessModel:
             value[rows] = x[rows] @ coefficients
             sd[rows] = np.broadcast_to(error, n)[rows]
         referenced = ~np.isnan(sources.log_reference)
-        value[referenced] = sources.log_reference[referenced]
-        sd[referenced] = 0.0
+        charged, off = as_charged(sources.log_reference, sources.log_cost, self.markup)
+        value[referenced], sd[referenced] = charged[referenced], off[referenced]
         return value, sd
 
     def _doubted(self, agreement: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -80,6 +80,18 @@ def test_a_price_charged_is_its_own_guess_without_error():
     assert (sd == 0).all()
 
 
+@pytest.mark.parametrize("times", [100.0, 0.01])
+def test_a_price_that_the_cost_contradicts_may_be_what_either_says(times):
+    model = GuessModel.fit(sources(40, reference=np.log(20.0), cost=np.log(10.0)))
+    said = np.log([20.0, 20.0 * times, 20.0 * times**0.5])
+    value, sd = model.guess(sources(3, reference=said, cost=np.log(10.0)))
+    assert value == pytest.approx([said[0], said[2], said[2]])
+    assert sd == pytest.approx([0.0, abs(np.log(times)) / 2, 0.0])
+    value, sd = model.guess(sources(3, reference=said))
+    assert value == pytest.approx(said)
+    assert not sd.any()
+
+
 def test_rows_are_guessed_from_what_each_has():
     price, cost, near, similarity = synthetic(300, 1)
     model = GuessModel.fit(
@@ -277,11 +289,13 @@ def test_guesses_are_numbers_whatever_is_known(seed, n, asked, known, scale):
         )
 
     question = drawn(asked)
-    value, sd = GuessModel.fit(drawn(n)).guess(question)
+    model = GuessModel.fit(drawn(n))
+    value, sd = model.guess(question)
     assert value.shape == sd.shape == (asked,)
     assert np.isfinite(value).all()
     assert np.isfinite(sd).all()
-    assert ((sd == 0) == ~np.isnan(question.log_reference)).all()
+    contradicted = np.abs(question.log_reference - question.log_cost - model.markup) > 3.0
+    assert ((sd == 0) == (~np.isnan(question.log_reference) & ~contradicted)).all()
     assert (sd >= 0).all()
 
 

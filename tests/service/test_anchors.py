@@ -164,6 +164,17 @@ def test_a_cost_corrected_moves_what_curves_are_relative_to_by_as_much(open_band
     _sound(bandit)
 
 
+@pytest.mark.parametrize("reference", [1299, 12.99])
+def test_a_price_that_the_cost_contradicts_is_not_asked_for_long(open_bandit, drive, reference):
+    bandit, told = open_bandit(), {**MUG, "unit_cost": 6.5, "reference_price": reference}
+    for _ in range(8):
+        drive.listings(bandit, told)  # a catalogue is sent again and again
+        decision = _price(drive, bandit, explore=False)
+        _report(drive, bandit, decision, 200, 9 if decision["price"] < 15 else 0)
+        bandit.refresh()
+    assert _best(drive, bandit)[0] < 26
+
+
 def test_what_was_paid_stays_within_reach_of_what_a_seller_says(open_bandit, drive):
     bandit = open_bandit()
     drive.listings(bandit, {**MUG, "reference_price": 12.99})
