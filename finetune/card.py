@@ -49,8 +49,7 @@ def written(found: Tuned, products: Products, source: str) -> str:
         *_table(found),
         "",
         "## Checks",
-        f"- Similarities of general sentences keep a rank correlation of "
-        f"{found.judgement.kept:.3f} with the base model's.",
+        f"- {_kept(found.judgement.kept)}",
         f"- {_takeover(found)}",
         "",
         "## Training",
@@ -88,6 +87,15 @@ def _begun(found: Tuned) -> list[str]:
         f"- Begun with `{name}`, which had learned {known:,} of those held out: the figures are of "
         "the others, less variants of what it knew."
     ]
+
+
+def _kept(correlation: float) -> str:
+    if np.isnan(correlation):
+        return "The tokenizer has too few whole words to say whether general sentences keep theirs."
+    return (
+        "Similarities of general sentences keep a rank correlation of "
+        f"{correlation:.3f} with the base model's."
+    )
 
 
 def _takeover(found: Tuned) -> str:

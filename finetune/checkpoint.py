@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,15 @@ class AnotherRun(ValueError):
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the state at once: a reader finds the old one or the new one, whole."""
-    aside = folder / f"{NAME}.part"
+    """Replace the state at once: a reader finds the old one or the new one, whole.
+
+    Raises:
+        OSError: it cannot be written; the old one stays.
+    """
+    aside, state_bytes = folder / f"{NAME}.part", BytesIO()
+    torch.save(state, state_bytes)  # which, writing a file, hides that the disk is full
     with aside.open("wb") as file:
-        torch.save(state, file)
+        file.write(state_bytes.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, folder / NAME)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 NEIGHBOURS = 10
+_ROWS = 256  # of the catalogue that are compared with all of it at once
 HOSTILE = {
     "empty": "",
     "one letter": "a",
@@ -55,11 +56,15 @@ def takeover(encode: Encode, catalogue: Sequence[str]) -> Takeover:
     if len(catalogue) < 2:
         raise ValueError(f"the catalogue has {len(catalogue)} texts: give 2 or more")
     own, hostile = encode(catalogue), encode(list(HOSTILE.values()))
-    like = own @ own.T
-    np.fill_diagonal(like, -np.inf)
-    k = min(NEIGHBOURS, len(own) - 1)
-    near = np.argpartition(-like, k - 1, axis=1)[:, :k]
-    least = np.take_along_axis(like, near, axis=1).min(axis=1)  # to come among the ten
-    reach = (own @ hostile.T > least[:, None]).mean(axis=0)
-    usual = np.bincount(near.ravel(), minlength=len(own)).max() / len(own)
-    return Takeover(dict(zip(HOSTILE, reach.tolist(), strict=True)), float(usual))
+    n, k = len(own), min(NEIGHBOURS, len(own) - 1)
+    reach, found = np.zeros(len(hostile), np.int64), np.zeros(n, np.int64)
+    for start in range(0, n, _ROWS):  # all pairs at once would not fit
+        some = own[start : start + _ROWS]
+        like = some @ own.T
+        like[np.arange(len(some)), np.arange(start, start + len(some))] = -np.inf
+        near = np.argpartition(-like, k - 1, axis=1)[:, :k]
+        least = np.take_along_axis(like, near, axis=1).min(axis=1)  # to come among the ten
+        reach += (some @ hostile.T > least[:, None]).sum(axis=0)
+        found += np.bincount(near.ravel(), minlength=n)
+    shares = dict(zip(HOSTILE, (reach / n).tolist(), strict=True))
+    return Takeover(shares, float(found.max() / n))

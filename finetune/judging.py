@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from finetune.hubs import Encode, Takeover, takeover
 from finetune.meaning import general_sentences, kept
 from finetune.probes import by_neighbours, by_ridge, by_words, r2
-from finetune.products import Products
+from finetune.products import ROUNDING, Products
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,8 +35,9 @@ class Judgement:
 
     Attributes:
         r2: target → method → share of variance on held-out products; no target where fewer than
-            ten products are held out. kept: rank correlation of general sentences' similarities
-            with the base's. takeover: what hostile texts got.
+            ten products are held out, or they have all the same. kept: rank correlation of general
+            sentences' similarities with the base's, NaN where the tokenizer has no words to make
+            them of. takeover: what hostile texts got.
     """
 
     r2: dict[str, dict[str, float]]
@@ -74,8 +75,11 @@ def judge(
 
 
 def kept_meaning(encoder: SentenceTransformer, base: Encode, tuned: Encode, seed: int) -> float:
-    """Rank correlation of the similarities of 1,000 pairs of general sentences."""
-    sentences = general_sentences(encoder.tokenizer.get_vocab(), 2 * PAIRS, seed + _FRESH)
+    """Rank correlation of the similarities of 1,000 pairs of general sentences, NaN without any."""
+    try:
+        sentences = general_sentences(encoder.tokenizer.get_vocab(), 2 * PAIRS, seed + _FRESH)
+    except ValueError:  # letters or bytes instead of words
+        return float("nan")
     before, after = base(sentences), tuned(sentences)
     return kept((before[:PAIRS], before[PAIRS:]), (after[:PAIRS], after[PAIRS:]))
 
@@ -87,7 +91,8 @@ def _held_out_r2(
     for name, target in zip(products.names, products.target.T, strict=True):
         known = ~np.isnan(target)
         train, test = known & ~held, known & held
-        if test.sum() < _FEWEST or train.sum() < _FEWEST or not target[test].var():
+        few = test.sum() < _FEWEST or train.sum() < _FEWEST
+        if few or np.ptp(target[test]) <= ROUNDING:
             continue
         methods = (
             by_words(products.text, target, groups),

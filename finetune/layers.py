@@ -86,7 +86,7 @@ class FrozenBelow:
         _, self._stack = stack_of(model)
         trained = [any(p.requires_grad for p in layer.parameters()) for layer in self._stack]
         self.count = trained.index(True) if any(trained) else 0
-        self._tuple = False  # how layers answer, known once one has
+        self._beside: tuple[Any, ...] | None = None  # of a layer's answer, where it is a tuple
 
     def output(self, model: nn.Module, features: dict[str, Tensor]) -> Tensor:
         """What the frozen layers make of tokens, their word vectors if none is: (b, tokens, h)."""
@@ -97,7 +97,7 @@ class FrozenBelow:
             raise _Enough
 
         def heed(_: nn.Module, __: tuple[Any, ...], answer: Any) -> None:
-            self._tuple = isinstance(answer, tuple)
+            self._beside = answer[1:] if isinstance(answer, tuple) else None
 
         hooks = [
             self._stack[self.count].register_forward_pre_hook(catch, with_kwargs=True),
@@ -123,10 +123,13 @@ class FrozenBelow:
         ) -> tuple[tuple[Any, ...], dict[str, Any]]:
             return ((hidden, *args[1:]), kwargs) if args else ((), kwargs | {_HIDDEN: hidden})
 
-        frozen = [self._stack[i] for i in range(self.count)]
+        # a layer that answers with more than its output (T5's with what all take for positions)
+        # is run, for what it says beside
+        alone = all(other is None for other in self._beside or ())
+        frozen = [self._stack[i] for i in range(self.count if alone else 0)]
         hook = self._stack[self.count].register_forward_pre_hook(give, with_kwargs=True)
         for i, layer in enumerate(frozen):
-            self._stack[i] = _Skipped(layer, self._tuple)
+            self._stack[i] = _Skipped(layer, self._beside)
         try:
             yield
         finally:
@@ -139,12 +142,12 @@ class _Skipped(nn.Module):
     """Lets through what comes in, for a layer, of which some models ask more than to be run.
 
     Args:
-        as_tuple: whether the layer answers with a tuple.
+        beside: what follows its output in the layer's answer; None where that is no tuple.
     """
 
-    def __init__(self, layer: nn.Module, as_tuple: bool) -> None:
+    def __init__(self, layer: nn.Module, beside: tuple[Any, ...] | None) -> None:
         super().__init__()
-        self._layer, self._as_tuple = (layer,), as_tuple  # no module of this one
+        self._layer, self._beside = (layer,), beside  # no module of this one
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -154,4 +157,4 @@ class _Skipped(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         hidden = args[0] if args else kwargs[_HIDDEN]
-        return (hidden,) if self._as_tuple else hidden
+        return hidden if self._beside is None else (hidden, *self._beside)

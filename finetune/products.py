@@ -15,6 +15,7 @@ from markets import (
     SHEET,
     History,
     PriceList,
+    TableError,
     bought_together,
     is_online_retail,
     is_sales_table,
@@ -26,6 +27,9 @@ from markets import (
 
 NAMES = ("log price", "log demand", "log units per order", "price response")
 """Columns of the targets."""
+
+ROUNDING = 1e-9
+"""Targets that differ by no more are the same."""
 
 KNOWN_LINES = 5
 """Sales lines from which on a product's demand is taken as known."""
@@ -160,15 +164,19 @@ def read_products(path: str | Path, currency: str | None = None) -> Products:
         currency: as those loaders take it; Online Retail is in GBP whatever it says.
 
     Raises:
-        TableError: what the loaders raise; the message names column, row and fix.
+        TableError: what the loaders raise, or nothing was sold; the message names column, row and
+            fix.
     """
     table, source = read_table(path, sheets=True), Path(path).name
     if is_online_retail(table):
         return products_of(*retail_lines(table, source))
     table = table.drop(SHEET, strict=False)
-    if is_sales_table(table):
-        return products_of(*sales_lines(table, source, currency=currency))
-    return products_listed(price_list(table, source, currency=currency))
+    if not is_sales_table(table):
+        return products_listed(price_list(table, source, currency=currency))
+    history, lines = sales_lines(table, source, currency=currency)
+    if lines.is_empty():
+        raise TableError(f"{source}: no row has units above 0: give rows in which something sold")
+    return products_of(history, lines)
 
 
 def products_of(history: History, lines: pl.DataFrame | None = None) -> Products:

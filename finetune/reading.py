@@ -26,7 +26,8 @@ class Read:
     """A batch of b texts.
 
     Attributes:
-        features: as the encoder takes them, (b, tokens) each.
+        features: as the encoder takes them, (b, tokens) each; and where texts follow a prompt how
+            many tokens it has, (b,).
         hidden: what the frozen layers say, (b, tokens, h); None where no layer is frozen, or word
             vectors if those were asked for.
     """
@@ -47,7 +48,10 @@ class Read:
         """Some of the texts, without the padding that only others need."""
         mask = self.features["attention_mask"][rows]
         there = mask.any(0)
-        features = {name: value[rows][:, there] for name, value in self.features.items()}
+        features = {
+            name: value[rows][:, there] if value.dim() > 1 else value[rows]
+            for name, value in self.features.items()
+        }
         return Read(features, None if self.hidden is None else self.hidden[rows][:, there])
 
 
@@ -74,11 +78,18 @@ class Reader:
         Args:
             remember: False for texts that will not come again.
         """
+        encoder = self._encoder
+        # the prompt that `encode` puts before texts, if the model has one
+        prompt = encoder.prompts.get(encoder.default_prompt_name or "")
+        given = encoder.preprocess(list(texts), prompt=prompt)
         features = {
             name: value.to(self._device)
-            for name, value in self._encoder.preprocess(list(texts)).items()
+            for name, value in given.items()
             if isinstance(value, Tensor)
         }
+        if given.get("prompt_length"):  # for models that leave a prompt out of their mean
+            length = torch.full((len(texts),), given["prompt_length"])
+            features["prompt_length"] = length.to(self._device)
         if not self._heeded:
             return Read(features, None)
         mask = features["attention_mask"].bool()

@@ -69,6 +69,8 @@ class Recipe:
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}: give at least {least}")
+        if self.seed >= 1 << 63:
+            raise ValueError(f"seed is {self.seed}: give a number below 2^63")
         for name in ("alpha", "learning_rate", "head_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0")

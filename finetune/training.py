@@ -16,7 +16,7 @@ from torch import Tensor
 
 from finetune.augmentation import Augmentation
 from finetune.meaning import general_sentences
-from finetune.products import Products
+from finetune.products import ROUNDING, Products
 from finetune.reading import Read, Reader
 from finetune.recipe import Recipe
 from finetune.student import Lesson, Student
@@ -308,12 +308,13 @@ class Training:
         if self._recipe.head:
             predicted = self.student.predicted(vectors)
         else:
-            near = torch.softmax(
-                vectors @ self.vectors(self._learn).T / self._recipe.temperature, dim=1
-            )
-            known = ~self._target[self._learn].isnan()
-            total = near @ known.float()
-            predicted = near @ self._target[self._learn].nan_to_num() / total.clamp(min=1e-12)
+            learned, known = self.vectors(self._learn), self._target[self._learn]
+            parts = []
+            for some in torch.split(vectors, _READ_ROWS):  # all at once might not fit
+                near = torch.softmax(some @ learned.T / self._recipe.temperature, dim=1)
+                total = near @ (~known.isnan()).float()
+                parts.append(near @ known.nan_to_num() / total.clamp(min=1e-12))
+            predicted = torch.cat(parts)
         trust = torch.where(target.isnan(), 0.0, self._trust[self._held])
         error = (trust * (predicted - target).square().nan_to_num()).sum(0) / trust.sum(0)
         return float(error[~error.isnan()].mean().detach())
@@ -342,7 +343,7 @@ class Training:
             empty = [n for n, k in zip(products.names, known.T, strict=True) if np.isnan(k).all()]
             raise ValueError(f"tasks: {', '.join(empty)} is known of no product: leave it out")
         mean, sd = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-        scaled = (products.target - mean) / np.where(sd > 0, sd, 1.0)
+        scaled = (products.target - mean) / np.where(sd > ROUNDING, sd, 1.0)
         device = self._accelerator.device
         return (
             torch.as_tensor(scaled, dtype=torch.float32, device=device),

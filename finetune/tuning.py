@@ -9,6 +9,8 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ from encoders.source import DEFAULT_MODEL, model_folder
 from finetune import adapter, card, checkpoint
 from finetune.augmentation import Augmentation
 from finetune.judging import judge
-from finetune.products import Products
+from finetune.products import ROUNDING, Products
 from finetune.recipe import Recipe
 from finetune.training import Epoch, Training, split
 from finetune.tuned import Hardware, Listener, Tuned
@@ -66,6 +68,7 @@ def tune(
         encoders.EncoderError: base or `init` cannot be used.
         ValueError: too few products, or options that do not fit the model.
         FloatingPointError: training diverged.
+        OSError: `output` or `merged` cannot be written; the same call goes on where it was.
     """
     recipe, augmentation = recipe or Recipe(), augmentation or Augmentation()
     hardware, listener = hardware or Hardware(), listener or Listener()
@@ -82,7 +85,8 @@ def tune(
     training = Training(encoder, products, held, recipe, augmentation, accelerator)
     by = accelerator.num_processes, accelerator.mixed_precision
     identity = _identity(products, recipe, augmentation, fingerprint, by)
-    output.mkdir(parents=True, exist_ok=True)
+    with _written(output):
+        output.mkdir(parents=True, exist_ok=True)
     if restart:
         checkpoint.forget(output)
     if hardware.trackers:
@@ -115,9 +119,28 @@ def tune(
             trained_texts.marks([t for t, h in zip(products.text, held, strict=True) if not h])
         ]
         learned.append(known)
-        _deliver(encoder, found, products, source, folder, merged, learned)
+        with _written(*filter(None, (output, merged))):
+            _deliver(encoder, found, products, source, folder, merged, learned)
         checkpoint.forget(output)
     return found
+
+
+@contextmanager
+def _written(*folders: Path) -> Iterator[None]:
+    """Inside, what keeps a file from being written is said in one way, with the folders it is for.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"{' or '.join(map(str, folders))} cannot be written ({error}): make room, or give "
+            "another place; the same command goes on where it was"
+        ) from error
 
 
 def _with_variants(products: Products, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -154,7 +177,8 @@ def _train(
     def save(state: dict[str, Any]) -> None:
         if accelerator.is_main_process:
             so_far = before + time.monotonic() - start
-            checkpoint.save(output, {"identity": identity, "seconds": so_far, **state})
+            with _written(output):
+                checkpoint.save(output, {"identity": identity, "seconds": so_far, **state})
 
     def watch(epoch: Epoch) -> None:
         figures = {"loss": epoch.loss, "held-out error": epoch.held_out}
@@ -205,23 +229,27 @@ def _deliver(
 
 
 def _chosen(products: Products, tasks: tuple[str, ...]) -> Products:
-    """Products with the targets asked for, of which something is known.
+    """Products with the targets asked for, of which something is known that differs.
 
     Raises:
-        ValueError: a target that the data do not have.
+        ValueError: a target that the data do not have, or that is the same everywhere.
     """
-    there = {
-        name: i
-        for i, name in enumerate(products.names)
-        if not np.isnan(products.target[:, i]).all()
-    }
-    if unknown := set(tasks) - there.keys():
+    known = {n: c[~np.isnan(c)] for n, c in zip(products.names, products.target.T, strict=True)}
+    there = [name for name, some in known.items() if some.size and np.ptp(some) > ROUNDING]
+    if same := [name for name in tasks if known.get(name, np.empty(0)).size and name not in there]:
+        raise ValueError(
+            f"tasks: {', '.join(same)} is the same for all products, so that nothing can be "
+            "learned of it: give a table in which it differs, or other tasks"
+        )
+    if unknown := set(tasks) - set(there):
         raise ValueError(
             f"tasks: the data say nothing of {', '.join(sorted(unknown))}; "
             f"choose among {', '.join(there)}"
         )
+    if not there:
+        raise ValueError("the data say nothing in which products differ: give more of them")
     names = tasks or tuple(there)
-    columns = [there[name] for name in names]
+    columns = [products.names.index(name) for name in names]
     return replace(
         products,
         names=names,

@@ -271,7 +271,7 @@ def _one_currency(codes: pl.Series, wanted: str | None, source: str) -> str | No
         raise TableError(
             f"{source}: column currency names several ({', '.join(found[:5])}), row {row + 1} is "
             f"{found[1]!r}: convert the prices to one, or pass the currency whose rows are to be "
-            "kept, as currency="
+            f"kept: currency={found[0]!r} (--currency {found[0]}), say"
         )
     return str(found[0]) if found else None
 

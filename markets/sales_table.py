@@ -191,7 +191,6 @@ def _typed(raw: pl.DataFrame, currency: str | None, date_format: str | None) -> 
 
 
 def _one_currency(codes: pl.Series, stated: bool, source: str) -> str:
-    fix = "convert the prices to one, or pass the currency whose rows are to be kept, as currency="
     if not stated:
         raise TableError(
             f"{source}: no column currency: add it, or pass currency='GBP' (--currency GBP), say"
@@ -204,7 +203,11 @@ def _one_currency(codes: pl.Series, stated: bool, source: str) -> str:
     )
     if found.height > 1:
         each = "; ".join(f"{code} {say_rows(n)}, first row {row}" for code, n, row in found.rows())
-        raise TableError(f"{source}: column currency names several ({each}): {fix}")
+        code = found["code"][0]
+        raise TableError(
+            f"{source}: column currency names several ({each}): convert the prices to one, or pass "
+            f"the currency whose rows are to be kept: currency={code!r} (--currency {code}), say"
+        )
     if found.is_empty():
         raise TableError(
             f"{source}: column currency, row 1 is {codes[0]!r}: write an ISO 4217 code such as GBP "

@@ -233,7 +233,8 @@ def _show(found: Tuned) -> None:
         for target, by in judged.r2.items():
             table.add_row(target, *(f"{by[method]:.3f}" for method in METHODS))
         console.print(table)
-    console.print(f"general meaning kept: rank correlation {judged.kept:.3f}")
+    if judged.kept == judged.kept:
+        console.print(f"general meaning kept: rank correlation {judged.kept:.3f}")
     if not judged.takeover.held:
         name, reach = max(judged.takeover.reach.items(), key=lambda item: item[1])
         console.print(

@@ -38,7 +38,9 @@ def test_what_frozen_layers_said_stands_in_for_running_them(layers, frozen, word
     assert np.abs(again[::-1] - wanted).max() < 1e-5
 
 
-@pytest.mark.parametrize("kind", ["mpnet", "roberta", "distilbert", "electra", "modernbert"])
+@pytest.mark.parametrize(
+    "kind", ["mpnet", "roberta", "distilbert", "electra", "modernbert", "deberta-v2", "t5"]
+)
 def test_layers_of_other_models_are_skipped_alike(tmp_path, kind):
     small = {
         "vocab_size": 50_368,
@@ -49,6 +51,8 @@ def test_layers_of_other_models_are_skipped_alike(tmp_path, kind):
     }
     if kind == "distilbert":
         small = {"vocab_size": 50_368, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}
+    if kind == "t5":  # whose layers hand on what the first makes of positions
+        small = {"vocab_size": 50_368, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3}
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **small)
     AutoModel.from_config(config).save_pretrained(tmp_path / "transformer")
@@ -63,6 +67,23 @@ def test_layers_of_other_models_are_skipped_alike(tmp_path, kind):
     student = Student(encoder, reader.frozen, recipe, 1).eval()
     wanted = encoder.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
     found = student.vectors(reader.read(TEXTS)).detach().numpy()
+    assert np.abs(found - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_texts_are_read_after_the_prompt_that_they_are_encoded_after(tmp_path, counted):
+    base = SentenceTransformer(str(model_folder()), device="cpu")
+    base.prompts["passage"], base.default_prompt_name = "passage: ", "passage"
+    base[1].include_prompt = counted
+    base.save(str(tmp_path))
+    encoder = prepared(str(tmp_path), Recipe())
+    reader = Reader(encoder, torch.device("cpu"))
+    student = Student(encoder, reader.frozen, Recipe(), 1).eval()
+    texts = [*TEXTS, *(f"mug {i}" for i in range(40))]  # in parts of like length
+    wanted = encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    bare = encoder.encode(texts, prompt="", normalize_embeddings=True, show_progress_bar=False)
+    found = student.vectors(reader.read(texts)).detach().numpy()
+    assert np.abs(found - bare).max() > 1e-2
     assert np.abs(found - wanted).max() < 1e-5
 
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,27 @@ def test_a_text_in_the_middle_of_all_others_is_found_out():
     found = takeover(fixed(hub), [str(i) for i in range(60)])
     assert min(found.reach.values()) > 0.8 > found.usual
     assert not found.held
+
+
+def test_a_large_catalogue_is_never_compared_with_all_of_itself_at_once():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(4_000, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def encode(texts):
+        return np.stack([vectors[int(t) if t.isdigit() else -1] for t in texts])
+
+    tracemalloc.start()
+    found = takeover(encode, [str(i) for i in range(len(vectors))])
+    assert tracemalloc.get_traced_memory()[1] < 4 * len(vectors) ** 2 / 2
+    tracemalloc.stop()
+    like = vectors @ vectors.T
+    np.fill_diagonal(like, -1.0)
+    near = np.argsort(-like, axis=1)[:, :10]
+    assert found.usual == np.bincount(near.ravel()).max() / len(vectors)
+    least = np.take_along_axis(like, near[:, 9:], 1)[:, 0]
+    wanted = (vectors @ vectors[-1] > least).mean()
+    assert found.reach["emoji"] == pytest.approx(wanted, abs=1 / len(vectors))
 
 
 def test_a_text_far_from_all_others_reaches_nobody():

@@ -5,6 +5,7 @@ import pytest
 
 from finetune import read_products
 from finetune.products import KNOWN_LINES, NAMES
+from markets import TableError
 
 RETAIL = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 
@@ -48,6 +49,13 @@ def test_trust_grows_with_lines_and_is_nothing_where_nothing_is_known(retail):
     assert weight[:, 1].tolist() == [1, 1, 0]
     assert weight[:, 3].tolist() == [0, 0, 0]
     assert KNOWN_LINES == 5
+
+
+def test_a_table_in_which_nothing_was_sold_says_so(tmp_path):
+    head = "sku,title,date,price,units,currency,impressions"
+    nothing = written(tmp_path / "s.csv", head, ["a,Tin,2026-01-01,4,0,EUR,200"])
+    with pytest.raises(TableError, match=r"s\.csv: no row has units above 0"):
+        read_products(nothing)
 
 
 def test_a_table_of_sales_and_a_price_list_are_told_by_their_columns(tmp_path):

@@ -8,6 +8,7 @@ from finetune import Recipe
     [
         ({"rank": 0}, "rank is 0: give at least 1"),
         ({"epochs": 0}, "epochs is 0: give at least 1"),
+        ({"seed": 10**20}, r"seed is 100000000000000000000: give a number below 2\^63"),
         ({"alpha": 0.0}, "alpha is 0.0: give a number above 0"),
         ({"init_share": 0.0}, "init_share is 0.0: give a share above 0"),
         ({"init_share": 1.5}, "init_share is 1.5: .* at most 1"),

@@ -1,4 +1,5 @@
 import json
+import resource
 import shutil
 from dataclasses import replace
 
@@ -7,9 +8,12 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from peft import PeftModel, get_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from small_products import small_products
+from transformers import ByT5Tokenizer, T5Config, T5EncoderModel
 
 from encoders import DEFAULT_MODEL, AdapterError, Encoder, base_weights, model_folder, trained_texts
 from finetune import Augmentation, Hardware, Listener, Recipe, adapter, tune, tuning
@@ -373,6 +377,65 @@ def test_a_run_broken_off_while_the_merged_model_is_written_goes_on(tmp_path, mo
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["merged", "out"]
     assert not list((tmp_path / "out").glob("*.part"))
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_where_there_is_room(tmp_path, monkeypatch):
+    out, recipe = tmp_path / "out", replace(SHORT, epochs=1)
+
+    def room(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    room(1_000)
+    try:
+        with pytest.raises(OSError, match=r"out cannot be written \(.*too large\): make room"):
+            tune(small_products(), out, recipe, hardware=CPU)
+    finally:
+        room(resource.RLIM_INFINITY)
+
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter, "save", full)
+        with pytest.raises(OSError, match=r"out cannot be written \(.*No space left"):
+            tune(small_products(), out, recipe, hardware=CPU)
+    steps = []
+    watch = Listener(step=lambda *step: steps.append(step))
+    tune(small_products(), out, recipe, hardware=CPU, listener=watch)
+    assert not steps
+    assert (out / WEIGHTS).exists()
+
+
+def test_a_target_that_is_the_same_everywhere_is_not_learned(tmp_path):
+    products = small_products()
+    same = np.where(np.isnan(products.target), np.nan, np.log(9.99))
+    same[:, 0] += np.random.default_rng(0).choice([0.0, 4e-16], len(same))  # as means are rounded
+    alike = replace(products, target=same)
+    with pytest.raises(ValueError, match="log price is the same for all products"):
+        tune(alike, tmp_path, SHORT, hardware=CPU)
+    with pytest.raises(ValueError, match="nothing in which products differ"):
+        tune(alike, tmp_path, replace(SHORT, tasks=()), hardware=CPU)
+    half = np.column_stack([products.target[:, 0], same[:, 1]])
+    recipe = replace(SHORT, tasks=(), epochs=1)
+    found = tune(replace(products, target=half), tmp_path, recipe, hardware=CPU)
+    assert set(found.judgement.r2) == {"log price"}
+
+
+def test_a_model_that_reads_bytes_is_tuned_where_no_general_meaning_is_asked_for(tmp_path):
+    torch.manual_seed(0)
+    size = {"vocab_size": 384, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3}
+    T5EncoderModel(T5Config(**size)).save_pretrained(tmp_path / "t5")
+    ByT5Tokenizer().save_pretrained(tmp_path / "t5")
+    word = Transformer(str(tmp_path / "t5"), max_seq_length=32)
+    SentenceTransformer(modules=[word, Pooling(32)]).save(str(tmp_path / "base"))
+    base = str(tmp_path / "base")
+    with pytest.raises(ValueError, match="has 0 whole words: set meaning to 0"):
+        tune(small_products(), tmp_path / "out", SHORT, base=base, hardware=CPU)
+    recipe = replace(SHORT, meaning=0.0, epochs=1)
+    found = tune(small_products(), tmp_path / "out", recipe, base=base, hardware=CPU)
+    assert np.isnan(found.judgement.kept)
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "too few whole words to say" in card
 
 
 def test_too_many_parts_for_few_products_are_refused(tmp_path):
