@@ -148,14 +148,20 @@ def index(
     said = filled(table)
     place, rows = said.arg_true().to_list(), listing_items(table.filter(said))
     errors: list[ItemError] = []
-    accepted = encoded = cached = 0
+    registered: set[str] = set()
+    encoded = cached = 0
     with _open(home) as bandit, ProgressBar("embedding", len(rows)) as bar:
         for start in range(0, len(rows), _PART):
             items = read_items(LISTINGS, rows[start : start + _PART])
             items = items.without(contradictions(items))
             embedded = registering.embed_listings(bandit, items, partial(_show_from, bar, start))
             (answer,) = bandit.carry_out(registering.register, [embedded])
-            accepted += answer["accepted"]
+            refused = {e["index"] for e in answer["errors"]}
+            registered |= {
+                row["listing_id"]
+                for i, row in zip(items.index.tolist(), items.rows, strict=True)
+                if i not in refused
+            }
             encoded += answer["encoded"]
             cached += answer["cached"]
             errors += [
@@ -163,8 +169,32 @@ def index(
                 for e in answer["errors"]
             ]
             bar.to(start + len(items.rows) + len(items.errors))
-    typer.echo(f"{accepted} listings registered, {encoded} texts encoded, {cached} found in cache")
+    typer.echo(
+        f"{len(registered)} listings registered, {encoded} texts encoded, {cached} found in cache"
+    )
+    _tell_of_repeats(place, rows)
     _report(errors)
+
+
+def _tell_of_repeats(place: list[int], rows: list[Any]) -> None:
+    """Say which lines of a catalogue are of a listing that an earlier line is of."""
+    from markets.checks import say_rows
+
+    names: set[str] = set()
+    again = []
+    for line, row in zip(place, rows, strict=True):
+        name = row.get("listing_id")
+        if name in names:
+            again.append((line, name))
+        elif name is not None:
+            names.add(name)
+    if again:
+        line, name = again[0]
+        typer.echo(
+            f"{say_rows(len(again))} of a listing that an earlier row is of, first row {line + 1} "
+            f"({name!r}): the last row counts",
+            err=True,
+        )
 
 
 @app.command("import")
@@ -189,7 +219,7 @@ def import_(
         table = read_table(sales)
         if others := not_read(table):
             typer.echo(f"not read: {', '.join(others)}", err=True)
-        with _open(home) as bandit:
+        with _Opened(_with_a_log(home)) as bandit:
             catalogue = bandit.catalogue
             recorded = sales_of(table, catalogue.minor_units(), catalogue.currencies())
             total, answers = len(recorded.listing_id), []

@@ -115,9 +115,13 @@ def _listing(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _count(value: Any) -> Any:
-    """A whole number of a spreadsheet or of text; what is none stays what it is, to be judged."""
+    """A whole number of a spreadsheet or of text; another number, or none, stays to be judged."""
     text = str(value).strip()
-    return int(whole[1]) if (whole := re.fullmatch(r"(\d{1,18})(?:\.0*)?", text)) else value
+    if whole := re.fullmatch(r"(-?\d{1,18})(?:\.0*)?", text):
+        return int(whole[1])
+    with suppress(ValueError):
+        return float(text)
+    return value
 
 
 def _flag(value: Any) -> Any:

@@ -24,7 +24,7 @@ Home = Annotated[
     Path | None,
     Option(help="Folder of all state. Default: PRICEBANDIT_HOME, or ./pricebandit-home."),
 ]
-Seed = Annotated[int, Option(min=0, help="Decides everything that is drawn.")]
+Seed = Annotated[int, Option(min=0, max=(1 << 63) - 1, help="Decides everything that is drawn.")]
 Adopt = Annotated[
     bool, Option("--adopt", help="Put a trunk that wins in use, from the next start on.")
 ]

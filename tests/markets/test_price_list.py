@@ -135,7 +135,9 @@ def test_numbers_that_follow_the_price_are_money_however_written(
 def test_several_currencies_need_a_choice(tmp_path: Path) -> None:
     rows = ["a,Mug,1,EUR", "b,Cup,2,USD"]
     path = write(tmp_path / "a.csv", "listing_id,title,price,currency", rows)
-    with pytest.raises(TableError, match=r"names several \(EUR, USD\), row 2 is 'USD'.*--currency EUR"):
+    with pytest.raises(
+        TableError, match=r"names several \(EUR, USD\), row 2 is 'USD'.*--currency EUR"
+    ):
         read_price_list(path)
     assert read_price_list(path, currency="USD").products["listing_id"].to_list() == ["b"]
     with pytest.raises(ValueError, match="currency is 'usd': give an ISO 4217"):

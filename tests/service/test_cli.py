@@ -100,6 +100,26 @@ def test_empty_lines_of_a_catalogue_are_passed_over(tmp_path, embeddings, monkey
     assert told.err.strip() == "row 4: title is missing: it is required"
 
 
+def test_a_listing_that_a_catalogue_has_twice_is_named_and_counted_once(
+    tmp_path, embeddings, monkeypatch, capsys
+):
+    monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(embeddings))
+    table = tmp_path / "listings.csv"
+    table.write_text(
+        "listing_id,title,currency,inventory\nmug,red ceramic mug,GBP,1\n,,,\n"
+        "vase,glass flower vase,GBP,2.5\nmug,blue ceramic mug,GBP,2\n"
+    )
+    with pytest.raises(typer.Exit):
+        cli.index(table, home=tmp_path / "home")
+    told = capsys.readouterr()
+    assert "1 listings registered" in told.out
+    repeats, refused = told.err.strip().splitlines()
+    assert repeats == (
+        "1 row of a listing that an earlier row is of, first row 4 ('mug'): the last row counts"
+    )
+    assert refused == "row 3: inventory is 2.5: Input should be a valid integer"
+
+
 def test_a_price_that_rests_on_nothing_says_why(open_bandit, tmp_path, monkeypatch, capsys):
     bandit = open_bandit()
     monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(bandit.settings.embeddings))
@@ -110,9 +130,14 @@ def test_a_price_that_rests_on_nothing_says_why(open_bandit, tmp_path, monkeypat
     assert "red mug: " not in capsys.readouterr().out
 
 
-def test_prices_of_a_mistyped_home_are_refused_and_it_is_not_made(tmp_path, capsys):
+def test_prices_and_sales_of_a_mistyped_home_are_refused_and_it_is_not_made(tmp_path, capsys):
     with pytest.raises(typer.Exit):
         cli.price(["red mug"], home=tmp_path / "hmoe")
+    assert f"{tmp_path / 'hmoe'} holds no log: give the --home of a" in capsys.readouterr().err
+    sales = tmp_path / "sales.csv"
+    sales.write_text("listing_id,at,price,units\nmug,2026-01-01,5,1\n")
+    with pytest.raises(typer.Exit):
+        cli.import_(sales, home=tmp_path / "hmoe")
     assert f"{tmp_path / 'hmoe'} holds no log: give the --home of a" in capsys.readouterr().err
     assert not (tmp_path / "hmoe").exists()
 

@@ -136,16 +136,17 @@ def test_rows_become_listings_with_numbers_where_they_are_numbers() -> None:
 def test_counts_flags_and_days_are_read_from_text_and_spreadsheets():
     table = pl.DataFrame(
         {
-            "listing_id": ["a", "b", "c", "d"],
-            "inventory": ["5", "7.0", "many", "2.5"],
-            "one_unit_per_impression": ["true", "No", "1", "perhaps"],
-            "sell_by": ["2026-12-24 00:00:00", "2026-12-24", "2026-12-24T18:00:00Z", ""],
+            "listing_id": ["a", "b", "c", "d", "e"],
+            "inventory": ["5", "7.0", "many", "2.5", "-3"],
+            "one_unit_per_impression": ["true", "No", "1", "perhaps", ""],
+            "sell_by": ["2026-12-24 00:00:00", "2026-12-24", "2026-12-24T18:00:00Z", "", ""],
         }
     )
     read = listing_items(table)
-    assert [row["inventory"] for row in read] == [5, 7, "many", "2.5"]
-    assert [row["one_unit_per_impression"] for row in read] == [True, False, True, "perhaps"]
-    days = ["2026-12-24", "2026-12-24", "2026-12-24T18:00:00Z", None]
+    assert [row["inventory"] for row in read] == [5, 7, "many", 2.5, -3]
+    flags = [row.get("one_unit_per_impression") for row in read]
+    assert flags == [True, False, True, "perhaps", None]
+    days = ["2026-12-24", "2026-12-24", "2026-12-24T18:00:00Z", None, None]
     assert [row.get("sell_by") for row in read] == days
     typed = pl.DataFrame(
         {
