@@ -94,6 +94,13 @@ def _sha256(path: Path, *_stat: int) -> str:
 def model_dimension(folder: Path) -> int | None:
     """Length d of the vectors, from config files alone; None where only loading would tell."""
     try:
+        return _dimension(folder)
+    except (ValueError, KeyError, TypeError):  # no JSON, or another: loading says what is wrong
+        return None
+
+
+def _dimension(folder: Path) -> int | None:
+    try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
     except FileNotFoundError:
         # A bare transformer: sentence-transformers puts mean pooling on top of it.

@@ -23,11 +23,12 @@ from encoders.source import DEFAULT_MODEL, model_folder
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "load_model"]
 
 # Measured: a CPU is fastest while a batch stays in its caches, an accelerator when it is full.
 _CPU_ROWS, _CPU_TOKENS = 64, 1_536
 _ACCELERATOR_ROWS, _ACCELERATOR_TOKENS = 512, 65_536
+_UNLIKE = ("mug", "7", "чай", "茶", "컵")  # words of which any vocabulary has a piece
 _BYTES_PER_TOKEN = 4  # UTF-8 bytes a word piece covers: about 4.5 in English, 3 in Chinese
 
 
@@ -57,6 +58,7 @@ class Encoder:
         WeightsMismatchError: the packaged weights are not the pinned ones.
         AdapterError: the adapter's folder is incomplete, a file in it cannot be read, or it was
             trained on another model.
+        EncoderError: the model had to be loaded to tell ``dim``, and cannot be.
         ValueError: ``batch_size`` below 1.
     """
 
@@ -103,7 +105,7 @@ class Encoder:
             TypeError: ``texts`` is one string, or an element is not a string.
             WeightsMismatchError: the files changed between construction and loading.
             AdapterError: the adapter does not fit the model.
-            EncoderError: the model gave a vector that is not finite.
+            EncoderError: the model cannot be loaded, or gave a vector that is not finite.
         """
         if isinstance(texts, str):
             raise TypeError("texts is one string; give a sequence of strings")
@@ -184,7 +186,12 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(rows / np.where(norms > 0, norms, 1), np.float32)
 
 
-def _load(folder: Path, adapter: Path | None, device: str | None) -> "SentenceTransformer":
+def load_model(folder: Path, device: str | None) -> "SentenceTransformer":
+    """The model whose files lie in a folder, as it is.
+
+    Raises:
+        EncoderError: the files do not make a model, or one that cannot tell words apart.
+    """
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
@@ -192,9 +199,26 @@ def _load(folder: Path, adapter: Path | None, device: str | None) -> "SentenceTr
     logging.disable_progress_bar()
     try:
         model = SentenceTransformer(str(folder), device=device, local_files_only=True)
+    except Exception as error:  # whatever parsers of weights and configurations raise
+        raise EncoderError(
+            f"model {str(folder)!r} cannot be loaded: {type(error).__name__}: {error}. Give a "
+            "whole copy of it, and a device that is there"
+        ) from error
     finally:
         if bars:
             logging.enable_progress_bar()
+    # without its vocabulary a tokenizer is made all the same, and all texts have one vector
+    read = [model.preprocess([word]).get("input_ids") for word in _UNLIKE]
+    if all(tokens is not None and tokens.tolist() == read[0].tolist() for tokens in read):
+        raise EncoderError(
+            f"model {str(folder)!r} reads {', '.join(_UNLIKE)} as one and the same: its tokenizer "
+            "has no vocabulary. Give a whole copy of it, with tokenizer.json or vocab.txt"
+        )
+    return model
+
+
+def _load(folder: Path, adapter: Path | None, device: str | None) -> "SentenceTransformer":
+    model = load_model(folder, device)
     if adapter is not None:
         merge_adapter(model, adapter)
     return model.eval()

@@ -10,6 +10,7 @@ import torch
 
 from encoders import base_weights, model_folder
 from encoders.adapter import load_adapter
+from encoders.model import load_model
 from finetune.layers import adapted_modules
 from finetune.recipe import Recipe
 
@@ -29,17 +30,16 @@ def prepared(
             less memory and more time.
 
     Raises:
-        encoders.ModelNotFoundError: the base is nowhere.
+        encoders.EncoderError: the base is nowhere, or cannot be loaded.
         encoders.AdapterError: `init` is none, or does not fit the base.
         finetune.layers.NotATransformer, ValueError: no layers to adapt, or not those asked for.
     """
     from peft import LoraConfig, get_peft_model
-    from sentence_transformers import SentenceTransformer
 
     folder = model_folder(base)
     if init is not None:
         base_weights.check(init, folder)
-    encoder = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    encoder = load_model(folder, "cpu")
     transformer: Any = encoder[0].auto_model
     for parameter in encoder.parameters():
         parameter.requires_grad = False

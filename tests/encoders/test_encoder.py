@@ -12,6 +12,7 @@ from encoders import (
     AdapterError,
     EmbeddingCache,
     Encoder,
+    EncoderError,
     WeightsMismatchError,
     base_weights,
     model_folder,
@@ -172,6 +173,29 @@ def test_an_adapter_with_its_embeddings_is_read_without_the_hub(adapter, tmp_pat
     monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
     expected = Encoder(adapter=str(adapter)).encode(["red mug"])
     assert np.abs(Encoder(adapter=str(dressed)).encode(["red mug"]) - expected).max() < 1e-6
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:1_000_000])
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        ("model.safetensors", _cut, "cannot be loaded: SafetensorError.* Give a whole copy"),
+        ("modules.json", lambda path: path.write_text('[{"idx": 0}]'), "cannot be loaded"),
+        ("modules.json", lambda path: path.write_text("{"), "cannot be loaded: JSONDecodeError"),
+        ("1_Pooling/config.json", lambda path: path.unlink(), "cannot be loaded: TypeError"),
+        ("tokenizer.json", lambda path: path.unlink(), "reads mug, .* tokenizer has no vocabulary"),
+    ],
+)
+def test_a_model_of_which_a_file_is_damaged_is_named(tmp_path, file, damage, said):
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(), folder)
+    (folder / "vocab.txt").unlink(missing_ok=True)
+    damage(folder / file)
+    with pytest.raises(EncoderError, match=rf"(?s)model '{folder}' {said}"):
+        Encoder(str(folder), device="cpu").encode(["red mug"])
 
 
 def test_files_that_change_before_loading_are_refused(adapter, tmp_path):
