@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.rows import load_faiss
+
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 NEIGHBOURS = 10
-_ROWS = 256  # of the catalogue that are compared with all of it at once
 HOSTILE = {
     "empty": "",
     "one letter": "a",
@@ -57,14 +58,11 @@ def takeover(encode: Encode, catalogue: Sequence[str]) -> Takeover:
         raise ValueError(f"the catalogue has {len(catalogue)} texts: give 2 or more")
     own, hostile = encode(catalogue), encode(list(HOSTILE.values()))
     n, k = len(own), min(NEIGHBOURS, len(own) - 1)
-    reach, found = np.zeros(len(hostile), np.int64), np.zeros(n, np.int64)
-    for start in range(0, n, _ROWS):  # all pairs at once would not fit
-        some = own[start : start + _ROWS]
-        like = some @ own.T
-        like[np.arange(len(some)), np.arange(start, start + len(some))] = -np.inf
-        near = np.argpartition(-like, k - 1, axis=1)[:, :k]
-        least = np.take_along_axis(like, near, axis=1).min(axis=1)  # to come among the ten
-        reach += (some @ hostile.T > least[:, None]).sum(axis=0)
-        found += np.bincount(near.ravel(), minlength=n)
-    shares = dict(zip(HOSTILE, (reach / n).tolist(), strict=True))
-    return Takeover(shares, float(found.max() / n))
+    faiss = load_faiss()  # in blocks: all pairs of a large catalogue would not fit
+    cosine, near = faiss.knn(own, own, k + 1, faiss.METRIC_INNER_PRODUCT)
+    others = near != np.arange(n)[:, None]
+    others[others.all(axis=1), -1] = False  # among many of one vector a text may miss itself
+    least = cosine[others].reshape(n, k)[:, -1]  # to come among the ten
+    reach = (own @ hostile.T > least[:, None]).mean(axis=0)
+    usual = np.bincount(near[others], minlength=n).max() / n
+    return Takeover(dict(zip(HOSTILE, reach.tolist(), strict=True)), float(usual))
