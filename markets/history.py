@@ -109,7 +109,10 @@ class History:
             raise ValueError(f"share must lie between 0 and 1, not {share}")
         families = self.listings["family_group"].unique().sort()
         if families.len() < 2:
-            raise ValueError(f"cannot split {families.len()} families in two")
+            raise ValueError(
+                f"cannot split {families.len()} families in two: give sales of products of two at "
+                "least, one to be known and one to be new"
+            )
         order = np.random.default_rng(seed).permutation(families.len())
         count = min(max(round(share * families.len()), 1), families.len() - 1)
         in_first = pl.col("family_group").is_in(families.gather(order[:count]).implode())

@@ -104,7 +104,7 @@ def demo(
     ] = None,
     days: Annotated[int, typer.Option(min=1, help="Simulated days.")] = 30,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run, from `--seed` on.")] = 1,
-    seed: Annotated[int, typer.Option(help="First seed.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 1,
     home: Annotated[
         Path,
         typer.Option(help="Folder of the demo's state; its embeddings are kept for next time."),

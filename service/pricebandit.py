@@ -86,7 +86,13 @@ class Pricebandit:
         self.settings = settings
         self.crew = Crew(1)
         self.home = settings.home
-        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"{self.home} cannot be a folder ({error.strerror}): give another --home, or "
+                "PRICEBANDIT_HOME"
+            ) from error
         self._lock = open(self.home / "lock", "w")  # noqa: SIM115  held as long as we live
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

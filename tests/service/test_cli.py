@@ -43,6 +43,15 @@ def test_a_database_that_goes_away_meanwhile_is_named(tmp_path, monkeypatch, cap
     assert "SELECT" not in said
 
 
+def test_a_home_that_is_a_file_is_named_with_what_to_do(tmp_path, capsys):
+    table = tmp_path / "listings.csv"
+    table.write_text("listing_id,title,currency\nmug,red ceramic mug,GBP\n")
+    with pytest.raises(typer.Exit):
+        cli.index(table, home=table)
+    said = capsys.readouterr().err
+    assert f"{table} cannot be a folder (File exists): give another --home" in said
+
+
 def test_progress_is_told_as_it_is(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("FORCE_COLOR", "1")  # a bar is shown on terminals alone
