@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
 
 from encoders import DEFAULT_MODEL, Encoder
 from evaluation.intervals import Ratio, bca
 from finetune import Augmentation, Hardware, Recipe, grouped_folds, read_products, tune
-from finetune.probes import by_neighbours, by_ridge, by_words, r2
+from finetune.probes import by_neighbours, by_ridge, by_words
 from finetune.products import KNOWN_LINES, Products
 from finetune.tuning import WEIGHTS
 
@@ -209,7 +210,7 @@ def vectors_of(
 def score(predicted: NDArray[np.float64], target: NDArray[np.float64]) -> float:
     """R² where both are known."""
     there = ~np.isnan(predicted + target)
-    return r2(predicted[there], target[there])
+    return float(r2_score(target[there], predicted[there]))
 
 
 def report(
@@ -221,7 +222,7 @@ def report(
         there = ~np.isnan(target + found[name][BASELINE])
         y = target[there]
         print(f"{name}: {there.sum()} products")
-        errors = {m: (p[there] - y - (p[there] - y).mean()) ** 2 for m, p in found[name].items()}
+        errors = {m: (p[there] - y) ** 2 for m, p in found[name].items()}
         for method, predicted in found[name].items():
             gain = bca(
                 [Ratio(errors[BASELINE] - errors[method], np.full(len(y), y.var()))],

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from adapter import folds_of, judged_of
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
 
 from bandits import GuessModel, Sources, amounts, word_ids
 from encoders import Encoder
 from finetune import read_products
-from finetune.probes import r2
 from finetune.products import KNOWN_LINES
 from markets.texts import nearest
 
@@ -68,7 +68,8 @@ def report(
     off = guess - price
     nll = (np.log(sd) + 0.5 * (off / sd) ** 2).mean()
     rmse = np.sqrt((off**2).mean())
-    print(f"{name:16} R² {r2(guess, price):.3f}   RMSE {rmse:.3f}   NLL {nll:+.3f}", flush=True)
+    r2 = r2_score(price, guess)
+    print(f"{name:16} R² {r2:.3f}   RMSE {rmse:.3f}   NLL {nll:+.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -68,8 +68,6 @@ def _table(found: Tuned) -> list[str]:
     if not r2:
         return ["Too few products were held out to say."]
     return [
-        "Share of the variance explained, the mean error left aside.",
-        "",
         "| | " + " | ".join(METHODS) + " |",
         "|---" * (len(METHODS) + 1) + "|",
         *(

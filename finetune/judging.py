@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
 
 from finetune.hubs import Encode, Takeover, takeover
 from finetune.meaning import general_sentences, kept
-from finetune.probes import by_neighbours, by_ridge, by_words, r2
+from finetune.probes import by_neighbours, by_ridge, by_words
 from finetune.products import ROUNDING, Products
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _held_out_r2(
             ),
         )
         found[name] = {
-            method: r2(predict(train, test), target[test])
+            method: float(r2_score(target[test], predict(train, test)))
             for method, predict in zip(METHODS, methods, strict=True)
         }
     return found

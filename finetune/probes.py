@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold
 
 from bandits.guesses import SHARPNESS
@@ -155,13 +156,8 @@ def _codes(groups: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(np.unique(np.asarray(groups), return_inverse=True)[1], np.int64)
 
 
-def r2(predicted: Floats, target: Floats) -> float:
-    """Share of the target's variance that predictions explain, their mean error left aside."""
-    return float(1 - (target - predicted).var() / target.var())
-
-
 def _probe(name: str, predict: Predict, target: Floats, groups: Sequence[str], folds: int) -> Probe:
     predicted = np.full(len(target), np.nan)
     for held_out in grouped_folds(groups, folds):
         predicted[held_out] = predict(~held_out, held_out)
-    return Probe(name, predicted, r2(predicted, target))
+    return Probe(name, predicted, float(r2_score(target, predicted)))
