@@ -22,6 +22,8 @@ and its recent ones: it is off by a fifth. Not learned, for where levels stay it
 SPREAD = 6
 """Columns of a listing's sums that are about how its units vary, and U, the last."""
 
+_CURVE_ERROR = 0.1  # log units by which recent sales may be off older ones, for curves are off
+_CHANCE, _MOVED_MOST = 2.0, 1.0  # times chance's variance that is none of a move, and the most
 _LEAST = 1e-9  # impressions, below which nothing was shown
 _SLICE = 8192  # events whose curves are worked out at once
 
@@ -85,7 +87,9 @@ class Evidence:
     `LEVEL_DRIFT` and w the share of all that was shown that is older (a discounted Gamma; Harvey &
     Fernandes, "Time series models for count or qualitative observations", JBES 1989, section 2).
     That tells curves apart, and where the level is now. How surely that is known is said as if it
-    had stayed, by the shape k + U: intervals would else be too wide wherever it has.
+    had stayed, by the shape k + U: intervals would else be too wide wherever it has. Where recent
+    sales are off the older ones by more than chance, it has not, and the squared coefficient of
+    variation grows by as much as they are (`_moved`).
 
     Σ u log f_h needs only Σ u exp(κ z) for each shape, so a row's sums are the m exposures
     Σ n f_h(p), those s powers, what tells how units vary (decisions, Σ m, Σ m² and Σ u² / m, with m
@@ -292,13 +296,31 @@ def updated(
     gamma = gamma + (units - units_before)[:, None, None]
     rate = rate + recent[:, : bank.size].view(shape)
     joint = (joint - _normaliser(gamma, rate)).flatten(1)
+    weight, level = torch.softmax(joint, dim=1), gamma / rate
+    moved = _moved(older, recent, weight * level.flatten(1))[:, None, None]
+    stayed = k + units[:, None, None]
     return Posterior(
-        torch.softmax(joint, dim=1).view(shape),
-        gamma / rate,
-        k + units[:, None, None],
+        weight.view(shape),
+        level,
+        stayed / (1.0 + stayed * moved),
         before.log_worth,
         torch.logsumexp(joint, dim=1),
     )
+
+
+def _moved(older: torch.Tensor, recent: torch.Tensor, demand: torch.Tensor) -> torch.Tensor:
+    """Squared log units by which recent sales are off older ones beyond what chance explains, (n,).
+
+    Args:
+        older, recent: sums, tempered, (n, m + s + 6). demand: what is believed of each curve, its
+            weight times its level, (n, m).
+    """
+    both = torch.stack([older, recent], dim=1).clamp_min(0.0)
+    units = both[..., -1]
+    expected = (both[..., : demand.shape[1]] @ demand[:, :, None])[..., 0] + 0.5
+    off = torch.log((units + 0.5) / expected)
+    chance = (1.0 / expected).sum(1) + _CURVE_ERROR**2
+    return ((off[:, 1] - off[:, 0]) ** 2 - _CHANCE * chance).clamp(0.0, _MOVED_MOST)
 
 
 def _normaliser(shape: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:

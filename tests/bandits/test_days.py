@@ -183,8 +183,8 @@ def test_days_of_which_no_sale_is_told_yet_are_as_expected():
 
 
 def shop(make, days, effect, rounds, n=120, impressions=100):
-    """A shop whose days are to all listings what `effect` says: at which prices it ends, log of
-    those that are best, the last decisions, and what its days were found to be."""
+    """A shop whose days are to listings what `effect` says, (days,) or (days, n): at which prices
+    it ends, log of those that are best, the last decisions, and what its days were found to be."""
     draws, policy, listings = np.random.default_rng(5), Policy(), catalogue(make, n, 1)
     found = []
     value, cost = np.exp(listings.anchor), listings.context.unit_cost
@@ -222,6 +222,13 @@ def test_growth_is_not_taken_for_buyers_who_do_not_mind_the_price(make):
     assert abs(np.log(mean / true).mean()) < 0.25
     # as sure as if levels stayed, while the last days count most: fewer hold than of days alike
     assert ((made.low <= true) & (true <= made.high)).mean() > 0.6
+
+
+def test_a_third_of_listings_that_change_on_one_day_are_hardly_a_day_of_the_shop(make):
+    effect = np.ones((28, 120))
+    effect[10:, ::3] = 0.2
+    _, _, found = shop(make, True, effect, 28, impressions=400)
+    assert 0.85 < np.median(found[24:]) < 1.05
 
 
 def test_days_that_are_alike_are_found_alike(make):

@@ -150,6 +150,39 @@ def test_recent_sales_are_of_a_level_near_that_of_older_ones(older):
     assert not torch.allclose(found.weight, same.weight, rtol=1e-3)
 
 
+def sold(units_before, units_now):
+    """Sums of 2,000 impressions before and 1,000 now at nine, all and recent."""
+    old, now = Evidence(SMALL), Evidence(SMALL)
+    add(old, [0], ANCHOR, [9.0], [2000], [units_before])
+    add(now, [0], ANCHOR, [9.0], [1000], [units_now])
+    older, recent = (one.gather(np.array([0]))[0][:, 0] for one in (old, now))
+    return torch.stack([older + recent, recent], dim=1)
+
+
+@pytest.mark.parametrize("units", [33, 40, 50])
+def test_levels_are_known_as_if_they_stayed_where_chance_explains_recent_sales(units):
+    population = small_population()
+    found = posterior(SMALL, sold(80, units), population, KNOWN).shape
+    together = sold(80, units)
+    together[:, 1] = 0.0  # all of it older
+    torch.testing.assert_close(found, posterior(SMALL, together, population, KNOWN).shape)
+
+
+@pytest.mark.parametrize(("units", "most"), [(15, False), (90, False), (0, True), (200, True)])
+def test_levels_that_have_moved_are_known_less_surely_by_as_much_as_they_have(units, most):
+    population, sums = small_population(), sold(80, units)
+    found = posterior(SMALL, sums, population, KNOWN)
+    curves = (found.weight * found.level).flatten(1) @ sums[0, :, : SMALL.size].T
+    expected = torch.stack([curves[0, 0] - curves[0, 1], curves[0, 1]]) + 0.5
+    off = torch.log((t(80, units) + 0.5) / expected)
+    moved = (off[1] - off[0]) ** 2 - 2.0 * ((1 / expected).sum() + 0.01)
+    assert moved > 0.1
+    assert (moved > 1.0).item() == most
+    k = posterior(SMALL, 0 * sums, population, KNOWN).shape
+    wanted = 1 / (k + 80 + units) + moved.clamp(max=1.0)
+    torch.testing.assert_close(1 / found.shape, wanted)
+
+
 def test_older_sales_alone_are_as_likely_whatever_the_level_is_now():
     population = small_population()
     recent, gone = small_sums(0), small_sums(3)
