@@ -23,7 +23,7 @@ SPREAD = 6
 """Columns of a listing's sums that are about how its units vary, and U, the last."""
 
 _CURVE_ERROR = 0.1  # log units by which recent sales may be off older ones, for curves are off
-_CHANCE, _MOVED_MOST = 2.0, 1.0  # times chance's variance that is none of a move, and the most
+_CHANCE, _MOVED_MOST = 4.0, 1.0  # times the variance of chance that is no move, and the most
 _LEAST = 1e-9  # impressions, below which nothing was shown
 _SLICE = 8192  # events whose curves are worked out at once
 
