@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -233,7 +234,7 @@ def _show(found: Tuned) -> None:
         for target, by in judged.r2.items():
             table.add_row(target, *(f"{by[method]:.3f}" for method in METHODS))
         console.print(table)
-    if judged.kept == judged.kept:
+    if not math.isnan(judged.kept):
         console.print(f"general meaning kept: rank correlation {judged.kept:.3f}")
     if not judged.takeover.held:
         name, reach = max(judged.takeover.reach.items(), key=lambda item: item[1])
