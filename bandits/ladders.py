@@ -18,7 +18,7 @@ class Ladders:
     Attributes:
         prices: minor units, int64 (n, k), rising; repeats stand where `allowed` is False.
         allowed: bool (n, k); arms that can be drawn.
-        guardrails: bool (n, 7), columns as GUARDRAILS; those that changed the row's ladder.
+        guardrails: bool (n, 8), columns as GUARDRAILS; those that changed the row's ladder.
     """
 
     prices: NDArray[np.int64]
@@ -69,7 +69,7 @@ def geometric_ladders(
 def _changed_by(
     low: NDArray[np.float64], high: NDArray[np.float64], limits: Limits
 ) -> NDArray[np.bool_]:
-    """Guardrails that bind inside the wished range, or rounded the arms; bool (n, 7)."""
+    """Guardrails that bind inside the wished range, or rounded the arms; bool (n, 8)."""
     cut_below = (limits.floors == limits.floors.max(1, keepdims=True)) & (
         limits.floors > low[:, None]
     )

@@ -13,11 +13,21 @@ GUARDRAILS = (
     "max_step",
     "price_ending",
     "family",
+    "reference_range",
 )
 """Names of the guardrails, in the order of the columns of every guardrail array."""
 
 UNLIMITED = np.int64(2**62)
-"""Upper bound, in minor units, where nothing bounds the price from above."""
+"""Bound of a guardrail, in minor units, that bounds nothing from above."""
+
+REFERENCE_RANGE = 1000.0
+"""Times the reference price, or its part, that a price may reach, the seller's own limits aside.
+
+Sales that do not answer to prices, as tests and robots make them, lead upwards without an end; a
+reference price in pence instead of pounds must not keep a listing from its own."""
+
+DEAREST = 1e12
+"""Currency units that no price is above: it must be told and logged to the minor unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +39,8 @@ class Limits:
         upper: highest allowed price, minor units, int64 (n,); below `lower` where nothing is.
         step: distance between allowed prices, minor units, int64 (n,).
         offset: remainder of every allowed price modulo `step`, minor units, int64 (n,).
-        floors: bound of each lower guardrail, minor units, int64 (n, 7); 0 where it is not set.
-        ceilings: bound of each upper guardrail, minor units, int64 (n, 7); UNLIMITED if not set.
+        floors: bound of each lower guardrail, minor units, int64 (n, 8); 0 where it is not set.
+        ceilings: bound of each upper guardrail, minor units, int64 (n, 8); UNLIMITED if not set.
     """
 
     lower: NDArray[np.int64]
@@ -75,6 +85,7 @@ def limits(
     min_price: NDArray[np.float64] | None = None,
     max_price: NDArray[np.float64] | None = None,
     minimum_advertised_price: NDArray[np.float64] | None = None,
+    reference_price: NDArray[np.float64] | None = None,
     current_price: NDArray[np.float64] | None = None,
     max_step: NDArray[np.float64] | None = None,
     price_ending: NDArray[np.float64] | None = None,
@@ -83,7 +94,9 @@ def limits(
 
     Args:
         per_major: minor units per currency unit, int64.
-        unit_cost, min_price, max_price, minimum_advertised_price, current_price: currency units.
+        unit_cost, min_price, max_price, minimum_advertised_price: currency units.
+        reference_price: currency units; what it says gives way to all other rules.
+        current_price: currency units.
         max_step: largest relative change against `current_price`, e.g. 0.1.
         price_ending: the part of a price after whole currency units, e.g. 0.99.
     """
@@ -93,6 +106,7 @@ def limits(
         min_price,
         max_price,
         minimum_advertised_price,
+        reference_price,
         current_price,
         max_step,
         price_ending,
@@ -102,6 +116,7 @@ def limits(
         min_price,
         max_price,
         minimum_advertised_price,
+        reference_price,
         current_price,
         max_step,
         price_ending,
@@ -123,8 +138,36 @@ def limits(
     step = np.where(ended, per_major, 1)
     offset = np.where(ended, np.rint(np.nan_to_num(price_ending) * per_major), 0).astype(np.int64)
     # a price is at least one minor unit: an article given away is not a pricing decision
-    lower = np.maximum(floors.max(1), 1)
-    upper = ceilings.min(1)
-    lower = -((offset - lower) // step) * step + offset  # up to the next allowed price
-    upper = np.where(upper == UNLIMITED, upper, (upper - offset) // step * step + offset)
+    least = _up(np.maximum(floors.max(1), 1), step, offset)
+    most = _down(ceilings.min(1), step, offset)
+    # what the reference price says leaves a price that the seller's own limits allow
+    far = column("reference_range")
+    below, above = _reference_range(reference_price, unit_cost)
+    floors[:, far] = np.minimum(_ceil_minor(below, per_major), np.maximum(most, 0))
+    ceilings[:, far] = np.maximum(_floor_minor(above, per_major), least)
+    lower = _up(np.maximum(floors.max(1), 1), step, offset)
+    upper = _down(ceilings.min(1), step, offset)
     return Limits(lower, upper, step, offset, floors, ceilings)
+
+
+def _reference_range(
+    reference_price: NDArray[np.float64], unit_cost: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lowest and the highest price that what is known of listings makes sense of, (n,) each."""
+    known = np.fmax(reference_price, unit_cost)
+    above = np.where(known > 0, REFERENCE_RANGE * known, DEAREST)  # NaN: nothing is known
+    return reference_price / REFERENCE_RANGE, np.minimum(above, DEAREST)
+
+
+def _up(
+    price: NDArray[np.int64], step: NDArray[np.int64], offset: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The next price up that ends as it must."""
+    return -((offset - price) // step) * step + offset
+
+
+def _down(
+    price: NDArray[np.int64], step: NDArray[np.int64], offset: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The next price down that ends as it must."""
+    return (price - offset) // step * step + offset

@@ -33,6 +33,7 @@ def bounds_of(subjects: Subjects, held: NDArray[np.int64] | None = None) -> Limi
         min_price=number["min_price"],
         max_price=number["max_price"],
         minimum_advertised_price=number["minimum_advertised_price"],
+        reference_price=number["reference_price"],
         current_price=np.where(np.isnan(current), number["reference_price"], current),
         max_step=step if held is None else np.where(held < 0, step, np.nan),
         price_ending=number["price_ending"],
@@ -239,8 +240,9 @@ def _fixed(
     per_major: NDArray[np.int64], number: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64]
 ) -> Limits:
     """The limits of rows of listings, (m,), their steps aside; `per_major` is (m,)."""
-    names = ("unit_cost", "min_price", "max_price", "minimum_advertised_price", "price_ending")
-    return limits(per_major, **{name: number[name][rows] for name in names})
+    names = ("unit_cost", "min_price", "max_price", "minimum_advertised_price", "reference_price")
+    rules = {name: number[name][rows] for name in (*names, "price_ending")}
+    return limits(per_major, **rules)
 
 
 def _inside(bounds: Limits, price: NDArray[np.int64] | int) -> NDArray[np.bool_]:

@@ -9,7 +9,6 @@ import orjson
 from numpy.typing import NDArray
 
 from bandits import GUARDRAILS
-from bandits.limits import UNLIMITED
 from service.catalogue import Catalogue
 from service.experiments import CONTROL, TREATMENT
 from service.fields import objective_of
@@ -198,7 +197,7 @@ def _rows(
             "day_expected": day,
             "category": category,
             "lowest": lowest,
-            "highest": highest if highest < UNLIMITED else None,
+            "highest": highest,
             "experiment": answer.get("experiment"),
         }
         for text, other, listing, request, family, category, answer, minor, cost, single, weight,

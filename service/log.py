@@ -90,7 +90,7 @@ decisions = sa.Table(
     # in the sum by which its family chose; NULL in earlier versions, whose rows counted alike
     sa.Column("weight", sa.Double),
     # lowest and highest price that all limits allowed, families and steps among them; NULL in rows
-    # of earlier versions, and where nothing limits a price above
+    # of earlier versions, the highest in some of them too where nothing limited a price above
     sa.Column("lowest", sa.BigInteger),
     sa.Column("highest", sa.BigInteger),
     # times the usual demand expected by what passes; NULL in rows of earlier versions

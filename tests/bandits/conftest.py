@@ -64,6 +64,7 @@ def _limits(n, per_major, **bounds):
         "min_price",
         "max_price",
         "minimum_advertised_price",
+        "reference_price",
         "current_price",
         "max_step",
         "price_ending",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bandits import GUARDRAILS, limits
-from bandits.limits import UNLIMITED
+from bandits.limits import DEAREST, UNLIMITED
 
 NAMES = ("unit_cost", "min_price", "max_price", "minimum_advertised_price", "current_price")
 HIGHEST = 400  # minor units: what the enumeration looks at
@@ -22,6 +22,8 @@ def rules(draw):
     per_major = draw(st.sampled_from([1, 100, 1000]))
     money = st.none() | st.integers(1, HIGHEST).map(lambda m: Decimal(m) / per_major)
     found = {name: draw(money) for name in NAMES}
+    far = st.integers(1, 10**6).map(lambda m: Decimal(m) / per_major)
+    found["reference_price"] = draw(st.none() | far)
     found["max_step"] = draw(st.none() | st.integers(0, 150).map(lambda p: Decimal(p) / 100))
     ending = st.integers(0, per_major - 1).map(lambda m: Decimal(m) / per_major)
     found["price_ending"] = draw(st.none() | ending)
@@ -35,7 +37,7 @@ def as_limits(per_major, found):
 
 
 def permitted(per_major, found, minor):
-    """Whether a price is allowed, in exact decimal arithmetic."""
+    """Whether a seller's rules allow a price, in exact decimal arithmetic."""
     price = Decimal(minor) / per_major
     lower = ("unit_cost", "min_price", "minimum_advertised_price")
     if any(found[name] is not None and price < found[name] for name in lower):
@@ -55,19 +57,25 @@ def permitted(per_major, found, minor):
 def test_the_interval_is_what_exact_enumeration_finds(case):
     per_major, found = case
     bounds = as_limits(per_major, found)
-    bounded = bounds.upper[0] < UNLIMITED
-    # every lower bound is at most HIGHEST and endings are at most 1000 apart
+    # every bound of a seller's is at most 2.5 HIGHEST and endings are at most 1000 apart
     reach = 1000 + HIGHEST * 3
     prices = [m for m in range(1, reach) if permitted(per_major, found, m)]
     assert bounds.feasible[0] == bool(prices)
-    assert bounded == (
-        found["max_price"] is not None or None not in (found["current_price"], found["max_step"])
-    )
-    if prices:
-        assert bounds.lower[0] == prices[0]
-        step = int(bounds.step[0])
-        last = int(bounds.upper[0]) if bounded else prices[-1]
-        assert list(range(prices[0], last + 1, step)) == prices
+    if not prices:
+        return
+    bounded = found["max_price"] is not None
+    bounded |= None not in (found["current_price"], found["max_step"])
+    step = int(bounds.step[0])
+    top = prices[-1] if bounded else 10**17  # nobody's own limit
+    reference, cost = found["reference_price"], found["unit_cost"]
+    known = [price for price in (reference, cost) if price is not None]
+    most = min(1000 * max(known) * per_major if known else 10**17, 10**12 * per_major)
+    least = reference * per_major / 1000 if reference is not None else 0
+    lowest = next((m for m in prices if m >= least), None)
+    if lowest is None:  # above all that was looked at, or above all that is allowed
+        lowest = prices[-1] if bounded else prices[-1] + -((prices[-1] - least) // step) * step
+    highest = prices[0] + (min(top, max(most, prices[0])) - prices[0]) // step * step
+    assert (bounds.lower[0], bounds.upper[0]) == (lowest, highest)
 
 
 @pytest.mark.parametrize("per_major", [1, 100, 1000])
@@ -118,16 +126,38 @@ def test_a_step_counts_from_the_current_price(make):
     assert bounds.floors[0, column("max_step")] == 900
     assert bounds.ceilings[0, column("max_step")] == 1100
     free = make.limits(1, 100, max_step=0.1)  # no current price: no step to take
-    assert (free.lower[0], free.upper[0]) == (1, UNLIMITED)
+    assert (free.lower[0], free.upper[0]) == (1, 100 * DEAREST)
 
 
 def test_without_rules_only_a_gift_is_excluded(make):
     bounds = make.limits(2, [1, 100])
     assert bounds.lower.tolist() == [1, 1]
-    assert (bounds.upper == UNLIMITED).all()
+    assert bounds.upper.tolist() == [DEAREST, 100 * DEAREST]
     assert (bounds.floors == 0).all()
-    assert (bounds.ceilings == UNLIMITED).all()
+    others = np.delete(bounds.ceilings, column("reference_range"), axis=1)
+    assert (others == UNLIMITED).all()
     assert make.limits(1, 100, unit_cost=0.0).lower[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "lower", "upper"),
+    [
+        ({"reference_price": 8.0}, 1, 800_000),
+        ({"reference_price": 8000.0}, 800, 800_000_000),
+        ({"unit_cost": 3.0}, 300, 300_000),
+        ({"unit_cost": 0.0}, 1, 100 * DEAREST),
+        ({"unit_cost": 300.0, "reference_price": 8.0}, 30_000, 30_000_000),
+        ({"unit_cost": 3.0, "reference_price": 8000.0}, 800, 800_000_000),
+        # what the seller says holds, however far off
+        ({"reference_price": 8.0, "min_price": 9000.0}, 900_000, 900_000),
+        ({"reference_price": 8000.0, "max_price": 7.0}, 700, 700),
+        ({"reference_price": 8.0, "current_price": 9000.0, "max_step": 0.1}, 810_000, 810_000),
+        ({"reference_price": 8.0, "min_price": 9000.0, "price_ending": 0.99}, 900_099, 900_099),
+    ],
+)  # fmt: skip
+def test_prices_stay_within_a_thousandfold_of_what_is_known(make, rules, lower, upper):
+    bounds = make.limits(1, 100, **rules)
+    assert (bounds.lower[0], bounds.upper[0]) == (lower, upper)
 
 
 @pytest.mark.parametrize(

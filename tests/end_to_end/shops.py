@@ -109,7 +109,9 @@ class Shop:
             sent = dict(self.book.sent)
         lost = told.keys() - logged.prices.keys()
         assert not lost, f"{len(lost)} decisions were answered and are not in the log"
-        assert {i: logged.prices[i] for i in told} == {i: round(100 * p) for i, p in told.items()}
+        minor = {i: round(100 * price) for i, price in told.items()}
+        other = {i: (logged.prices[i], minor[i]) for i in told if logged.prices[i] != minor[i]}
+        assert not other, f"prices in the log and as answered differ: {other}"
         lost = confirmed.keys() - logged.outcomes.keys()
         assert not lost, f"{len(lost)} outcomes were answered and are not in the log"
         assert logged.outcomes.items() <= sent.items()
