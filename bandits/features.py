@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bandits.words import which_words
 
-VERSION = "3"
+VERSION = "4"
 """Changes whenever a feature changes its meaning; statistics belong to one version."""
 
 TEXT_DIMENSIONS = 24
@@ -29,6 +29,8 @@ NAMES = (
     "cost_share",
     "competitor_known",
     "price_over_competitor",
+    "dearer_than_competitor",
+    "dearer_by",
     "traffic_known",
     "log_traffic",
     "promotion",
@@ -45,21 +47,29 @@ PRIOR_MEAN = np.eye(DIM)[0]
 """Before any evidence the head believes the own curve and corrects nothing."""
 
 SCALE = np.array([1.0] + [0.25] * 2 + [0.5] * (DIM - 3), np.float32)
-SCALE[NAMES.index("promotion")] = 4.0
+for _name, _scale in (
+    ("promotion", 4.0),
+    ("price_over_competitor", 2.0),
+    ("dearer_than_competitor", 1.0),
+    ("dearer_by", 4.0),
+):
+    SCALE[NAMES.index(_name)] = _scale
 """What the head sees of each feature. Ridge shrinks the effect of a halved feature four times as
 much: a wrong overall level is learned as one, not as an effect of what came with it, and least of
 all of price, which on the first days hardly varies around the guess. A promotion's effect is not
-small: with a ridge of 300 units, 4 takes it for 0 ± 0.23, and 0.5 the others' for 0 ± 0.03."""
+small: with a ridge of 300 units, 4 takes it for 0 ± 0.23, and 0.5 the others' for 0 ± 0.03. Nor is
+that of a competitor who asks less, from whose price on buyers may be gone at once, or by and by."""
 
 TEXT = slice(3, 3 + TEXT_DIMENSIONS)
 MARKET = np.array(
     [i for i, name in enumerate(NAMES) if name.startswith(("market", "comp", "traf", "log_t"))]
-    + [i for i, name in enumerate(NAMES) if name in ("price_over_competitor", "promotion")]
+    + [i for i, name in enumerate(NAMES) if name.startswith(("price_over", "dearer", "promotion"))]
     + [i for i, name in enumerate(NAMES) if name.startswith(("weekday", "season"))]
 )
 PASSING = np.array([i for i, name in enumerate(NAMES) if name.startswith(("market", "promotion"))])
 """Features of what passes: they are neither the listing's nor the price's."""
 
+_NO_DEARER = 1e-9  # log units by which floats let a price seem above one that it equals
 _DAY_US = 86_400_000_000
 _YEAR_US = 365.2425 * _DAY_US
 
@@ -129,16 +139,18 @@ def features(context: Context, log_price: NDArray[np.float64]) -> torch.Tensor:
     out[:, :, TEXT] = reduce(context.text, TEXT_DIMENSIONS)[:, None]
     here = TEXT.stop + MARKET_DIMENSIONS
     out[:, :, TEXT.stop : here] = reduce(context.market_text, MARKET_DIMENSIONS)[:, None]
-    over_competitor = log_price - np.log(context.competitor_price)[:, None]
+    over = np.clip(log_price - np.log(context.competitor_price)[:, None], -2.0, 2.0)
     weekday = 2 * np.pi * (context.at / _DAY_US % 7) / 7
     season = 2 * np.pi * (context.at / _YEAR_US % 1)
-    per_row = (
+    others = (
         ~np.isnan(context.nearest_similarity),
         context.nearest_similarity,
         ~np.isnan(context.unit_cost),
         np.clip(np.log(np.maximum(context.unit_cost, 1e-12)) - context.guess, -3.0, 1.0),
         ~np.isnan(context.competitor_price),
-        None,
+        over,
+        over > _NO_DEARER,
+        np.maximum(over, 0.0),
         ~np.isnan(context.traffic),
         np.log1p(context.traffic) / 10.0,
         context.promotion,
@@ -147,9 +159,8 @@ def features(context: Context, log_price: NDArray[np.float64]) -> torch.Tensor:
         np.sin(season),
         np.cos(season),
     )
-    for offset, column in enumerate(per_row):
-        value = np.clip(over_competitor, -2.0, 2.0) if column is None else column[:, None]
-        out[:, :, here + offset] = np.nan_to_num(value)
+    for offset, column in enumerate(others):
+        out[:, :, here + offset] = np.nan_to_num(column if column.ndim == 2 else column[:, None])
     return torch.from_numpy(out)
 
 

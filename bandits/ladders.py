@@ -66,6 +66,26 @@ def geometric_ladders(
     return Ladders(prices, allowed, _changed_by(low, high, limits))
 
 
+def with_arm_below(ladders: Ladders, limits: Limits, price: NDArray[np.float64]) -> Ladders:
+    """Ladders with the highest allowed price up to a given one among their arms, in place of the
+    nearest; rows whose ladder does not reach there, or has all allowed prices anyway, stay.
+
+    Args:
+        price: minor units, float64 (n,); NaN for none.
+    """
+    floor = np.floor(np.nan_to_num(price) + 1e-6).astype(np.int64)
+    wanted = ((floor - limits.offset) // limits.step * limits.step + limits.offset)[:, None]
+    prices = ladders.prices
+    inside = (prices[:, :1] <= wanted) & (wanted <= prices[:, -1:])
+    rows = np.flatnonzero(inside[:, 0] & ladders.allowed.all(1))
+    if not rows.size:
+        return ladders
+    prices = prices.copy()
+    nearest = np.abs(np.log(prices[rows] / wanted[rows])).argmin(1)
+    prices[rows, nearest] = wanted[rows, 0]
+    return Ladders(prices, ladders.allowed, ladders.guardrails)
+
+
 def _changed_by(
     low: NDArray[np.float64], high: NDArray[np.float64], limits: Limits
 ) -> NDArray[np.bool_]:

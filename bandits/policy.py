@@ -9,7 +9,7 @@ from bandits.curves import BLOCK
 from bandits.demand import Demand
 from bandits.evidence import Posterior
 from bandits.foresight import CANDIDATES, LOOK_DAYS, worth_of_learning
-from bandits.ladders import Ladders, geometric_ladders
+from bandits.ladders import Ladders, geometric_ladders, with_arm_below
 from bandits.limits import GUARDRAILS
 from bandits.plans import planned
 from bandits.profile import Profile
@@ -85,7 +85,10 @@ class Policy(Demand):
             np.minimum.at(low, listings.leader, low.copy())
             np.maximum.at(high, listings.leader, high.copy())
             low, high = low[listings.leader], high[listings.leader]
-        return geometric_ladders(low, high, listings.limits, self.rules.arms)
+        made = geometric_ladders(low, high, listings.limits, self.rules.arms)
+        # buyers who compare go elsewhere above the competitor's price, not a little below it
+        rival = listings.context.competitor_price[listings.leader] * listings.per_major
+        return with_arm_below(made, listings.limits, rival)
 
     def _reach(self, listings: Listings) -> NDArray[np.float64]:
         """Highest log price that a listing of which next to nothing is known may be tried at, by

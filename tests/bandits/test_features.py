@@ -50,6 +50,8 @@ def test_market_features_are_those_of_the_market():
     expected = {f"market_text_{i}" for i in range(MARKET_DIMENSIONS)} | {
         "competitor_known",
         "price_over_competitor",
+        "dearer_than_competitor",
+        "dearer_by",
         "traffic_known",
         "log_traffic",
         "promotion",
@@ -75,7 +77,8 @@ def test_what_is_unknown_is_no_nan(make):
     assert np.isfinite(found).all()
     for name in ("has_neighbours", "cost_known", "competitor_known", "traffic_known"):
         assert not found[:, :, column(name)].any()
-    for name in ("nearest_similarity", "cost_share", "price_over_competitor", "log_traffic"):
+    of_competitors = ("price_over_competitor", "dearer_than_competitor", "dearer_by")
+    for name in ("nearest_similarity", "cost_share", *of_competitors, "log_traffic"):
         assert not found[:, :, column(name)].any()
     assert (found[:, :, 0] == 1).all()
 
@@ -111,6 +114,8 @@ def test_values_by_hand(make):
         "cost_share": np.log(0.25),
         "competitor_known": 1.0,
         "price_over_competitor": np.log(1.2),
+        "dearer_than_competitor": 1.0,
+        "dearer_by": np.log(1.2),
         "traffic_known": 1.0,
         "log_traffic": np.log(101.0) / 10,
         "promotion": 1.0,
@@ -141,6 +146,19 @@ def test_the_calendar_comes_round(make):
 def test_prices_far_from_the_guess_are_bounded(make):
     found = one(make, price=1e9, guess=1e-2, context={"competitor_price": 1.0})
     assert (found["price"], found["price_squared"], found["price_over_competitor"]) == (2, 4, 2)
+
+
+@pytest.mark.parametrize("competitor", [0.1, 1.37, 12.99, 30.0, 8765.43])
+def test_the_competitors_own_price_is_not_dearer(make, competitor):
+    def at(price):
+        found = one(make, price=price, guess=20.0, context={"competitor_price": competitor})
+        return found["dearer_than_competitor"], found["dearer_by"], found["price_over_competitor"]
+
+    assert at(competitor) == pytest.approx((0.0, 0.0, 0.0), abs=1e-6)
+    assert at(competitor + 0.01)[0] == 1
+    assert at(competitor - 0.01)[:2] == (0, 0)
+    assert at(competitor * 1.5) == pytest.approx((1.0, np.log(1.5), np.log(1.5)), abs=1e-6)
+    assert at(competitor / 1.5)[2] == pytest.approx(-np.log(1.5), abs=1e-6)
 
 
 def test_text_goes_to_its_own_columns(make):

@@ -4,6 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bandits import GUARDRAILS, Policy, geometric_ladders, limits
+from bandits.ladders import with_arm_below
 
 unknown = st.just(np.nan)
 money = unknown | st.floats(0.01, 500.0) | st.integers(1, 50_000).map(lambda m: m / 100)
@@ -188,3 +189,32 @@ def test_where_next_to_nothing_is_known_prices_rise_in_steps(make):
     stranger = make.listings([10.0], guess_sd=1.5)
     made = policy.decide(stranger, make.random_ids(0, 1), explore=False)
     assert made.ladders.prices.max() > 1000
+
+
+@settings(deadline=None, max_examples=300)
+@given(worlds(), st.integers(2, 20), st.floats(1e-2, 1e9))
+def test_the_highest_price_up_to_a_given_one_is_an_arm(world, arms, price):
+    _, _, bounds, low, high = world
+    plain = geometric_ladders(low, high, bounds, arms)
+    found = with_arm_below(plain, bounds, np.array([price]))
+    before, after = plain.prices[0], found.prices[0]
+    assert (found.allowed == plain.allowed).all()
+    assert (np.diff(after)[found.allowed[0, 1:]] > 0).all()
+    assert (after >= bounds.lower[0]).all()
+    assert (after <= bounds.upper[0]).all()
+    assert ((after - bounds.lower[0]) % bounds.step[0] == 0).all()
+    below = after[after <= price + 1e-6]
+    step = bounds.step[0]
+    within = plain.allowed.all() and before[0] <= price and price < before[-1] + step
+    if within:
+        assert price - below.max() < step  # no allowed price lies between
+        assert (after != before).sum() <= 1
+    else:
+        assert (after == before).all()
+
+
+def test_nothing_is_put_where_no_price_is_given():
+    bounds = limits(np.array([100, 100]))
+    plain = geometric_ladders(np.array([500.0] * 2), np.array([2000.0] * 2), bounds, 20)
+    found = with_arm_below(plain, bounds, np.array([np.nan, 0.0]))
+    np.testing.assert_array_equal(found.prices, plain.prices)

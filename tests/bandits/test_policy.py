@@ -482,3 +482,37 @@ def test_prices_move_towards_what_buyers_value(make, off):
     assert abs(after) < abs(before)
     assert shares[-3:].mean() > shares[0]
     assert np.sign(float(policy.population.shift)) == np.sign(off)
+
+
+def test_a_wall_at_the_competitors_price_is_learned_from_all(make):
+    # at all prices, so that there is something to learn above the wall
+    policy, rng = Policy(Rules(temperature=3.0, budget=1.0)), np.random.default_rng(3)
+    n, rival = 60, 9.5
+
+    def asked(rows, competitor):
+        known = {"unit_cost": np.full(len(rows), 5.0), "listing": rows}
+        listings = make.listings(np.full(len(rows), 10.0), **known)
+        told = np.full(len(rows), competitor)
+        context = dataclasses.replace(listings.context, competitor_price=told)
+        return dataclasses.replace(listings, context=context)
+
+    for turn in range(12):
+        # a competitor who moves tells apart what is his from what is the price's
+        competitor = rival * np.exp(0.1 * (turn % 3 - 1))
+        listings = asked(np.arange(n), competitor)
+        made = policy.decide(listings, make.random_ids(turn, n))
+        price = made.price / 100
+        demand = 0.1 * (price / 10) ** -2.0 * np.where(price > competitor, 0.1, 1.0)
+        sold = rng.binomial(300, np.minimum(demand, 1.0))
+        policy.learn(outcomes_of(listings, made, np.full(n, 300), sold))
+    strangers = asked(np.full(5, -1), rival)
+    made = policy.decide(strangers, make.random_ids(99, 5), explore=False)
+    ladder = made.ladders.prices[0] / 100
+    assert rival in ladder
+    at = int(np.flatnonzero(ladder == rival)[0])
+    units = made.estimates.mean[0]
+    assert units[at + 1] < 0.5 * units[at]
+    assert (made.price <= 100 * rival).all()
+    alone = policy.decide(asked(np.full(5, -1), np.nan), make.random_ids(99, 5), explore=False)
+    assert (alone.estimates.mean[:, -5:] > 0).all()
+    assert (alone.price > 100 * rival).all()

@@ -167,8 +167,8 @@ def test_an_outcome_told_wrong_is_corrected_as_if_it_had_been_told_right(
     answer = shop_on.report(without_time, nothing)
     assert (answer["accepted"], answer["corrected"], answer["duplicates"]) == (0, 1, 1)
     for now, was in zip(_told(shop_on), wanted, strict=True):
-        # of the square of 10⁸ impressions the last digits stay
-        torch.testing.assert_close(now, was, rtol=1e-5, atol=1e-6)
+        # of the square of 10⁸ impressions the last digits stay: 2 or 4, beside some 36,000
+        torch.testing.assert_close(now, was, rtol=2e-4, atol=1e-6)
     fold, events = learning.rebuild(
         shop_on.bandit.fold, shop_on.bandit.log, shop_on.bandit.catalogue
     )

@@ -160,7 +160,7 @@ def test_a_planted_interaction_makes_the_trunk_win_and_none_keeps_it_out():
 
 def test_shocks_that_a_days_sales_share_do_not_make_a_trunk_win():
     # the unluckiest of 124 such shops: with days taken for independent a trunk won in each
-    for seed in (84, 98, 121):
+    for seed in (15, 18, 54):
         plain = compared(made_up(seed, strength=0.0, listings=60, days=15, shock=0.4))
         assert not train.better(plain)
         assert plain["last days"].trunk_gain.value > 0
