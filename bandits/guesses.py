@@ -173,12 +173,18 @@ def as_charged(
 def usual_markup(sources: Sequence[Sources], otherwise: float = MARKUP) -> float:
     """Median log(price / cost) of all listings that show theirs, whatever their currency.
 
+    A shop that seems to take forty times its cost, or a tenth, has more often told the one in pence
+    and the other in pounds: that is taken for no markup.
+
     Args:
-        otherwise: given where fewer than ten do.
+        otherwise: given where fewer than ten do, or what they show is none.
     """
     margins = [source.log_reference - source.log_cost for source in sources]
     shown = np.concatenate([margin[~np.isnan(margin)] for margin in margins] or [np.empty(0)])
-    return float(np.median(shown)) if len(shown) >= _ENOUGH else otherwise
+    if len(shown) < _ENOUGH:
+        return otherwise
+    middle = float(np.median(shown))
+    return middle if abs(middle - MARKUP) <= _CONTRADICTED else otherwise
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from service.crew import Crew
 from service.lessons import Lesson, Lessons, prices_go_on, study
 from service.settings import Settings
 from service.subjects import Guesses, Subjects, context_of, gather, nothing_asked
+from service.suspicions import Suspicions
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -140,6 +141,7 @@ class Pricebandit:
             learning.version_under(features_of, trunk),
         )
         self.guesses = Guesses()
+        self._suspicions = Suspicions()
         self._unguessed = 0  # listings registered or deleted since guesses were fitted last
         self._unlearned = 0  # outcomes since guesses and prices were learned last
         self._failed = 0  # outcomes that learning failed on
@@ -497,6 +499,7 @@ class Pricebandit:
     def _take(self, guesses: Guesses) -> None:
         self.guesses = guesses
         self.policy.expect(guesses.markup)
+        self._suspicions.look(self)
 
     def _standing(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], Context]:
         """Anchors of listings, (n,), and their contexts as strangers."""

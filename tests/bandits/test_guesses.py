@@ -47,6 +47,18 @@ def test_an_assumed_markup_holds_until_ten_listings_show_theirs():
     assert GuessModel.fit(ten, markup=0.5).markup == pytest.approx(np.log(3.0))
 
 
+@pytest.mark.parametrize(("times", "believed"), [(39, True), (41, False), (200, False),
+                                                 (0.11, True), (0.09, False)])  # fmt: skip
+def test_a_whole_shop_in_pence_has_no_markup(times, believed):
+    nan = np.full((20, 1), np.nan)
+    shop = Sources(np.full(20, np.log(5.0 * times)), np.full(20, np.log(5.0)), nan, nan, nan)
+    model = GuessModel.fit(shop)
+    assert model.markup == pytest.approx(np.log(times if believed else 2.0))
+    value, sd = model.guess(shop)
+    assert (value == pytest.approx(np.log(5.0 * times))) == believed
+    assert (sd == 0).all() == believed
+
+
 def test_one_listing():
     model = GuessModel.fit(sources(1, reference=np.log(50.0), cost=np.log(20.0)))
     value, sd = model.guess(sources(1))

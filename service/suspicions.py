@@ -1,0 +1,76 @@
+"""What sellers get wrong for a whole shop at once: nothing is refused, but they are told."""
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from service.pricebandit import Pricebandit
+
+FEWEST = 30
+"""Listings, or sales, from which on it is no accident."""
+
+_MARKUPS = 0.1, 40.0  # price over unit cost in the median, beyond which one is in another unit
+_MOST = 0.9  # share of the listings that makes a whole shop
+_HARDLY = 0.02  # share of the impressions without a sale, below which those are not told
+
+_LOGGER = logging.getLogger("pricebandit")
+
+
+class Suspicions:
+    """Says what looks wrong in a log line, each once for a process."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def look(self, bandit: "Pricebandit") -> None:
+        """Look at the catalogue and its sales as they stand."""
+        for name, message in (*_of_catalogue(bandit, self._said), *_of_sales(bandit, self._said)):
+            self._said.add(name)
+            _LOGGER.warning("%s", message)
+
+
+def _of_catalogue(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, str]]:
+    """(name, message) of what listings' terms look like."""
+    catalogue = bandit.catalogue
+    active = np.flatnonzero(catalogue.active[: len(catalogue)])
+    number = catalogue.number
+    if "unit" not in said:
+        reference, cost = (number[name][active] for name in ("reference_price", "unit_cost"))
+        both = (reference > 0) & (cost > 0)  # False where NaN
+        if both.sum() >= FEWEST:
+            middle = float(np.median(reference[both] / cost[both]))
+            if not _MARKUPS[0] <= middle <= _MARKUPS[1]:
+                yield (
+                    "unit",
+                    f"reference_price is {middle:.3g} times unit_cost in the median of "
+                    f"{both.sum()} listings: send both in currency units (12.50, not 1250), in the "
+                    "listing's currency, for one unit sold; until then neither is believed alone",
+                )
+    if "inventory" not in said:
+        left = catalogue.inventory[active]
+        told = ~np.isnan(left)
+        if told.sum() >= FEWEST and (left[told] == 0).mean() > _MOST:
+            yield (
+                "inventory",
+                f"inventory is 0 in {(left == 0).sum()} of {told.sum()} listings: those are priced "
+                "for their last unit; leave it out where there is no end of stock",
+            )
+
+
+def _of_sales(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, str]]:
+    """(name, message) of what sales look like."""
+    if "impressions" in said:
+        return
+    evidence = bandit.policy.evidence
+    units, impressions, _, _ = evidence.totals[: len(evidence)].numpy().T
+    shown, sold = float(impressions.sum()), float(units[impressions > 0].sum())
+    if sold >= FEWEST and shown < (1.0 + _HARDLY) * sold:
+        yield (
+            "impressions",
+            f"{shown:.0f} impressions sold {sold:.0f} units: send how many looked, those who did "
+            "not buy among them, also for decisions that sold nothing; leave impressions out where "
+            "they are not known",
+        )

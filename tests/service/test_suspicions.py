@@ -1,0 +1,81 @@
+"""What a shop gets wrong at once is said, once, and nothing else is."""
+
+import pytest
+
+WORDS = ["oak", "pine", "wool", "silk", "tin", "glass", "red", "blue", "old", "new"]
+
+
+def _listings(count, **terms):
+    return [
+        {"listing_id": f"s{i}", "title": f"{WORDS[i % 10]} mug {i}", "currency": "GBP"}
+        | {name: term(i) if callable(term) else term for name, term in terms.items()}
+        for i in range(count)
+    ]
+
+
+def _warnings(caplog):
+    return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "cost", "times"), [(1200, 6, "200 times"), (12, 600, "0.02 times")]
+)
+def test_prices_and_costs_in_different_units_are_said_once(shop, caplog, reference, cost, times):
+    shop.register(*_listings(40, reference_price=reference, unit_cost=cost))
+    (message,) = _warnings(caplog)
+    assert f"reference_price is {times} unit_cost in the median of 40 listings" in message
+    shop.register(*_listings(60, reference_price=reference, unit_cost=cost))
+    assert len(_warnings(caplog)) == 1
+
+
+def test_references_in_pence_are_not_believed(shop):
+    shop.register(*_listings(40, reference_price=lambda i: 1000 + 10 * i, unit_cost=5))
+    (made,) = shop.decide({"listing_id": "s3"}, explore=False, record=False)
+    assert made["price"] < 300  # 10.30 in pence: half-way, and either may be right
+    assert made["ladder"][0] < 25
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"reference_price": 12, "unit_cost": 6},
+        {"reference_price": 12, "unit_cost": 0},
+        {"reference_price": 200, "unit_cost": 6},  # a dear shop, but a shop
+        {"reference_price": 1200},
+        {"unit_cost": 600},
+        {"unit_cost": 6, "inventory": lambda i: i % 3},
+    ],
+)
+def test_what_may_well_be_is_not_said(shop, caplog, terms):
+    shop.register(*_listings(40, **terms))
+    assert _warnings(caplog) == []
+
+
+def test_few_listings_are_an_accident(shop, caplog):
+    shop.register(*_listings(29, reference_price=1200, unit_cost=6, inventory=0))
+    assert _warnings(caplog) == []
+
+
+def test_a_shop_without_any_stock_is_said(shop, caplog):
+    shop.register(*_listings(40, unit_cost=6, inventory=lambda i: int(i < 2)))
+    (message,) = _warnings(caplog)
+    assert "inventory is 0 in 38 of 40 listings" in message
+
+
+@pytest.mark.parametrize("all_told", [False, True])
+def test_impressions_of_buyers_alone_are_said(shop, caplog, all_told):
+    shop.register(*_listings(40, reference_price=12, unit_cost=6))
+    for day in range(8):
+        made = shop.decide(*({"listing_id": f"s{i}"} for i in range(40)))
+        units = [(i + day) % 3 for i in range(40)]
+        shop.report(
+            *(
+                {"decision_id": d["decision_id"], "outcome_id": "1"}
+                | {"impressions": 20 if all_told else u, "units": u}
+                for d, u in zip(made, units, strict=True)
+                if u or all_told
+            )
+        )
+    shop.bandit.snapshot()
+    found = [m for m in _warnings(caplog) if "impressions sold" in m]
+    assert len(found) == (0 if all_told else 1)
