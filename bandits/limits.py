@@ -21,7 +21,8 @@ UNLIMITED = np.int64(2**62)
 """Bound of a guardrail, in minor units, that bounds nothing from above."""
 
 REFERENCE_RANGE = 1000.0
-"""Times the reference price, or its part, that a price may reach, the seller's own limits aside.
+"""Times the reference price, or its part, that a price may reach, the seller's own limits aside;
+squared where only the cost is known.
 
 Sales that do not answer to prices, as tests and robots make them, lead upwards without an end; a
 reference price in pence instead of pounds must not keep a listing from its own."""
@@ -153,9 +154,13 @@ def limits(
 def _reference_range(
     reference_price: NDArray[np.float64], unit_cost: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The lowest and the highest price that what is known of listings makes sense of, (n,) each."""
+    """The lowest and the highest price that what is known of listings makes sense of, (n,) each.
+
+    A cost alone says little: that of a download is next to nothing.
+    """
     known = np.fmax(reference_price, unit_cost)
-    above = np.where(known > 0, REFERENCE_RANGE * known, DEAREST)  # NaN: nothing is known
+    times = np.where(np.isnan(reference_price), REFERENCE_RANGE**2, REFERENCE_RANGE)
+    above = np.where(known > 0, times * known, DEAREST)  # NaN: nothing is known
     return reference_price / REFERENCE_RANGE, np.minimum(above, DEAREST)
 
 

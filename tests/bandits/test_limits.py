@@ -69,7 +69,8 @@ def test_the_interval_is_what_exact_enumeration_finds(case):
     top = prices[-1] if bounded else 10**17  # nobody's own limit
     reference, cost = found["reference_price"], found["unit_cost"]
     known = [price for price in (reference, cost) if price is not None]
-    most = min(1000 * max(known) * per_major if known else 10**17, 10**12 * per_major)
+    times = 10**6 if reference is None else 1000
+    most = min(times * max(known) * per_major if known else 10**17, 10**12 * per_major)
     least = reference * per_major / 1000 if reference is not None else 0
     lowest = next((m for m in prices if m >= least), None)
     if lowest is None:  # above all that was looked at, or above all that is allowed
@@ -144,7 +145,7 @@ def test_without_rules_only_a_gift_is_excluded(make):
     [
         ({"reference_price": 8.0}, 1, 800_000),
         ({"reference_price": 8000.0}, 800, 800_000_000),
-        ({"unit_cost": 3.0}, 300, 300_000),
+        ({"unit_cost": 3.0}, 300, 300_000_000),
         ({"unit_cost": 0.0}, 1, 100 * DEAREST),
         ({"unit_cost": 300.0, "reference_price": 8.0}, 30_000, 30_000_000),
         ({"unit_cost": 3.0, "reference_price": 8000.0}, 800, 800_000_000),
