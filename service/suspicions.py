@@ -65,8 +65,8 @@ def _of_sales(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, str]
     if "impressions" in said:
         return
     evidence = bandit.policy.evidence
-    units, impressions, _, _ = evidence.totals[: len(evidence)].numpy().T
-    shown, sold = float(impressions.sum()), float(units[impressions > 0].sum())
+    shown = float(evidence.totals[:, 1].sum())
+    sold = float(evidence.sums[:, 0, -1].sum())  # of those that came with impressions
     if sold >= FEWEST and shown < (1.0 + _HARDLY) * sold:
         yield (
             "impressions",

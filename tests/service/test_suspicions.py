@@ -1,6 +1,11 @@
 """What a shop gets wrong at once is said, once, and nothing else is."""
 
+import numpy as np
 import pytest
+
+from service.engine import Work
+from service.sales import import_sales
+from service.tables import SalesTable
 
 WORDS = ["oak", "pine", "wool", "silk", "tin", "glass", "red", "blue", "old", "new"]
 
@@ -79,3 +84,20 @@ def test_impressions_of_buyers_alone_are_said(shop, caplog, all_told):
     shop.bandit.snapshot()
     found = [m for m in _warnings(caplog) if "impressions sold" in m]
     assert len(found) == (0 if all_told else 1)
+
+
+def test_sales_of_which_nobody_counted_who_looked_are_not_said(shop, caplog):
+    names = [f"s{i}" for i in range(40)]
+    shop.register(*_listings(40, reference_price=12, unit_cost=6))
+    when, unknown = np.full(40, 1_767_600_000_000_000), np.full(40, np.nan)
+    sold = SalesTable(names, when, np.full(40, 1200), np.full(40, 500), unknown, [])
+    shop.engine.submit(Work(import_sales, sold, 40)).result()
+    made = shop.decide(*({"listing_id": name} for name in names))
+    shop.report(
+        *(
+            {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 20, "units": 1}
+            for d in made
+        )
+    )
+    shop.bandit.snapshot()
+    assert _warnings(caplog) == []
