@@ -8,7 +8,7 @@ from bandits.currencies import MINOR_DIGITS, minor_per_major
 from bandits.curves import CurveBank
 from bandits.evidence import Evidence, Posterior
 from bandits.features import DIM, VERSION, Context
-from bandits.guesses import GuessModel, Sources, as_charged, usual_markup
+from bandits.guesses import GuessModel, Sources, as_charged, beside_competitor, usual_markup
 from bandits.ladders import Ladders, geometric_ladders
 from bandits.limits import GUARDRAILS, Limits, limits
 from bandits.linucb import LinearUCB
@@ -52,6 +52,7 @@ __all__ = [
     "TrunkSettings",
     "amounts",
     "as_charged",
+    "beside_competitor",
     "best_arm",
     "draw",
     "geometric_ladders",

@@ -31,6 +31,12 @@ _CONTRADICTED = 3.0
 """Log units that a price may lie off what the cost says at the usual markup: of a price twenty
 times as high or low, one of the two is more often mistyped, or in pence, than both are right."""
 
+_COMPETITOR_SD = 0.4
+"""Log units that a competitor's price lies off what a listing would be charged at: shops that sell
+one and the same article differ by a quarter, and what is compared is not always the same."""
+
+_SOMETHING_ELSE = 4.0  # deviations of a competitor's price from which on it tells nothing
+
 _ENOUGH = 10  # listings that show their markup, before it is theirs that is assumed
 _BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell: the cost, at neighbours' markup
 _UNLIKE = 0.1  # similarity that a difference of e times in amount costs
@@ -168,6 +174,28 @@ def as_charged(
     apart = log_price - log_cost - markup
     off = np.where(np.abs(apart) > _CONTRADICTED, apart / 2.0, 0.0)
     return log_price - off, np.abs(off)
+
+
+def beside_competitor(
+    value: NDArray[np.float64], sd: NDArray[np.float64], log_competitor: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Guesses of log prices and their errors, (n,) each, where a competitor's price is told beside.
+
+    Both are weighed by how sure they are. Where they lie further apart than that allows, the error
+    is as many times larger (the ratio of external to internal consistency of Birge, "The
+    calculation of errors by the method of least squares", Physical Review 1932); four times as far,
+    he sells something else, or his price is mistyped, and it counts for nothing.
+
+    Args:
+        log_competitor: of a competitor's price, (n,), NaN where none is told.
+    """
+    both = np.sqrt(sd**2 + _COMPETITOR_SD**2)
+    apart = log_competitor - value
+    with np.errstate(invalid="ignore"):
+        told = (sd > 0) & (np.abs(apart) <= _SOMETHING_ELSE * both)  # False where NaN
+    apart = np.where(told, apart, 0.0)
+    pooled = sd * _COMPETITOR_SD / both * np.maximum(1.0, np.abs(apart) / both)
+    return value + (sd / both) ** 2 * apart, np.where(told, pooled, sd)
 
 
 def usual_markup(sources: Sequence[Sources], otherwise: float = MARKUP) -> float:

@@ -16,6 +16,7 @@ from bandits import (
     Objective,
     Sources,
     Stock,
+    beside_competitor,
     usual_markup,
 )
 from bandits.guesses import MARKUP
@@ -263,7 +264,7 @@ class Guesses:
         cost = subjects.number["unit_cost"]
         sources = Sources(
             subjects.charged,
-            np.log(np.where(cost > 0, cost, np.nan)),
+            np.log(_above_nothing(cost)),
             catalogue.worth(subjects.neighbours),
             catalogue.log_cost(subjects.neighbours),
             subjects.similarity,
@@ -284,15 +285,21 @@ class Guesses:
             ):
                 if mine.any():
                     guess[mine], sd[mine] = model.guess(sources.take(mine))
-        return guess, sd
+        competitor = np.log(_above_nothing(subjects.competitor_price))
+        alone = self._without_price(subjects) & ~np.isnan(competitor)
+        return beside_competitor(np.where(alone, competitor, guess), sd, competitor)
 
     def nothing_known(self, subjects: Subjects) -> NDArray[np.bool_]:
-        """Whether neither the subject nor its currency has any price to go by, bool (n,)."""
+        """Whether no price of subject, currency or competitor tells what to guess, bool (n,)."""
+        silent = np.isnan(subjects.anchor) & ~(subjects.competitor_price > 0)
+        return self._without_price(subjects) & silent
+
+    def _without_price(self, subjects: Subjects) -> NDArray[np.bool_]:
+        """Whether neither the subject nor its currency has a price or a cost, bool (n,)."""
         none = np.zeros(len(subjects), np.bool_)
         for currency in set(subjects.currency):
             none[subjects.currency == currency] = not self.models.get(currency, BLIND).prices
-        own = ~(subjects.number["unit_cost"] > 0) & np.isnan(subjects.charged)
-        return none & own & np.isnan(subjects.anchor)
+        return none & ~(subjects.number["unit_cost"] > 0) & np.isnan(subjects.charged)
 
     def middle(self, subjects: Subjects) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The guess for listings of which nothing is known, (n,) each."""
@@ -318,6 +325,11 @@ def _of_own_family(
     return np.asarray((theirs == family[:, None]) & (theirs >= 0) & ~np.isnan(worth))
 
 
+def _above_nothing(money: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Amounts that have a logarithm, NaN for the others, (n,)."""
+    return np.where(money > 0, money, np.nan)
+
+
 def context_of(
     subjects: Subjects, guess: NDArray[np.float64], guess_sd: NDArray[np.float64], at_us: int
 ) -> Context:
@@ -330,7 +342,7 @@ def context_of(
         guess,
         guess_sd,
         subjects.number["unit_cost"],
-        np.where(subjects.competitor_price > 0, subjects.competitor_price, np.nan),
+        _above_nothing(subjects.competitor_price),
         subjects.traffic,
         np.nan_to_num(subjects.promotion),
         np.full(n, at_us),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandits import GuessModel, Sources, word_ids
+from bandits import GuessModel, Sources, beside_competitor, word_ids
 from bandits.guesses import UNKNOWN_PRICE, UNKNOWN_SD
 
 
@@ -431,3 +431,23 @@ def test_nobody_moves_prices_by_an_absurd_amount():
     hostile[:, 0, 0] = -15.0  # one neighbour of five says that it weighs next to nothing
     moved = model.guess(dataclasses.replace(fresh, neighbour_amount=hostile))[0]
     assert np.abs(moved - usual).max() < 0.2
+
+
+def test_a_competitors_price_is_weighed_by_how_sure_the_guess_is():
+    nan = np.nan
+    value, sd = np.full(5, 2.0), np.array([0.0, 0.1, 0.4, 0.8, 0.8])
+    told = np.array([3.0, 2.3, 2.3, 2.3, nan])
+    found, error = beside_competitor(value, sd, np.log(np.exp(told)))
+    # inverse variances: a price that is known stays, one as unsure as his is half-way
+    assert found == pytest.approx([2.0, 2.0 + 0.3 / 17, 2.15, 2.24, 2.0])
+    assert error == pytest.approx([0.0, 0.4 / np.sqrt(17), 0.4 / np.sqrt(2), 0.8 / np.sqrt(5), 0.8])
+
+
+def test_a_competitor_far_off_makes_a_guess_less_sure_and_one_further_off_counts_for_nothing():
+    # deviations of the difference of both: √(0.3² + 0.4²) = 0.5
+    far = np.array([0.4, 0.6, 1.9, 2.1, 14.0, -0.4, -1.9, -2.1])
+    found, error = beside_competitor(np.zeros(8), np.full(8, 0.3), far)
+    counts = np.abs(far) < 2.0
+    assert found == pytest.approx(np.where(counts, 0.36 * far, 0.0))
+    times = np.maximum(1.0, np.abs(far) / 0.5)
+    assert error == pytest.approx(np.where(counts, 0.24 * times, 0.3))

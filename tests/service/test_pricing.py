@@ -445,6 +445,37 @@ def test_a_price_that_no_other_tells_of_says_so(shop):
     assert reasons() is None
 
 
+def test_a_competitors_price_tells_what_a_listing_is_worth(shop):
+    shop.register(
+        *({**MUG, "listing_id": f"m{i}", "reference_price": 4 + i % 5} for i in range(40))
+    )
+    shop.register({"listing_id": "new", "title": "grand piano", "currency": "GBP"})
+    shop.register({"listing_id": "known", "title": "grand piano", "currency": "GBP",
+                   "reference_price": 9, "unit_cost": 5})  # fmt: skip
+
+    def best(name, competitor):
+        market = {} if competitor is None else {"competitor_price": competitor}
+        request = {"listing_id": name, "market": market}
+        (made,) = shop.decide(request, explore=False, record=False)
+        assert made["degraded"] is False
+        return made["price"]
+
+    alone = best("new", None)
+    assert alone < 20
+    assert best("new", 60) > 2 * alone
+    assert best("new", 0) == best("new", 60e6) == alone  # nothing is offered for nothing
+    # what the seller charges is known; buyers who compare are another matter
+    assert 0.8 < best("known", 40) / best("known", None) < 1.25
+
+
+def test_a_competitor_is_enough_where_no_price_is_known(shop):
+    request = {"listing": {"listing_id": "x", "title": "oak table", "currency": "JPY"}}
+    told = {**request, "market": {"competitor_price": 20_000}}
+    silent, made = shop.decide(request, told, explore=False, record=False)
+    assert (silent["degraded"], made["degraded"]) == (True, False)
+    assert 5_000 < made["price"] < 40_000
+
+
 @pytest.mark.parametrize("promotion", [True, False, "sale", "", 0, 1, -3, 0.5, 1e15])
 def test_promotions_are_said_in_several_ways(standing_shop, promotion):
     request = {"listing_id": "mug", "market": {"promotion": promotion}}
