@@ -36,6 +36,8 @@ _COMPETITOR_SD = 0.4
 one and the same article differ by a quarter, and what is compared is not always the same."""
 
 _SOMETHING_ELSE = 4.0  # deviations of a competitor's price from which on it tells nothing
+MOSTLY = 0.5
+"""Share of prices that are whole numbers, above which all may be in pence."""
 
 _ENOUGH = 10  # listings that show their markup, before it is theirs that is assumed
 _BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell: the cost, at neighbours' markup
@@ -63,6 +65,8 @@ class Sources:
         trained_on: rows whose texts the embeddings were fitted to, bool (n,). Their neighbours say
             more of their price than a new listing's would, and are no measure of how far
             neighbours are to be trusted.
+        whole: 1 where the price is a whole number of a currency that has parts, as all are that are
+            told in pence, 0 where it is not, NaN where no price was told, (n,).
     """
 
     log_reference: NDArray[np.float64]
@@ -75,6 +79,7 @@ class Sources:
     neighbour_amount: NDArray[np.float64] | None = None
     group: NDArray[np.int64] | None = None
     trained_on: NDArray[np.bool_] | None = None
+    whole: NDArray[np.float64] | None = None
 
     def take(self, rows: NDArray[Any]) -> "Sources":
         """Some of the rows, by index or mask."""
@@ -202,7 +207,8 @@ def usual_markup(sources: Sequence[Sources], otherwise: float = MARKUP) -> float
     """Median log(price / cost) of all listings that show theirs, whatever their currency.
 
     A shop that seems to take forty times its cost, or a tenth, has more often told the one in pence
-    and the other in pounds: that is taken for no markup.
+    and the other in pounds: that is taken for no markup. Not so where most prices are no whole
+    numbers: those are in pounds, and what is sold by download costs pence.
 
     Args:
         otherwise: given where fewer than ten do, or what they show is none.
@@ -212,7 +218,13 @@ def usual_markup(sources: Sequence[Sources], otherwise: float = MARKUP) -> float
     if len(shown) < _ENOUGH:
         return otherwise
     middle = float(np.median(shown))
-    return middle if abs(middle - MARKUP) <= _CONTRADICTED else otherwise
+    if abs(middle - MARKUP) <= _CONTRADICTED:
+        return middle
+    whole = [source.whole for source in sources if source.whole is not None]
+    said = np.concatenate(whole or [np.empty(0)])
+    said = said[~np.isnan(said)]
+    in_pounds = len(said) > 0 and said.mean() <= MOSTLY
+    return middle if middle > MARKUP and in_pounds else otherwise
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,7 @@ class Guesses:
                 # those without a family are each a product of their own
                 np.where(family >= 0, family, n + rows),
                 catalogue.trained_on[rows],
+                catalogue.whole(rows),
             )
             worth = sources[currency].neighbour_price
             own[currency] = _of_own_family(catalogue, family, neighbours, worth)

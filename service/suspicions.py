@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bandits.guesses import MOSTLY
+
 if TYPE_CHECKING:
     from service.pricebandit import Pricebandit
 
@@ -42,7 +44,9 @@ def _of_catalogue(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, 
         both = (reference > 0) & (cost > 0)  # False where NaN
         if both.sum() >= FEWEST:
             middle = float(np.median(reference[both] / cost[both]))
-            if not _MARKUPS[0] <= middle <= _MARKUPS[1]:
+            # prices that are no whole numbers are in currency units, and downloads cost pence
+            dear = middle > _MARKUPS[1] and catalogue.whole(active[both]).mean() > MOSTLY
+            if dear or middle < _MARKUPS[0]:
                 yield (
                     "unit",
                     f"reference_price is {middle:.3g} times unit_cost in the median of "

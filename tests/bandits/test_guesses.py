@@ -59,6 +59,18 @@ def test_a_whole_shop_in_pence_has_no_markup(times, believed):
     assert (sd == 0).all() == believed
 
 
+@pytest.mark.parametrize(("whole", "believed"), [(0.3, True), (0.7, False), (np.nan, False)])
+def test_prices_that_are_no_whole_numbers_are_not_in_pence(whole, believed):
+    nan = np.full((20, 1), np.nan)
+    told = np.where(np.isnan(whole), np.nan, np.arange(20) < 20 * whole)
+    price, cost = np.full(20, np.log(10.0)), np.full(20, np.log(0.05))
+    shop = Sources(price, cost, nan, nan, nan, whole=told)
+    assert GuessModel.fit(shop).markup == pytest.approx(np.log(200.0 if believed else 2.0))
+    # nobody's price is a tenth of the cost
+    below = Sources(cost, price, nan, nan, nan, whole=told)
+    assert GuessModel.fit(below).markup == pytest.approx(np.log(2.0))
+
+
 def test_one_listing():
     model = GuessModel.fit(sources(1, reference=np.log(50.0), cost=np.log(20.0)))
     value, sd = model.guess(sources(1))

@@ -41,6 +41,19 @@ def test_references_in_pence_are_not_believed(shop):
 
 
 @pytest.mark.parametrize(
+    ("terms", "least"),
+    [
+        ({"reference_price": lambda i: i + 9.99, "unit_cost": 0.05}, 4),
+        ({"reference_price": lambda i: i + 1500, "unit_cost": 5, "currency": "JPY"}, 500),
+    ],
+)
+def test_what_costs_next_to_nothing_is_not_taken_for_priced_in_pence(shop, terms, least):
+    shop.register(*_listings(40, **terms))
+    (made,) = shop.decide({"listing_id": "s3"}, explore=False, record=False)
+    assert made["price"] > least
+
+
+@pytest.mark.parametrize(
     "terms",
     [
         {"reference_price": 12, "unit_cost": 6},
@@ -48,6 +61,8 @@ def test_references_in_pence_are_not_believed(shop):
         {"reference_price": 200, "unit_cost": 6},  # a dear shop, but a shop
         {"reference_price": 1200},
         {"unit_cost": 600},
+        {"reference_price": lambda i: i + 9.99, "unit_cost": 0.05},  # downloads
+        {"reference_price": lambda i: i + 1500, "unit_cost": 5, "currency": "JPY"},
         {"unit_cost": 6, "inventory": lambda i: i % 3},
     ],
 )
