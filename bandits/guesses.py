@@ -36,6 +36,7 @@ _COMPETITOR_SD = 0.4
 one and the same article differ by a quarter, and what is compared is not always the same."""
 
 _SOMETHING_ELSE = 4.0  # deviations of a competitor's price from which on it tells nothing
+
 MOSTLY = 0.5
 """Share of prices that are whole numbers, above which all may be in pence."""
 

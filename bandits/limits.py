@@ -21,11 +21,14 @@ UNLIMITED = np.int64(2**62)
 """Bound of a guardrail, in minor units, that bounds nothing from above."""
 
 REFERENCE_RANGE = 1000.0
-"""Times the reference price, or its part, that a price may reach, the seller's own limits aside;
-squared where only the cost is known.
+"""Times the reference price, or its part, that a price may reach, the seller's own limits aside.
 
 Sales that do not answer to prices, as tests and robots make them, lead upwards without an end; a
 reference price in pence instead of pounds must not keep a listing from its own."""
+
+COST_RANGE = 1e6
+"""Times the unit cost that a price may reach where it alone is known: downloads cost next to
+nothing, whatever they sell for."""
 
 DEAREST = 1e12
 """Currency units that no price is above: it must be told and logged to the minor unit."""
@@ -86,20 +89,20 @@ def limits(
     min_price: NDArray[np.float64] | None = None,
     max_price: NDArray[np.float64] | None = None,
     minimum_advertised_price: NDArray[np.float64] | None = None,
-    reference_price: NDArray[np.float64] | None = None,
     current_price: NDArray[np.float64] | None = None,
     max_step: NDArray[np.float64] | None = None,
     price_ending: NDArray[np.float64] | None = None,
+    sensible: NDArray[np.float64] | None = None,
 ) -> Limits:
     """Limits from the seller's rules; every argument is (n,), NaN where unknown, None if nowhere.
 
     Args:
         per_major: minor units per currency unit, int64.
         unit_cost, min_price, max_price, minimum_advertised_price: currency units.
-        reference_price: currency units; what it says gives way to all other rules.
         current_price: currency units.
         max_step: largest relative change against `current_price`, e.g. 0.1.
         price_ending: the part of a price after whole currency units, e.g. 0.99.
+        sensible: as `reference_range` has it, (2, n); it gives way to all other rules.
     """
     n = len(per_major)
     rules = (
@@ -107,7 +110,6 @@ def limits(
         min_price,
         max_price,
         minimum_advertised_price,
-        reference_price,
         current_price,
         max_step,
         price_ending,
@@ -117,7 +119,6 @@ def limits(
         min_price,
         max_price,
         minimum_advertised_price,
-        reference_price,
         current_price,
         max_step,
         price_ending,
@@ -143,7 +144,8 @@ def limits(
     most = _down(ceilings.min(1), step, offset)
     # what the reference price says leaves a price that the seller's own limits allow
     far = column("reference_range")
-    below, above = _reference_range(reference_price, unit_cost)
+    below, above = np.full((2, n), np.nan) if sensible is None else sensible
+    above = np.fmin(above, DEAREST)
     floors[:, far] = np.minimum(_ceil_minor(below, per_major), np.maximum(most, 0))
     ceilings[:, far] = np.maximum(_floor_minor(above, per_major), least)
     lower = _up(np.maximum(floors.max(1), 1), step, offset)
@@ -151,17 +153,18 @@ def limits(
     return Limits(lower, upper, step, offset, floors, ceilings)
 
 
-def _reference_range(
+def reference_range(
     reference_price: NDArray[np.float64], unit_cost: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The lowest and the highest price that what is known of listings makes sense of, (n,) each.
+) -> NDArray[np.float64]:
+    """The lowest and the highest price that what is known of listings makes sense of, currency
+    units, (2, n), NaN where nothing is known.
 
-    A cost alone says little: that of a download is next to nothing.
+    Args:
+        reference_price, unit_cost: currency units, (n,), NaN where unknown.
     """
-    known = np.fmax(reference_price, unit_cost)
-    times = np.where(np.isnan(reference_price), REFERENCE_RANGE**2, REFERENCE_RANGE)
-    above = np.where(known > 0, times * known, DEAREST)  # NaN: nothing is known
-    return reference_price / REFERENCE_RANGE, np.minimum(above, DEAREST)
+    by_cost = np.where(np.isnan(reference_price), COST_RANGE, REFERENCE_RANGE) * unit_cost
+    above = np.fmax(REFERENCE_RANGE * reference_price, by_cost)
+    return np.stack([reference_price / REFERENCE_RANGE, np.where(above > 0, above, np.nan)])
 
 
 def _up(

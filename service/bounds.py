@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import GUARDRAILS, Limits, limits
-from bandits.limits import UNLIMITED
+from bandits.limits import UNLIMITED, reference_range
 from service.catalogue import Catalogue
 from service.family_prices import Held, utc_day
 from service.problems import ItemError
@@ -16,11 +16,15 @@ Key = tuple[int, str]
 """A family, and the unit or UTC day that its price is held for."""
 
 
-def bounds_of(subjects: Subjects, held: NDArray[np.int64] | None = None) -> Limits:
+def bounds_of(
+    subjects: Subjects, sensible: NDArray[np.float64], held: NDArray[np.int64] | None = None
+) -> Limits:
     """Prices that the sellers' rules allow for each subject.
 
     Args:
-        held: what each one's family is held to, see `groups_of`: given again whatever the step.
+        sensible: as `sensible_for` has it.
+        held: what each one's family is held to, see `groups_of`: given again whatever the step,
+            and whether it makes sense.
     """
     number = subjects.number
     step = number["max_step"]
@@ -33,10 +37,10 @@ def bounds_of(subjects: Subjects, held: NDArray[np.int64] | None = None) -> Limi
         min_price=number["min_price"],
         max_price=number["max_price"],
         minimum_advertised_price=number["minimum_advertised_price"],
-        reference_price=number["reference_price"],
         current_price=np.where(np.isnan(current), number["reference_price"], current),
         max_step=step if held is None else np.where(held < 0, step, np.nan),
         price_ending=number["price_ending"],
+        sensible=sensible if held is None else np.where(held < 0, sensible, np.nan),
     )
 
 
@@ -120,6 +124,36 @@ def common_to(
         common[:, mine[suits]] = lower[chosen[suits]], upper[chosen[suits]]
         common[1, mine[~suits & ~what_if[mine]]] = -1
     return common
+
+
+def sensible_for(subjects: Subjects, catalogue: Catalogue) -> NDArray[np.float64]:
+    """Lowest and highest price that makes sense for each one, currency units, (2, n), NaN for none.
+
+    What a family's members tell counts for all of it, and their own limits beside it: one that
+    tells next to nothing is not to keep the others from the price that they share.
+    """
+    low, high = reference_range(*(subjects.number[n] for n in ("reference_price", "unit_cost")))
+    grouped = np.flatnonzero(subjects.family >= 0)
+    for currency in set(subjects.currency[grouped]):
+        mine = grouped[subjects.currency[grouped] == currency]
+        family, place = np.unique(subjects.family[mine], return_inverse=True)
+        members = catalogue.members(family, currency)
+        number, per_major = catalogue.number, catalogue.per_major[members]
+        fixed = _fixed(per_major, number, members)
+        sound = fixed.feasible
+        of = np.searchsorted(family, catalogue.family[members])[sound]
+        known = reference_range(*(number[n][members] for n in ("reference_price", "unit_cost")))
+        ends = np.stack([fixed.upper, fixed.lower]) / per_major
+        for end, told, own, widest in (
+            (low, known[0], ends[0], np.fmin),
+            (high, known[1], ends[1], np.fmax),
+        ):
+            all_of, limit = np.full((2, len(family)), np.nan)
+            widest.at(all_of, of, told[sound])
+            widest.at(limit, of, own[sound])
+            all_of = np.where(np.isnan(all_of), np.nan, widest(all_of, limit))
+            end[mine] = widest(end[mine], all_of[place])
+    return np.stack([low, high])
 
 
 def _most(
@@ -240,9 +274,8 @@ def _fixed(
     per_major: NDArray[np.int64], number: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64]
 ) -> Limits:
     """The limits of rows of listings, (m,), their steps aside; `per_major` is (m,)."""
-    names = ("unit_cost", "min_price", "max_price", "minimum_advertised_price", "reference_price")
-    rules = {name: number[name][rows] for name in (*names, "price_ending")}
-    return limits(per_major, **rules)
+    names = ("unit_cost", "min_price", "max_price", "minimum_advertised_price", "price_ending")
+    return limits(per_major, **{name: number[name][rows] for name in names})
 
 
 def _inside(bounds: Limits, price: NDArray[np.int64] | int) -> NDArray[np.bool_]:

@@ -75,6 +75,7 @@ class Round:
         families = bounds.keys_of(subjects, at)
         self._held = bounds.prices_before(subjects, families, catalogue)
         self._common = bounds.common_to(subjects, catalogue, what_if)
+        self._sensible = bounds.sensible_for(subjects, catalogue)
         running = running_at(bandit.experiments, at)
         self._sides = None
         if running is not None:
@@ -116,8 +117,9 @@ class Round:
             catalogue, bandit.policy.evidence, part, bandit.settings.horizon_days, at
         )
         found = decide(
-            bandit.policy, part, guess, sd, self._held, self._common[:, mine], self._keys[mine],
-            bool(self._explored[mine[0]]), at, stock, bandit.guesses.nothing_known(part),
+            bandit.policy, part, guess, sd, self._held, self._common[:, mine],
+            self._sensible[:, mine], self._keys[mine], bool(self._explored[mine[0]]), at, stock,
+            bandit.guesses.nothing_known(part),
         )  # fmt: skip
         where = mine[found.kept]
         return found, decisions.write(
@@ -195,6 +197,7 @@ def decide(
     guess_sd: NDArray[np.float64],
     family_prices: Mapping[bounds.Key, Held],
     common: NDArray[np.int64],
+    sensible: NDArray[np.float64],
     ids: NDArray[np.uint64],
     explore: bool,
     at_us: int,
@@ -206,12 +209,13 @@ def decide(
     Args:
         guess, guess_sd: log price, currency units, and its error, (n,).
         family_prices: what families are held to. common: what they agree on, minor units, (2, n).
+        sensible: lowest and highest price that makes sense, currency units, (2, n).
         ids: decision ids, uint64 (n, 2). stock: what is left of each subject. unknown: whether
             no price told what to guess, (n,); none unless given.
     """
     silent = np.zeros(len(subjects), np.bool_) if unknown is None else unknown
     group, held = bounds.groups_of(subjects, family_prices, at_us)
-    allowed = bounds.bounds_of(subjects, held)
+    allowed = bounds.bounds_of(subjects, sensible, held)
     refused = bounds.infeasible(subjects, allowed)
     refused += [e for e in inventory.overdue(subjects, at_us) if allowed.feasible[e.index]]
     kept = np.delete(np.arange(len(subjects)), [e.index for e in refused])

@@ -6,6 +6,7 @@ import torch
 
 from bandits import Context, Known, Limits, Listings, limits
 from bandits.curves import DEFAULT_BANK
+from bandits.limits import reference_range
 from bandits.words import WORDS
 
 TEXT = 32
@@ -70,7 +71,9 @@ def _limits(n, per_major, **bounds):
         "price_ending",
     )
     columns = {name: np.broadcast_to(bounds.get(name, np.nan), n).astype(float) for name in names}
-    return limits(np.broadcast_to(per_major, n).astype(np.int64), **columns)
+    sensible = reference_range(columns.pop("reference_price"), columns["unit_cost"])
+    per_major = np.broadcast_to(per_major, n).astype(np.int64)
+    return limits(per_major, **columns, sensible=sensible)
 
 
 def _listings(

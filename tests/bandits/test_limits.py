@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bandits import GUARDRAILS, limits
-from bandits.limits import DEAREST, UNLIMITED
+from bandits.limits import DEAREST, UNLIMITED, reference_range
 
 NAMES = ("unit_cost", "min_price", "max_price", "minimum_advertised_price", "current_price")
 HIGHEST = 400  # minor units: what the enumeration looks at
@@ -33,7 +33,8 @@ def rules(draw):
 def as_limits(per_major, found):
     """The library's limits of one row, from floats as a request would carry them."""
     floats = {k: np.array([np.nan if v is None else float(v)]) for k, v in found.items()}
-    return limits(np.array([per_major]), **floats)
+    sensible = reference_range(floats.pop("reference_price"), floats["unit_cost"])
+    return limits(np.array([per_major]), **floats, sensible=sensible)
 
 
 def permitted(per_major, found, minor):
@@ -68,9 +69,9 @@ def test_the_interval_is_what_exact_enumeration_finds(case):
     step = int(bounds.step[0])
     top = prices[-1] if bounded else 10**17  # nobody's own limit
     reference, cost = found["reference_price"], found["unit_cost"]
-    known = [price for price in (reference, cost) if price is not None]
-    times = 10**6 if reference is None else 1000
-    most = min(times * max(known) * per_major if known else 10**17, 10**12 * per_major)
+    by_cost = cost and (10**6 if reference is None else 1000) * cost
+    known = [price for price in (reference and 1000 * reference, by_cost) if price is not None]
+    most = min(max(known) * per_major if known else 10**17, 10**12 * per_major)
     least = reference * per_major / 1000 if reference is not None else 0
     lowest = next((m for m in prices if m >= least), None)
     if lowest is None:  # above all that was looked at, or above all that is allowed

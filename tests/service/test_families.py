@@ -418,3 +418,21 @@ def test_a_member_that_decides_alone_is_not_said_to_follow_its_family(open_bandi
     twice = drive.prices(bandit, *[{"listing_id": "mug", "unit": "a"}] * 2, explore=False,
                          record=False)  # fmt: skip
     assert [d["guardrails"] for d in once + twice] == [[], [], []]
+
+
+def test_what_makes_no_sense_of_one_member_keeps_none_from_their_price(shop):
+    # a download costs next to nothing, and whoever sells it may not have said for how much
+    cheap = [{**MUG, "listing_id": f"m{i}", "family": "f", "unit_cost": 1e-5} for i in range(2)]
+    listings = [{k: v for k, v in one.items() if k != "reference_price"} for one in cheap]
+    shop.register(*listings, {**MUG, "listing_id": "m2", "family": "f", "min_price": 20})
+    made = shop.decide(*({"listing_id": f"m{i}"} for i in range(3)), record=False)
+    assert len({d["price"] for d in made}) == 1
+    assert made[0]["price"] >= 20
+
+
+@pytest.mark.parametrize("reference", [0.001, 1e6])
+def test_a_held_price_is_given_whether_or_not_it_makes_sense(shop, reference):
+    members = _family(shop)
+    first = shop.decide(*members)[0]["price"]
+    shop.register({**MUG, "listing_id": "m1", "family": "mugs", "reference_price": reference})
+    assert {d["price"] for d in shop.decide(*members)} == {first}
