@@ -180,6 +180,7 @@ class Decision(TypedDict):
             "max_step",
             "price_ending",
             "family",
+            "reference_range",
         ]
     ]
     evidence: list[Evidence]

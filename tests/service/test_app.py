@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from bandits import GUARDRAILS
 from encoders import Encoder, EncoderError
 from service import running
 from service.app import create_app
@@ -155,6 +156,8 @@ def test_answers_are_what_openapi_says(shop):
     for flags in ({}, {"explore": False}, {"record": False}):
         for decision in shop.decide({"listing_id": "mug", "request_id": "r"}, **flags):
             TypeAdapter(Decision).validate_python(decision, strict=True, extra="forbid")
+            every = {**decision, "guardrails": list(GUARDRAILS)}
+            TypeAdapter(Decision).validate_python(every, strict=True, extra="forbid")
 
 
 # -- what is durable ------------------------------------------------------------------------
