@@ -86,6 +86,7 @@ class Pricebandit:
     def __init__(self, settings: Settings, progress: Progress | None = None) -> None:
         self.settings = settings
         self.crew = Crew(1)
+        self._suspicions = Suspicions()
         self.home = settings.home
         try:
             self.home.mkdir(parents=True, exist_ok=True)
@@ -122,6 +123,7 @@ class Pricebandit:
         bandit = cls.__new__(cls)
         bandit.settings, bandit.home = other.settings, other.home
         bandit._lock, bandit.log, bandit.crew = other._lock, other.log, other.crew
+        bandit._suspicions = other._suspicions  # what was said is not said again
         bandit._begin(encoder, progress)
         bandit._learn_at_first()  # where that fails, `other` goes on
         return bandit
@@ -141,7 +143,6 @@ class Pricebandit:
             learning.version_under(features_of, trunk),
         )
         self.guesses = Guesses()
-        self._suspicions = Suspicions()
         self._unguessed = 0  # listings registered or deleted since guesses were fitted last
         self._unlearned = 0  # outcomes since guesses and prices were learned last
         self._failed = 0  # outcomes that learning failed on

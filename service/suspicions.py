@@ -17,6 +17,7 @@ FEWEST = 30
 _MARKUPS = 0.1, 40.0  # price over unit cost in the median, beyond which one is in another unit
 _MOST = 0.9  # share of the listings that makes a whole shop
 _HARDLY = 0.02  # share of the impressions without a sale, below which those are not told
+_SEVERAL = 1.2  # units an impression, above which buyers take several: all who looked may be told
 
 _LOGGER = logging.getLogger("pricebandit")
 
@@ -55,11 +56,12 @@ def _of_catalogue(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, 
                 )
     if "inventory" not in said:
         left = catalogue.inventory[active]
-        told = ~np.isnan(left)
-        if told.sum() >= FEWEST and (left[told] == 0).mean() > _MOST:
+        none = int((left == 0).sum())
+        # where most are said to have no end, it is those that are sold out which are told
+        if len(left) >= FEWEST and none > _MOST * len(left):
             yield (
                 "inventory",
-                f"inventory is 0 in {(left == 0).sum()} of {told.sum()} listings: those are priced "
+                f"inventory is 0 in {none} of {len(left)} listings: those are priced "
                 "for their last unit; leave it out where there is no end of stock",
             )
 
@@ -71,10 +73,10 @@ def _of_sales(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, str]
     evidence = bandit.policy.evidence
     shown = float(evidence.totals[:, 1].sum())
     sold = float(evidence.sums[:, 0, -1].sum())  # of those that came with impressions
-    if sold >= FEWEST and shown < (1.0 + _HARDLY) * sold:
+    if sold >= FEWEST and sold / _SEVERAL < shown < (1.0 + _HARDLY) * sold:
         yield (
             "impressions",
             f"{shown:.0f} impressions sold {sold:.0f} units: send how many looked, those who did "
-            "not buy among them, also for decisions that sold nothing; leave impressions out where "
-            "they are not known",
+            "not buy among them, also for decisions that sold nothing; where nobody counts them, the "
+            "same number for every listing and day, such as 1000",
         )

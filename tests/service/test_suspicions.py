@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service.engine import Work
+from service.pricebandit import Pricebandit
 from service.sales import import_sales
 from service.tables import SalesTable
 
@@ -30,6 +31,7 @@ def test_prices_and_costs_in_different_units_are_said_once(shop, caplog, referen
     (message,) = _warnings(caplog)
     assert f"reference_price is {times} unit_cost in the median of 40 listings" in message
     shop.register(*_listings(60, reference_price=reference, unit_cost=cost))
+    Pricebandit.beside(shop.bandit, shop.bandit.encoder)  # another model, made ready
     assert len(_warnings(caplog)) == 1
 
 
@@ -82,23 +84,37 @@ def test_a_shop_without_any_stock_is_said(shop, caplog):
     assert "inventory is 0 in 38 of 40 listings" in message
 
 
-@pytest.mark.parametrize("all_told", [False, True])
-def test_impressions_of_buyers_alone_are_said(shop, caplog, all_told):
+def test_the_few_that_are_sold_out_are_no_whole_shop(shop, caplog):
+    shop.register(*_listings(480, unit_cost=6)[40:], *_listings(40, unit_cost=6, inventory=0))
+    assert _warnings(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "dozen", "said"), [(None, 1, True), (20, 1, False), (10, 12, False)]
+)
+def test_impressions_of_buyers_alone_are_said(shop, caplog, shown, dozen, said):
     shop.register(*_listings(40, reference_price=12, unit_cost=6))
     for day in range(8):
         made = shop.decide(*({"listing_id": f"s{i}"} for i in range(40)))
-        units = [(i + day) % 3 for i in range(40)]
+        units = [(i + day) % 4 for i in range(40)]
         shop.report(
             *(
                 {"decision_id": d["decision_id"], "outcome_id": "1"}
-                | {"impressions": 20 if all_told else u, "units": u}
+                | {"impressions": shown or u, "units": dozen * u}
                 for d, u in zip(made, units, strict=True)
-                if u or all_told
+                if u or shown
             )
         )
     shop.bandit.snapshot()
     found = [m for m in _warnings(caplog) if "impressions sold" in m]
-    assert len(found) == (0 if all_told else 1)
+    assert len(found) == said
+
+
+def test_what_is_said_of_impressions_can_be_done(shop):
+    shop.register(*_listings(1, unit_cost=6))
+    (made,) = shop.decide({"listing_id": "s0"})
+    outcome = {"decision_id": made["decision_id"], "outcome_id": "1", "impressions": 0, "units": 1}
+    assert shop.report(outcome)["errors"] == []
 
 
 def test_sales_of_which_nobody_counted_who_looked_are_not_said(shop, caplog):
