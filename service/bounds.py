@@ -1,6 +1,7 @@
 """Limits and families: which prices are allowed, and who must share one."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from service.subjects import Subjects
 
 Key = tuple[int, str]
 """A family, and the unit or UTC day that its price is held for."""
+
+_SIDES: Final = "left", "right"
 
 
 def bounds_of(
@@ -261,13 +264,29 @@ def prices_before(
     amounts = np.array([held[keys[row]][0] for row in rows.tolist()], np.int64)
     fixed = _fixed(subjects.per_major[rows], subjects.number, rows)
     outside = rows[~_inside(fixed, amounts)]
-    for key in {keys[row] for row in outside.tolist()}:
-        amount, currency = held[key]
-        mine = catalogue.members([key[0]], currency)
-        fixed = _fixed(catalogue.per_major[mine], catalogue.number, mine)
-        if mine.size and not _inside(fixed, amount).any():
-            del held[key]
+    for key in _kept_by_nobody({keys[row] for row in outside.tolist()}, held, catalogue):
+        del held[key]
     return held
+
+
+def _kept_by_nobody(keys: set[Key], held: Mapping[Key, Held], catalogue: Catalogue) -> list[Key]:
+    """Those of `keys` whose held price the limits of no member allow, where there is a member."""
+    found = []
+    for currency in {held[key][1] for key in keys}:
+        asked = [key for key in keys if held[key][1] == currency]
+        family = np.array([key[0] for key in asked], np.int64)
+        # looked up at once: each time costs a look at the whole catalogue
+        members = catalogue.members(family, currency)
+        members = members[np.argsort(catalogue.family[members], kind="stable")]
+        ends = [np.searchsorted(catalogue.family[members], family, side) for side in _SIDES]
+        count = ends[1] - ends[0]
+        of = np.repeat(np.arange(len(asked)), count)
+        place = np.arange(count.sum()) + np.repeat(ends[0] - (count.cumsum() - count), count)
+        price = np.array([held[key][0] for key in asked], np.int64)[of]
+        fixed = _fixed(catalogue.per_major[members], catalogue.number, members)
+        keeps = np.bincount(of, _inside(take(fixed, place), price), minlength=len(asked))
+        found += [asked[i] for i in np.flatnonzero((keeps == 0) & (count > 0)).tolist()]
+    return found
 
 
 def _fixed(

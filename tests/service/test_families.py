@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service import bounds, family_prices, pricing
+from service.catalogue import Catalogue
 from service.family_prices import FamilyPrices
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
@@ -436,3 +437,22 @@ def test_a_held_price_is_given_whether_or_not_it_makes_sense(shop, reference):
     first = shop.decide(*members)[0]["price"]
     shop.register({**MUG, "listing_id": "m1", "family": "mugs", "reference_price": reference})
     assert {d["price"] for d in shop.decide(*members)} == {first}
+
+
+def test_held_prices_that_nobody_can_have_are_looked_up_at_once(shop, monkeypatch):
+    def families(**fields):
+        return [{**MUG, "listing_id": f"m{i}", "family": f"f{i // 2}"} | fields for i in range(40)]
+
+    shop.register(*families())
+    asked = [{"listing_id": f"m{i}"} for i in range(40)]
+    first = [d["price"] for d in shop.decide(*asked)]
+    # all but the last two, one of whose family can still have its price
+    shop.register(*families(min_price=100)[:39], families()[39])
+    looked, members = [], Catalogue.members
+    monkeypatch.setattr(Catalogue, "members", lambda *args: looked.append(args) or members(*args))
+    answer = shop.price(*asked)
+    assert [e["index"] for e in answer["errors"]] == [38]
+    prices = [d["price"] for d in answer["decisions"]]
+    assert prices[-1] == first[-1]
+    assert min(prices[:-1]) >= 100
+    assert len(looked) < 10
