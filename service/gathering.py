@@ -82,6 +82,8 @@ def _taken(columns: dict[str, Any], rows: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _promoted(market: dict[str, Any]) -> float:
-    """1 on promotion: true, a name of it, or a number above 0."""
+    """1 on promotion: true, a name of it, or a number above 0; an empty name is none."""
     promotion = market.get("promotion", 0)
-    return 1.0 if isinstance(promotion, str) else min(max(float(promotion), 0.0), 1.0)
+    if isinstance(promotion, str):
+        return float(bool(promotion.strip()))
+    return min(max(float(promotion), 0.0), 1.0)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from bandits.features import NAMES
 from service import pricing, registering, rounds
 from service.items import read_items
 from service.routes import prices
@@ -480,6 +481,14 @@ def test_a_competitor_is_enough_where_no_price_is_known(shop):
 def test_promotions_are_said_in_several_ways(standing_shop, promotion):
     request = {"listing_id": "mug", "market": {"promotion": promotion}}
     _sound(standing_shop.decide(request)[0])
+
+
+@pytest.mark.parametrize(("promotion", "on"), [("sale", True), ("", False), (" ", False)])
+def test_an_empty_name_is_no_promotion(shop, promotion, on):
+    shop.register(MUG)
+    shop.decide({"listing_id": "mug", "market": {"promotion": promotion}})
+    (row,) = shop.rows("SELECT features FROM decisions")
+    assert (np.frombuffer(row["features"], np.float32)[NAMES.index("promotion")] > 0) == on
 
 
 def test_passes_cover_every_row_once():
