@@ -81,13 +81,14 @@ class Policy(Demand):
         high = np.fmax(high, np.fmax(low, cost) + _ABOVE_COST)
         scale = np.log(listings.per_major)
         low, high = np.exp(low + scale), np.exp(high + scale)
+        rival = listings.context.competitor_price * listings.per_major
         if (listings.leader != np.arange(len(low))).any():
             np.minimum.at(low, listings.leader, low.copy())
             np.maximum.at(high, listings.leader, high.copy())
-            low, high = low[listings.leader], high[listings.leader]
+            np.fmin.at(rival, listings.leader, rival.copy())  # of several, the lowest
+            low, high, rival = (ends[listings.leader] for ends in (low, high, rival))
         made = geometric_ladders(low, high, listings.limits, self.rules.arms)
         # buyers who compare go elsewhere above the competitor's price, not a little below it
-        rival = listings.context.competitor_price[listings.leader] * listings.per_major
         return with_arm_below(made, listings.limits, rival)
 
     def _reach(self, listings: Listings) -> NDArray[np.float64]:

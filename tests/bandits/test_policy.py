@@ -516,3 +516,15 @@ def test_a_wall_at_the_competitors_price_is_learned_from_all(make):
     alone = policy.decide(asked(np.full(5, -1), np.nan), make.random_ids(99, 5), explore=False)
     assert (alone.estimates.mean[:, -5:] > 0).all()
     assert (alone.price > 100 * rival).all()
+
+
+@pytest.mark.parametrize("told", [[np.nan, 9.37], [9.37, np.nan], [9.81, 9.37], [9.37, 9.81]])
+def test_the_lowest_competitor_of_a_family_is_an_arm_whoever_names_him(make, told):
+    context = {"competitor_price": np.array(told)}
+    made = Policy().decide(
+        make.listings(np.full(2, 10.0), leader=[0, 0], context=context),
+        make.random_ids(0, 2),
+        explore=False,
+    )
+    assert (made.ladders.prices == 937).any(1).all()
+    np.testing.assert_array_equal(*made.ladders.prices)
