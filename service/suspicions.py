@@ -77,6 +77,6 @@ def _of_sales(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, str]
         yield (
             "impressions",
             f"{shown:.0f} impressions sold {sold:.0f} units: send how many looked, those who did "
-            "not buy among them, also for decisions that sold nothing; where nobody counts them, the "
-            "same number for every listing and day, such as 1000",
+            "not buy among them, also for decisions that sold nothing; where nobody counts them, "
+            "the same number for every listing and day, such as 1000",
         )
