@@ -91,13 +91,14 @@ class Sides:
     family or a reference price in the middle of it moves anyone.
 
     Attributes:
-        experiment, period: whose. taken: catalogue row, or family and currency → name of the arm,
-            empty for what takes no part.
+        experiment, period: whose. taken: listing id, or family and currency → name of the arm,
+            empty for what takes no part. By id: the coin is thrown for it, and a listing that is
+            deleted and registered anew would be on two sides.
     """
 
     experiment: str = ""
     period: date = date.min
-    taken: dict[int | tuple[int, str], str] = field(default_factory=dict)
+    taken: dict[str | tuple[int, str], str] = field(default_factory=dict)
 
     def of(self, running: Experiment, at_us: int) -> Sides:
         """These, or none yet where another period has begun."""
@@ -119,13 +120,13 @@ class Sides:
 
 def _keys(
     subjects: Subjects,
-) -> tuple[list[int | None], list[tuple[int, str] | None]]:
+) -> tuple[list[str | None], list[tuple[int, str] | None]]:
     """What sides of listings and of their families go by; None for a family's price of a unit."""
-    columns = subjects.listing, subjects.family, subjects.currency, subjects.unit
+    columns = subjects.listing_id, subjects.family, subjects.currency, subjects.unit
     rows = [column.tolist() for column in columns]
     listings = [
-        None if family >= 0 and unit is not None else row
-        for row, family, _, unit in zip(*rows, strict=True)
+        None if family >= 0 and unit is not None else name
+        for name, family, _, unit in zip(*rows, strict=True)
     ]
     families = [
         (family, currency) if family >= 0 and unit is None else None
@@ -150,14 +151,15 @@ def sides_at(
     d, since = log.decisions.c, microseconds(sides.period)
     # later ones are of a clock that was ahead
     until = microseconds(sides.period + timedelta(DAYS[running.period]))
-    query = sa.select(d.listing, d.family, d.currency, d.experiment, d.policy).distinct()
+    columns = log.listings.c.listing_id, d.family, d.currency, d.experiment, d.policy
+    query = sa.select(*columns).join(log.decisions, d.listing == log.listings.c.row).distinct()
     query = query.where(d.id >= ids.lowest(since), d.at >= since, d.at < until)
     query = query.where(d.family.is_(None) | d.unit.is_(None))
     with engine.connect() as conn:
         rows = conn.execute(query).all()
     for row in sorted(rows, key=lambda row: row.experiment is None):  # who had a side keeps it
         arm = row.policy if row.experiment == running.name else ""
-        sides.taken.setdefault(row.listing, arm)
+        sides.taken.setdefault(row.listing_id, arm)
         if row.family is not None:
             code = catalogue.family_code.setdefault(row.family, len(catalogue.family_code))
             sides.taken.setdefault((code, row.currency), arm)

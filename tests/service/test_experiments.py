@@ -486,6 +486,31 @@ def test_who_leaves_a_family_keeps_its_side_for_the_period(shop_at, clock, again
         assert _sides(shop.decide(*requests)) != sides
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["goes on", "restarts"])
+def test_who_is_registered_anew_keeps_its_side_for_the_period(shop_at, clock, again):
+    """Of 24 listings that left their families, about half would fall otherwise by their own."""
+    with shop_at() as shop:
+        requests = _families(shop, 12)
+        _start(shop)
+        clock.on(1)
+        sides = _sides(shop.decide(*requests))
+        for one in requests:
+            shop.client.delete(f"/v1/listings/{one['listing_id']}")
+        alone = {"title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
+        shop.register(*({**one, **alone} for one in requests))
+        if not again:
+            assert _sides(shop.decide(*requests)) == sides
+    with shop_at() as shop:
+        decisions = shop.decide(*requests)
+        assert _sides(decisions) == sides
+        shop.report(
+            *({"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 9, "units": 1}
+              for d in decisions)
+        )  # fmt: skip
+        clock.on(2)
+        assert shop.client.get("/v1/experiments/spring").status_code == 200
+
+
 @pytest.mark.parametrize("asked", ["ab", "ba"])
 def test_a_family_that_one_of_another_side_has_joined_keeps_one_price(lively_shop, clock, asked):
     """Of 24 families joined, half by a listing whose own coin fell otherwise."""
