@@ -252,7 +252,7 @@ def reader(url: str) -> sa.Engine:
         if parsed.get_backend_name() != "sqlite":
             options = {"postgresql_readonly": True}
             return sa.create_engine(parsed, hide_parameters=True, execution_options=options)
-    except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
+    except (sa.exc.ArgumentError, ModuleNotFoundError, ValueError) as error:  # ports are numbers
         raise LogUnreadable(
             f"--log is no URL that can be read ({error}): give one such as "
             "sqlite:////home/shop/log.sqlite3 or postgresql://user@host/db"

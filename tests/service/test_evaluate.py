@@ -252,7 +252,7 @@ def test_another_database_is_no_log(tmp_path):
         report(f"sqlite:///{tmp_path / 'other.db'}", "greedy")
 
 
-@pytest.mark.parametrize("url", ["log.sqlite3", "nosuch://host/db"])
+@pytest.mark.parametrize("url", ["log.sqlite3", "nosuch://host/db", "postgresql://me@host:no/db"])
 def test_what_is_no_url_is_refused_with_examples(url):
     with pytest.raises(LogUnreadable, match=r"--log is no URL .* give one such as sqlite:////"):
         report(url, "greedy")
