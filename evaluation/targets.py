@@ -85,7 +85,9 @@ def cost_plus(menus: Menus, markup: float) -> NDArray[np.float64]:
             ]
         )
     with np.errstate(divide="ignore"):
-        off = np.abs(np.log(menus.price / (markup * menus.unit_cost[:, None])))  # (n, k)
+        # a product of the two may have more digits than a float holds
+        wanted = np.log(markup) + np.log(menus.unit_cost[:, None])  # (n, 1)
+        off = np.abs(np.log(menus.price) - wanted)  # (n, k)
     return _only(np.where(menus.there, off, np.inf).argmin(1), menus)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -74,12 +75,12 @@ def report(
     Raises:
         Unanswerable: the log has too little to say; each reason says why and what to do.
         LogUnreadable: there is no log at `url`.
-        ValueError: there is no such policy, or `markup` is not above 0.
+        ValueError: there is no such policy, or `markup` is not above 0 and finite.
     """
     if policy not in TARGETS:
         raise ValueError(f"policy is {policy!r}: give one of {', '.join(TARGETS)}")
-    if not markup > 0:
-        raise ValueError(f"markup is {markup:g}: give price over unit cost, above 0")
+    if not 0 < markup < math.inf:
+        raise ValueError(f"markup is {markup:g}: give price over unit cost, above 0 and finite")
     if since and until and since > until:
         raise ValueError(f"since is {since}, after until, {until}: change one of them")
     draws = read_draws(url, currency, expecting=policy == "greedy", since=since, until=until)

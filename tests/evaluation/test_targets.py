@@ -37,6 +37,7 @@ def test_cost_plus_is_the_nearest_price_in_ratio():
     # 5: as a ratio nearer to 4 than to 8; 10: the highest of its ladder
     assert (TARGETS["cost-plus"](MENUS, 2.5) == np.eye(4)[[1, 2]]).all()
     assert (TARGETS["cost-plus"](MENUS, 0.5) == np.eye(4)[[0, 1]]).all()
+    assert (TARGETS["cost-plus"](MENUS, 1e308) == np.eye(4)[[3, 2]]).all()
 
 
 def test_cost_plus_without_costs_is_refused_with_their_number():

@@ -232,9 +232,10 @@ def test_an_unknown_policy_is_refused_with_those_known(traded):
     assert "policy is 'optimal': give one of logged, greedy" in result.stderr
 
 
-def test_a_markup_below_zero_is_refused(traded):
-    with pytest.raises(ValueError, match="markup is -1"):
-        report(traded.settings.url, "cost-plus", markup=-1)
+@pytest.mark.parametrize("markup", [-1, float("inf"), float("nan")])
+def test_a_markup_that_is_none_is_refused(traded, markup):
+    with pytest.raises(ValueError, match=f"markup is {markup}: give price over unit cost"):
+        report(traded.settings.url, "cost-plus", markup=markup)
 
 
 def test_a_missing_log_is_named(tmp_path):
