@@ -80,11 +80,14 @@ def _covariance(
     place = ((price - grid[0]) / STEP).round().long().clamp(0, len(grid) - 1)
     curves = by_price[place]  # (n, c, m)
     weight, level, shape = (
-        column[part].float().to(price.device).flatten(1)
-        for column in (belief.weight, belief.level, belief.shape)
+        column[part].double().flatten(1) for column in (belief.weight, belief.level, belief.shape)
     )
-    mean = torch.bmm(curves, (weight * level)[:, :, None]).clamp_min(1e-9)  # (n, c, 1)
-    square = weight * level**2 * (1.0 + 1.0 / shape)
+    # before they are narrowed: the square of a level that hardly counts may be beyond a float32
+    first, square = (
+        moment.float().to(price.device)
+        for moment in (weight * level, weight * level**2 * (1.0 + 1.0 / shape))
+    )
+    mean = torch.bmm(curves, first[:, :, None]).clamp_min(1e-9)  # (n, c, 1)
     product = torch.bmm(curves * square[:, None, :], curves.transpose(1, 2))
     return product / (mean * mean.transpose(1, 2)) - 1.0
 

@@ -98,6 +98,18 @@ def test_more_sales_at_a_price_teach_more():
     assert by_traffic[3].max() > 2 * by_traffic[0].max()
 
 
+def test_hypotheses_that_count_for_nothing_may_have_any_level():
+    """As after billions of sales: a curve that is nearly 0 where they were made."""
+    belief = believed(1, shown=2000.0)
+    weight, level = belief.weight.clone(), belief.level.clone()
+    weight[0, 0, 0] = 0.0
+    wanted, *_ = asked(dataclasses.replace(belief, weight=weight), 50.0)
+    level[0, 0, 0] = 1e25
+    found, *_ = asked(dataclasses.replace(belief, weight=weight, level=level), 50.0)
+    assert found == pytest.approx(wanted, rel=1e-4, abs=1e-9)
+    assert found.max() > 0
+
+
 def test_what_has_been_learned_is_worth_less():
     fresh, seen = (asked(believed(1, shown), 100.0) for shown in (0.0, 20_000.0))
     relative = [found.max() / (gain * mean).max() for found, _, mean, gain in (fresh, seen)]
