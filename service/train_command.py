@@ -214,9 +214,14 @@ def _roll_back(settings: Settings) -> None:
 
 
 def _show(settings: Settings, json: Path | None) -> None:
+    from service.benchmark import Places
     from service.snapshots import described
     from service.train_report import show_trained_on
 
+    try:
+        Places(json=json).check()
+    except ValueError as error:
+        _fail(str(error))
     found = described(settings.home / "snapshots")
     if found is None:
         _fail(

@@ -561,6 +561,9 @@ def test_a_snapshot_says_what_it_was_trained_on(home, open_bandit, tmp_path):
     assert f" elasticity {math.exp(learned['elasticity']):.3g}, " in told(done)
     assert f" level {learned['level']:.3g} units per impression, " in told(done)
     assert json.loads((tmp_path / "shown.json").read_text()) == found
+    refused = run(home, "--show", "--json", str(tmp_path))
+    assert refused.exit_code == 1
+    assert f"{tmp_path} cannot be written: Is a directory" in told(refused)
 
 
 def test_a_population_is_spelled_to_the_last_digit():
