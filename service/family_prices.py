@@ -8,7 +8,8 @@ UNITS_KEPT = 1_000
 """Units for which a family's prices are kept: one a customer would else fill memory for ever."""
 
 DAYS_KEPT = 2
-"""Days for which they are kept: a clock that is put right at midnight comes back to the one before.
+"""Days for which they are kept, those decided on last: a clock that is put right at midnight comes
+back to the one before, and one that was days ahead to days before all that it told.
 """
 
 Held = tuple[int, str]
@@ -22,8 +23,8 @@ class FamilyPrices:
     Attributes:
         units: family → unit → price, by when it was decided last, newest at the end; of each
             family the newest `UNITS_KEPT`.
-        days: family → UTC day → price decided last without a unit; of each family the latest
-            `DAYS_KEPT`.
+        days: family → UTC day → price decided last without a unit, likewise; of each family the
+            newest `DAYS_KEPT`.
     """
 
     units: dict[int, dict[str, Held]] = field(default_factory=dict)
@@ -36,17 +37,14 @@ class FamilyPrices:
 
     def note(self, family: int, unit: str | None, at_us: int, held: Held) -> None:
         """Note a price decided, for its unit, else for the day of its time in microseconds UTC."""
-        if unit is None:
-            days = self.days.setdefault(family, {})
-            days[utc_day(at_us)] = held
-            if len(days) > DAYS_KEPT:
-                del days[min(days)]
-            return
-        units = self.units.setdefault(family, {})
-        units.pop(unit, None)  # to the end with it
-        units[unit] = held
-        if len(units) > UNITS_KEPT:
-            del units[next(iter(units))]
+        kind, name, most = self.units, unit, UNITS_KEPT
+        if name is None:
+            kind, name, most = self.days, utc_day(at_us), DAYS_KEPT
+        prices = kind.setdefault(family, {})
+        prices.pop(name, None)  # to the end with it
+        prices[name] = held
+        if len(prices) > most:
+            del prices[next(iter(prices))]
 
 
 def utc_day(at_us: int) -> str:

@@ -105,6 +105,14 @@ def test_the_units_decided_about_last_are_kept():
     assert prices.of(0, kept[2]) == (0, "GBP")
 
 
+def test_a_clock_that_was_days_ahead_leaves_todays_price():
+    day, prices = 86_400_000_000, FamilyPrices()
+    for ahead in (8, 9, 1):
+        prices.note(0, None, ahead * day, (ahead, "GBP"))
+    assert prices.of(0, "1970-01-02") == (1, "GBP")
+    assert prices.of(0, "1970-01-10") == (9, "GBP")
+
+
 @pytest.mark.parametrize("restarted", ["with a snapshot", "from the log", None])
 def test_a_clock_put_right_at_midnight_finds_the_price_of_either_day(
     bandit_on, drive, monkeypatch, restarted
