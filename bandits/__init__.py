@@ -8,7 +8,14 @@ from bandits.currencies import MINOR_DIGITS, minor_per_major
 from bandits.curves import CurveBank
 from bandits.evidence import Evidence, Posterior
 from bandits.features import DIM, VERSION, Context
-from bandits.guesses import GuessModel, Sources, as_charged, beside_competitor, usual_markup
+from bandits.guesses import (
+    GuessModel,
+    Sources,
+    as_charged,
+    beside_competitor,
+    usual_markup,
+    whole_numbers,
+)
 from bandits.ladders import Ladders, geometric_ladders
 from bandits.limits import GUARDRAILS, Limits, limits
 from bandits.linucb import LinearUCB
@@ -62,5 +69,6 @@ __all__ = [
     "softmax",
     "uniforms",
     "usual_markup",
+    "whole_numbers",
     "word_ids",
 ]

@@ -40,6 +40,7 @@ _SOMETHING_ELSE = 4.0  # deviations of a competitor's price from which on it tel
 MOSTLY = 0.5
 """Share of prices that are whole numbers, above which all may be in pence."""
 
+_WHOLE = 1e-9  # share of a price by which floats may put a whole number off
 _ENOUGH = 10  # listings that show their markup, before it is theirs that is assumed
 _BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell: the cost, at neighbours' markup
 _UNLIKE = 0.1  # similarity that a difference of e times in amount costs
@@ -66,8 +67,8 @@ class Sources:
         trained_on: rows whose texts the embeddings were fitted to, bool (n,). Their neighbours say
             more of their price than a new listing's would, and are no measure of how far
             neighbours are to be trusted.
-        whole: 1 where the price is a whole number of a currency that has parts, as all are that are
-            told in pence, 0 where it is not, NaN where no price was told, (n,).
+        whole: whether the price may be one in pence: 1 or 0, as `whole_numbers` has it, (n,); NaN
+            where no price was told.
     """
 
     log_reference: NDArray[np.float64]
@@ -169,16 +170,34 @@ def _fit(
     return coefficients, float(np.sqrt(square / (m + weight)))
 
 
+def whole_numbers(price: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Whether prices, currency units, are whole numbers, as all in pence are: 1, and else 0, (n,);
+    NaN where unknown.
+    """
+    whole = np.abs(price - np.rint(price)) <= _WHOLE * price
+    return np.where(np.isnan(price), np.nan, whole)
+
+
 def as_charged(
-    log_price: NDArray[np.float64], log_cost: NDArray[np.float64], markup: float
+    log_price: NDArray[np.float64],
+    log_cost: NDArray[np.float64],
+    markup: float,
+    whole: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Log of prices said to be charged, and how far that may be off, (n,) each; NaN where unknown.
 
     Where price and cost contradict each other, it lies half-way between what either says, and may
-    be what either says.
+    be what either says. A price far above the cost is believed where it cannot be in pence: there
+    are downloads among what most shops sell.
+
+    Args:
+        whole: as `whole_numbers` has it of prices told, (n,); None where it is not known of any.
     """
     apart = log_price - log_cost - markup
-    off = np.where(np.abs(apart) > _CONTRADICTED, apart / 2.0, 0.0)
+    contradicted = np.abs(apart) > _CONTRADICTED
+    if whole is not None:
+        contradicted &= (apart < 0.0) | (whole != 0.0)
+    off = np.where(contradicted, apart / 2.0, 0.0)
     return log_price - off, np.abs(off)
 
 
@@ -322,7 +341,8 @@ class GuessModel:
             value[rows] = x[rows] @ coefficients
             sd[rows] = np.broadcast_to(error, n)[rows]
         referenced = ~np.isnan(sources.log_reference)
-        charged, off = as_charged(sources.log_reference, sources.log_cost, self.markup)
+        known = sources.log_reference, sources.log_cost
+        charged, off = as_charged(*known, self.markup, sources.whole)
         value[referenced], sd[referenced] = charged[referenced], off[referenced]
         return value, sd
 

@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from bandits import as_charged
+from bandits import as_charged, whole_numbers
 from service import log
 from service.items import numbers
 from service.learning import COUNTING
@@ -143,8 +143,9 @@ def corrected(
     """
     catalogue = bandit.catalogue
     before = catalogue.anchor[rows]
-    reference, cost = (_log(numbers(documents, name)) for name in ("reference_price", "unit_cost"))
-    reference, _ = as_charged(reference, cost, bandit.guesses.markup)
+    said, cost = (numbers(documents, name) for name in ("reference_price", "unit_cost"))
+    cost = _log(cost)
+    reference, _ = as_charged(_log(said), cost, bandit.guesses.markup, whole_numbers(said))
     known = catalogue.log_cost(rows)
     by_cost = np.where(np.isnan(known), cost + bandit.guesses.markup, before + cost - known)
     return _moved(bandit, rows, np.where(np.isnan(reference), by_cost, reference))

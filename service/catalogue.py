@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bandits import amounts, minor_per_major, word_ids
+from bandits import amounts, minor_per_major, whole_numbers, word_ids
 from bandits.amounts import KINDS
 from bandits.words import WORDS
 from service.family_prices import FamilyPrices
@@ -31,7 +31,6 @@ NUMBERS = (
 )
 """Numeric fields of a listing that pricing reads."""
 
-_WHOLE = 1e-9  # share of a price by which floats may put a whole number off
 _SAME = 1e-4  # cosines no further apart are those of the same texts
 
 Cosines = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
@@ -297,14 +296,11 @@ class Catalogue:
         price = self.charged(rows)
         return np.where(np.isnan(price) & (rows >= 0), self.learned_price[rows], price)
 
-    def whole(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Whether what listings were sold for may be told in minor units, (n,), NaN where unknown.
-
-        It may where it is a whole number, of a currency that has parts: 1, and else 0.
+    def in_pence(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Whether what listings were sold for may be told in minor units, (n,), NaN where unknown:
+        1 where it is a whole number, of a currency that has parts, and else 0.
         """
-        price = np.exp(self.charged(rows))
-        whole = np.abs(price - np.rint(price)) <= _WHOLE * price
-        return np.where(np.isnan(price), np.nan, whole & (self.per_major[rows] > 1))
+        return whole_numbers(np.exp(self.charged(rows))) * (self.per_major[rows] > 1)
 
     def in_minor_units(
         self, rows: NDArray[np.int64], price: NDArray[np.float64]

@@ -18,6 +18,7 @@ from bandits import (
     Stock,
     beside_competitor,
     usual_markup,
+    whole_numbers,
 )
 from bandits.guesses import MARKUP
 from service.catalogue import Catalogue
@@ -240,7 +241,7 @@ class Guesses:
                 # those without a family are each a product of their own
                 np.where(family >= 0, family, n + rows),
                 catalogue.trained_on[rows],
-                catalogue.whole(rows),
+                catalogue.in_pence(rows),
             )
             worth = sources[currency].neighbour_price
             own[currency] = _of_own_family(catalogue, family, neighbours, worth)
@@ -273,6 +274,8 @@ class Guesses:
             subjects.amount,
             catalogue.amounts_of(subjects.neighbours),
             subjects.family,
+            # the mean of what was charged is no whole number in pence either
+            whole=whole_numbers(subjects.number["reference_price"]),
         )
         guess, sd = np.empty(len(subjects)), np.empty(len(subjects))
         near = subjects.neighbours, sources.neighbour_price

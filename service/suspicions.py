@@ -46,7 +46,7 @@ def _of_catalogue(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, 
         if both.sum() >= FEWEST:
             middle = float(np.median(reference[both] / cost[both]))
             # prices that are no whole numbers are in currency units, and downloads cost pence
-            dear = middle > _MARKUPS[1] and catalogue.whole(active[both]).mean() > MOSTLY
+            dear = middle > _MARKUPS[1] and catalogue.in_pence(active[both]).mean() > MOSTLY
             if dear or middle < _MARKUPS[0]:
                 yield (
                     "unit",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bandits import GuessModel, Sources, beside_competitor, word_ids
-from bandits.guesses import UNKNOWN_PRICE, UNKNOWN_SD
+from bandits.guesses import UNKNOWN_PRICE, UNKNOWN_SD, whole_numbers
 
 
 def sources(n, k=3, **known):
@@ -114,6 +114,24 @@ def test_a_price_that_the_cost_contradicts_may_be_what_either_says(times):
     value, sd = model.guess(sources(3, reference=said))
     assert value == pytest.approx(said)
     assert not sd.any()
+
+
+def test_a_price_that_is_no_whole_number_is_not_in_pence_however_little_it_costs():
+    model = GuessModel.fit(sources(40, reference=np.log(20.0), cost=np.log(10.0)))
+    said = np.array([9.99, 999.0, 9.99, 0.99])
+    cost = np.log([0.05, 5.0, np.nan, 500.0])
+    value, sd = model.guess(
+        dataclasses.replace(
+            sources(4, reference=np.log(said), cost=cost), whole=whole_numbers(said)
+        )
+    )
+    assert (sd == 0).tolist() == [True, False, True, False]
+    assert value[[0, 2]] == pytest.approx(np.log(9.99))
+
+
+def test_whole_numbers():
+    told = whole_numbers(np.array([1250.0, 100 * 19.99, 12.5, 0.99, np.nan, 1e12]))
+    np.testing.assert_array_equal(told, [1, 1, 0, 0, np.nan, 1])
 
 
 def test_rows_are_guessed_from_what_each_has():

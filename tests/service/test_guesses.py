@@ -103,3 +103,13 @@ def test_a_shop_of_thin_margins_begins_near_its_own_prices(open_bandit, drive):
     bandit = open_bandit()
     assert float(bandit.policy.population.lean) == leaning
     assert (best() == near).all()
+
+
+def test_downloads_among_other_things_are_worth_what_is_said_of_them(shop):
+    paper = {"listing_id": "", "title": "red ceramic mug", "currency": "GBP", "unit_cost": 5}
+    shop.register(
+        *({**paper, "listing_id": f"p{i}", "reference_price": 9.99 + i} for i in range(20)),
+        {**paper, "listing_id": "download", "unit_cost": 0.05, "reference_price": 12.99},
+    )
+    (made,) = shop.decide({"listing_id": "download"}, explore=False, record=False)
+    assert made["price"] > 4
