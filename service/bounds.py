@@ -47,7 +47,7 @@ def bounds_of(
     )
 
 
-def take(bounds: Limits, rows: NDArray[np.int64]) -> Limits:
+def take(bounds: Limits, rows: NDArray[np.int64] | slice) -> Limits:
     """The given rows of limits."""
     return Limits(*(getattr(bounds, name)[rows] for name in Limits.__slots__))
 
@@ -274,18 +274,18 @@ def _kept_by_nobody(keys: set[Key], held: Mapping[Key, Held], catalogue: Catalog
     found = []
     for currency in {held[key][1] for key in keys}:
         asked = [key for key in keys if held[key][1] == currency]
-        family = np.array([key[0] for key in asked], np.int64)
         # looked up at once: each time costs a look at the whole catalogue
-        members = catalogue.members(family, currency)
+        members = catalogue.members([key[0] for key in asked], currency)
         members = members[np.argsort(catalogue.family[members], kind="stable")]
-        ends = [np.searchsorted(catalogue.family[members], family, side) for side in _SIDES]
-        count = ends[1] - ends[0]
-        of = np.repeat(np.arange(len(asked)), count)
-        place = np.arange(count.sum()) + np.repeat(ends[0] - (count.cumsum() - count), count)
-        price = np.array([held[key][0] for key in asked], np.int64)[of]
         fixed = _fixed(catalogue.per_major[members], catalogue.number, members)
-        keeps = np.bincount(of, _inside(take(fixed, place), price), minlength=len(asked))
-        found += [asked[i] for i in np.flatnonzero((keeps == 0) & (count > 0)).tolist()]
+        first, last = (
+            np.searchsorted(catalogue.family[members], [key[0] for key in asked], side).tolist()
+            for side in _SIDES
+        )
+        for key, *ends in zip(asked, first, last, strict=True):
+            mine = take(fixed, slice(*ends))
+            if len(mine.lower) and not _inside(mine, held[key][0]).any():
+                found.append(key)
     return found
 
 
