@@ -26,6 +26,10 @@ from service.fields import microseconds
 NO_OUTCOME = "without outcomes so far"
 NO_CHOICE = "drawn without chance (explore was false, or one price was allowed)"
 NO_EXPECTED = "of a version that did not keep expected gains"
+NO_PREDICTION = (
+    "decisions do not say what profit was expected of the day (priced over a stock, for an "
+    "objective of their own, or by an earlier version)"
+)
 
 _d = log.decisions.c
 
@@ -43,6 +47,7 @@ class Draws:
         logged: profit per impression and draw; mass: impressions; group: one draw for a family.
         menus: the ladders. expected: profit per impression that the policy expected of each arm
             at the time, float64 (n, k), 0 beyond the ladder; None where that was not always kept.
+        unpredicted: decisions of which it was not.
         left_out: reason -> decisions.
     """
 
@@ -50,6 +55,7 @@ class Draws:
     logged: Logged
     menus: Menus
     expected: NDArray[np.float64] | None
+    unpredicted: int
     left_out: dict[str, int]
 
 
@@ -85,13 +91,20 @@ def report(
         raise ValueError(f"since is {since}, after until, {until}: change one of them")
     draws = read_draws(url, currency, expecting=policy == "greedy", since=since, until=until)
     target = TARGETS[policy](draws.menus, markup)
-    found = evaluate(draws.logged, target, draws.expected, method=method)
+    try:
+        found = evaluate(draws.logged, target, draws.expected, method=method)
+    except Unanswerable as refusal:
+        if not draws.unpredicted:
+            raise
+        missing = f"there are no predictions to go by: {draws.unpredicted} {NO_PREDICTION}."
+        raise Unanswerable([*refusal.reasons, missing]) from None
     return {
         "policy": policy,
         "currency": draws.currency,
         "decisions": len(draws.logged),
         "impressions": int(draws.logged.masses.sum()),
         "left_out": draws.left_out,
+        "without_predictions": draws.unpredicted,
         **_spelled(found),
     }
 
@@ -203,8 +216,9 @@ def _draws(rows: list[Any], currency: str, expecting: bool) -> Draws:
     )
     # a gain over stock that is left, or of another objective, is no prediction of today's profit
     other = np.array([row.objective is not None or row.plan is not None for row in rows])
-    predicted = None if (silent | other)[kept].any() else expected[kept]
-    return Draws(currency, logged, menus, predicted, left_out)
+    unpredicted = int((silent | other)[kept].sum())
+    predicted = None if unpredicted else expected[kept]
+    return Draws(currency, logged, menus, predicted, unpredicted, left_out)
 
 
 def _padded(blobs: list[bytes], dtype: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
+from service.evaluate import NO_PREDICTION
 from service.plain_console import plain_console
 
 
@@ -17,6 +18,8 @@ def show(found: dict[str, Any]) -> None:
     for reason, count in found["left_out"].items():
         if count:
             console.print(f"left out: {count} {reason}")
+    if count := found["without_predictions"]:
+        console.print(f"{count} {NO_PREDICTION}: estimated without predictions")
     table = Table("estimator", "earns", "interval", "gain", "interval")
     logged = found["logged"]
     table.add_row("(the log)", _money(logged["value"]), _range(logged), "", "")

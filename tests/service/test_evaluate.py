@@ -199,6 +199,20 @@ def test_a_gain_that_is_not_todays_profit_is_no_prediction_of_it(shop, terms):
     draws = read_draws(shop.settings.url, expecting=True)
     assert len(draws.logged) == 3  # what it would have charged is known all the same
     assert draws.expected is None
+    assert draws.unpredicted == 1
+    with pytest.raises(Unanswerable, match="no predictions to go by: 1 decisions do not say"):
+        report(shop.settings.url, "uniform")
+
+
+def test_what_estimates_lack_predictions_for_is_said(open_bandit, drive):
+    bandit = open_bandit(temperature=10.0, budget=1.0, arms=6)
+    drive.listings(bandit, {**LISTINGS[0], "inventory": 9}, *LISTINGS[1:])
+    asked = [{"listing_id": name} for name in REFERENCES] * 60
+    drive.outcomes(bandit, *(outcome(d) for d in drive.prices(bandit, *asked)))
+    assert report(bandit.settings.url, "logged")["estimates"].keys() == {"ips", "snips"}
+    result = run("--policy", "logged", "--log", bandit.settings.url)
+    said = " ".join(result.output.split())
+    assert "60 decisions do not say what profit was expected of the day" in said
 
 
 def test_the_command_prints_every_estimator_while_the_service_runs(traded):
