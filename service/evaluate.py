@@ -31,6 +31,9 @@ NO_PREDICTION = (
     "objective of their own, or by an earlier version)"
 )
 
+_PROFIT = None, '"profit"'
+"""Objectives, as the log spells them, under which what is expected is profit."""
+
 _d = log.decisions.c
 
 
@@ -215,7 +218,7 @@ def _draws(rows: list[Any], currency: str, expecting: bool) -> Draws:
         cost[kept],
     )
     # a gain over stock that is left, or of another objective, is no prediction of today's profit
-    other = np.array([row.objective is not None or row.plan is not None for row in rows])
+    other = np.array([row.objective not in _PROFIT or row.plan is not None for row in rows])
     unpredicted = int((silent | other)[kept].sum())
     predicted = None if unpredicted else expected[kept]
     return Draws(currency, logged, menus, predicted, unpredicted, left_out)

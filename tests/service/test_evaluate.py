@@ -204,6 +204,20 @@ def test_a_gain_that_is_not_todays_profit_is_no_prediction_of_it(shop, terms):
         report(shop.settings.url, "uniform")
 
 
+@pytest.mark.parametrize("objective", ["profit", {"profit": 1}])
+def test_who_says_that_profit_is_the_objective_has_predictions(shop, objective):
+    costless = {k: v for k, v in LISTINGS[2].items() if k != "unit_cost"}
+    said = [{**listing, "objective": objective} for listing in (*LISTINGS[:2], costless)]
+    shop.register(*said)
+    decided = shop.decide(*({"listing_id": name} for name in REFERENCES))
+    assert {d["objective"] for d in decided} == {"profit"}
+    shop.report(*(outcome(d) for d in decided))
+    draws = read_draws(shop.settings.url)
+    assert draws.unpredicted == 0
+    for d, gains, action in zip(decided, draws.expected, draws.logged.action, strict=True):
+        assert gains[action] == pytest.approx(d["expected"]["profit_per_impression"])
+
+
 def test_what_estimates_lack_predictions_for_is_said(open_bandit, drive):
     bandit = open_bandit(temperature=10.0, budget=1.0, arms=6)
     drive.listings(bandit, {**LISTINGS[0], "inventory": 9}, *LISTINGS[1:])
