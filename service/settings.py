@@ -106,7 +106,11 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """SQLAlchemy URL of the log."""
         if self.database_url is None:
-            return f"sqlite:///{self.home / 'log.sqlite3'}"
+            from sqlalchemy import URL
+
+            # a folder's name may have signs in it that mean something in a URL
+            file = str(self.home / "log.sqlite3")
+            return URL.create("sqlite", database=file).render_as_string()
         # bare postgresql:// would ask for psycopg2, which is not what this project installs
         return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1).replace(
             "postgres://", "postgresql+psycopg://", 1

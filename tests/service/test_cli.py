@@ -139,6 +139,16 @@ def test_a_price_that_rests_on_nothing_says_why(open_bandit, tmp_path, monkeypat
     assert "red mug: " not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["a?b", "a%3Fb", "a b#c&d=é@:1"])
+def test_a_log_lies_in_its_home_whatever_that_is_called(open_bandit, tmp_path, capsys, name):
+    home = tmp_path / name
+    open_bandit(home=home).close()
+    assert (home / "log.sqlite3").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    cli.replay(home=home)
+    assert "0 events replayed" in capsys.readouterr().out
+
+
 def test_prices_and_sales_of_a_mistyped_home_are_refused_and_it_is_not_made(tmp_path, capsys):
     with pytest.raises(typer.Exit):
         cli.price(["red mug"], home=tmp_path / "hmoe")
