@@ -64,7 +64,10 @@ def report(
             f"{arms.n_unique()} of 2 arms."
         )
         if not seen and until > experiment.first_day:
-            reason += " Only listings with a reference_price take part."
+            reason += (
+                " Only listings with a reference_price take part, in families those whose members "
+                "have the same one, asked about without a unit."
+            )
         return {**found, "verdict": reason}
     before = _before(engine, experiment, found["currency"])
     if before.height:

@@ -154,7 +154,8 @@ def sides_at(
     columns = log.listings.c.listing_id, d.family, d.currency, d.experiment, d.policy
     query = sa.select(*columns).join(log.decisions, d.listing == log.listings.c.row).distinct()
     query = query.where(d.id >= ids.lowest(since), d.at >= since, d.at < until)
-    query = query.where(d.family.is_(None) | d.unit.is_(None))
+    # who took part has a side, also where its unit was called as the day is
+    query = query.where(d.family.is_(None) | d.unit.is_(None) | d.experiment.is_not(None))
     with engine.connect() as conn:
         rows = conn.execute(query).all()
     for row in sorted(rows, key=lambda row: row.experiment is None):  # who had a side keeps it
@@ -202,6 +203,18 @@ def earliest(period: Period, at_us: int) -> date:
     """First day of the next period after a time, microseconds UTC."""
     tomorrow = utc_date(at_us) + timedelta(1)
     return tomorrow + timedelta(-tomorrow.weekday() % DAYS["week"] if period == "week" else 0)
+
+
+def unit_of_day_left_out(subjects: Subjects, at_us: int) -> Subjects:
+    """Subjects without units that are called as the day is, 2026-01-31: a family has one price for
+    such a unit and for the day, so that both take part, or one is held to what the other was not.
+
+    Args:
+        at_us: of the decision, microseconds UTC.
+    """
+    today = utc_date(at_us).isoformat()
+    unit = np.array([None if one == today else one for one in subjects.unit.tolist()], object)
+    return replace(subjects, unit=unit)
 
 
 def enrolled(

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from bandits import GUARDRAILS, Policy, Stock
 from service import bounds, decisions, ids, inventory
 from service.anchors import follow, set_anchors
-from service.experiments import enrolled, kept_to_reference, running_at, sides_at
+from service.experiments import (
+    enrolled,
+    kept_to_reference,
+    running_at,
+    sides_at,
+    unit_of_day_left_out,
+)
 from service.family_prices import Held
 from service.gathering import subjects_of
 from service.pricebandit import Pricebandit
@@ -82,6 +88,7 @@ class Round:
             sides = bandit.sides.of(running, at)
             if sides is not bandit.sides:  # a clock that was set may lead to a period of before
                 sides = sides_at(bandit.log.engine, [running], catalogue, at)
+            subjects = unit_of_day_left_out(subjects, at)
             subjects = enrolled(subjects, catalogue, running, sides, self._recorded)
             self.after.append(partial(setattr, bandit, "sides", sides))
             self._sides = sides

@@ -445,6 +445,28 @@ def test_a_price_that_a_family_holds_for_a_unit_takes_no_part(lively_shop, clock
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["goes on", "restarts"])
+def test_a_unit_called_as_the_day_is_that_of_the_day(shop_at, clock, again):
+    """A family has one price for both, which is no reference price if the first takes no part."""
+    settings = {"temperature": 10.0, "budget": 1.0}
+    with shop_at(**settings) as shop:
+        requests = _families(shop, 12)
+        _start(shop)
+        clock.on(1)
+        first = shop.decide(*({**one, "unit": "2026-03-03"} for one in requests))
+        other = shop.decide(*({**one, "unit": "2026-03-04"} for one in requests))
+        assert all("experiment" not in d for d in other)
+        if not again:
+            second = shop.decide(*requests)
+    with shop_at(**settings) as shop:
+        if again:
+            second = shop.decide(*requests)
+    for decisions in (first, second):
+        assert {d.get("experiment") for d in decisions} == {"spring"}
+        assert all(d["price"] == 5 for d in decisions if d["policy"] == CONTROL)
+        assert _sides(decisions) == _sides(first)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["goes on", "restarts"])
 def test_a_family_that_agrees_in_the_middle_of_a_day_waits_for_the_next(shop_at, clock, again):
     settings = {"temperature": 10.0, "budget": 1.0}
     with shop_at(**settings) as shop:
