@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from bandits import Limits
+from bandits.evidence import DAY_US
 from evaluation.assignment import assign_many
 from service import ids, log
 from service.catalogue import Catalogue, rfc3339
@@ -154,8 +155,12 @@ def sides_at(
     columns = log.listings.c.listing_id, d.family, d.currency, d.experiment, d.policy
     query = sa.select(*columns).join(log.decisions, d.listing == log.listings.c.row).distinct()
     query = query.where(d.id >= ids.lowest(since), d.at >= since, d.at < until)
-    # who took part has a side, also where its unit was called as the day is
-    query = query.where(d.family.is_(None) | d.unit.is_(None) | d.experiment.is_not(None))
+    days = [sides.period + timedelta(i) for i in range(DAYS[running.period])]
+    of_day = (  # units that are called as their day is
+        (d.unit == day.isoformat()) & d.at.between(start, start + DAY_US - 1)
+        for day, start in zip(days, map(microseconds, days), strict=True)
+    )
+    query = query.where(sa.or_(d.family.is_(None), d.unit.is_(None), *of_day))
     with engine.connect() as conn:
         rows = conn.execute(query).all()
     for row in sorted(rows, key=lambda row: row.experiment is None):  # who had a side keeps it

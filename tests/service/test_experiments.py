@@ -473,8 +473,9 @@ def test_a_family_that_agrees_in_the_middle_of_a_day_waits_for_the_next(shop_at,
         requests = _families(shop, 8, second=6)
         _start(shop)
         clock.on(1)
-        # of half of the families one member alone is asked about
-        shop.decide(*requests[:8], *requests[8::2])
+        # of half of the families one member alone is asked about, of one by a unit of the day
+        named = [{**one, "unit": "2026-03-03"} for one in requests[:2]]
+        shop.decide(*named, *requests[2:8], *requests[8::2])
         _families(shop, 8)
         if not again:
             assert all("experiment" not in d for d in shop.decide(*requests))
