@@ -79,6 +79,8 @@ def _span(one: dict[str, Any]) -> str:
 
 def _show(found: dict[str, Any]) -> None:
     """Print what `service.experiment_report.report` found."""
+    from service.experiments import CONTROL
+
     typer.echo(f"{found['name']}: {_span(found)}, {found['state']}")
     typer.echo(found["verdict"])
     if "difference" not in found:
@@ -88,9 +90,10 @@ def _show(found: dict[str, Any]) -> None:
         typer.echo(f"{arm:>10}: {per_thousand}, {found['units'][arm]} units and periods")
     lift = found["lift"]
     if lift is not None and lift["value"] == lift["value"]:
+        earn = "lose" if found["profit_per_impression"][CONTROL] < 0 else "earn"
         typer.echo(
             f"difference: {lift['value']:+.1%} ({lift['low']:+.1%} … {lift['high']:+.1%}) of what "
-            "reference prices earn, by days and what units earned before"
+            f"reference prices {earn}, by days and what units earned before"
         )
 
 

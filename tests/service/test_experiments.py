@@ -627,3 +627,23 @@ def test_the_command_lists_and_reports(shop_at, clock, tmp_path, monkeypatch):
         missing = said("summer")
         assert missing.exit_code == 1
         assert "unknown; there are: 'spring'" in missing.output
+
+
+def test_a_lift_over_a_loss_is_called_that(shop, clock):
+    requests = _catalogue(shop, 30)
+    _start(shop)
+    for day in range(1, 6):
+        clock.on(day)
+        shop.report(
+            *(
+                {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 90, "units": 0,
+                 "returned_units": 1 if d["policy"] == TREATMENT else 2}
+                for d in shop.decide(*requests)
+            )
+        )  # fmt: skip
+    clock.on(6)
+    found = shop.client.get("/v1/experiments/spring").json()
+    assert found["profit_per_impression"][CONTROL] < 0 < found["lift"]["value"]
+    home = str(shop.settings.home)
+    out = CliRunner().invoke(app, ["experiment", "--home", home, "spring"]).output
+    assert "of what reference prices lose" in out
