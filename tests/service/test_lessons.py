@@ -167,9 +167,11 @@ def sell(engine, drive, names=NAMES):
 
     asked = drive.batch(engine.bandit, *({"listing_id": name} for name in names))
     answer = orjson.loads(engine.submit(Work(price, asked, len(names))).result(60))
+    # as buyers of one mind would have it: what differs without a reason tells of large orders
     told = [
-        {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 20_000, "units": 7 * i}
-        for i, d in enumerate(answer["decisions"])
+        {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 20_000}
+        | {"units": round(16_000 / d["price"] ** 2)}
+        for d in answer["decisions"]
     ]
     items = read_outcomes(orjson.dumps({"outcomes": told}))
     answer = orjson.loads(engine.submit(Work(record_outcomes, items, len(told))).result(60))
