@@ -46,14 +46,16 @@ DIM = len(NAMES)
 PRIOR_MEAN = np.eye(DIM)[0]
 """Before any evidence the head believes the own curve and corrects nothing."""
 
-SCALE = np.array([1.0] + [0.25] * 2 + [0.5] * (DIM - 3), np.float32)
-for _name, _scale in (
-    ("promotion", 4.0),
-    ("price_over_competitor", 2.0),
-    ("dearer_than_competitor", 1.0),
-    ("dearer_by", 4.0),
-):
-    SCALE[NAMES.index(_name)] = _scale
+_SCALES = {
+    "own_curve": 1.0,
+    "price": 0.25,
+    "price_squared": 0.25,
+    "price_over_competitor": 2.0,
+    "dearer_than_competitor": 1.0,
+    "dearer_by": 4.0,
+    "promotion": 4.0,
+}
+SCALE = np.array([_SCALES.get(name, 0.5) for name in NAMES], np.float32)
 """What the head sees of each feature. Ridge shrinks the effect of a halved feature four times as
 much: a wrong overall level is learned as one, not as an effect of what came with it, and least of
 all of price, which on the first days hardly varies around the guess. A promotion's effect is not
