@@ -1,6 +1,7 @@
 """Limits and families: which prices are allowed, and who must share one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ Key = tuple[int, str]
 """A family, and the unit or UTC day that its price is held for."""
 
 _SIDES: Final = "left", "right"
+_TOLD = "reference_price", "unit_cost"
 
 
 def bounds_of(
@@ -88,8 +90,42 @@ def keys_of(subjects: Subjects, at_us: int) -> dict[int, Key]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """The families, f of one currency, that subjects are of.
+
+    Attributes:
+        mine: rows of the subjects, (q,). place: of each one's family among the f, (q,).
+        count: f. members: all active members whose limits are feasible, as catalogue rows, (m,).
+        of: of each member's family, (m,). fixed: members' limits, their steps aside, m rows.
+    """
+
+    mine: NDArray[np.int64]
+    place: NDArray[np.int64]
+    count: int
+    members: NDArray[np.int64]
+    of: NDArray[np.int64]
+    fixed: Limits
+
+
+def kin_of(subjects: Subjects, catalogue: Catalogue) -> list[Kin]:
+    """The families of subjects, currency by currency; each costs a look at the whole catalogue."""
+    found = []
+    grouped = np.flatnonzero(subjects.family >= 0)
+    for currency in set(subjects.currency[grouped]):
+        mine = grouped[subjects.currency[grouped] == currency]
+        family, place = np.unique(subjects.family[mine], return_inverse=True)
+        members = catalogue.members(family, currency)
+        fixed = _fixed(catalogue.per_major[members], catalogue.number, members)
+        sound = np.flatnonzero(fixed.feasible)
+        members = members[sound]
+        of = np.searchsorted(family, catalogue.family[members])
+        found.append(Kin(mine, place, len(family), members, of, take(fixed, sound)))
+    return found
+
+
 def common_to(
-    subjects: Subjects, catalogue: Catalogue, what_if: NDArray[np.bool_]
+    subjects: Subjects, kin: Sequence[Kin], what_if: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Lowest and highest price that each one's family agrees on, minor units, (2, n).
 
@@ -99,25 +135,20 @@ def common_to(
     range; one without a family, any price.
 
     Args:
+        kin: their families, as `kin_of` has them.
         what_if: subjects with terms of their own, whom no range keeps from a price, (n,).
     """
     common = np.repeat([[np.int64(0)], [UNLIMITED]], len(subjects), axis=1)
-    grouped = np.flatnonzero(subjects.family >= 0)
-    for currency in set(subjects.currency[grouped]):
-        mine = grouped[subjects.currency[grouped] == currency]
-        family, place = np.unique(subjects.family[mine], return_inverse=True)
-        members = catalogue.members(family, currency)
-        fixed = _fixed(catalogue.per_major[members], catalogue.number, members)
-        sound = np.flatnonzero(fixed.feasible)
-        members, fixed = members[sound], take(fixed, sound)
-        of = np.searchsorted(family, catalogue.family[members])
+    for one_currency in kin:
+        mine, place, of = one_currency.mine, one_currency.place, one_currency.of
+        fixed = one_currency.fixed
         code = (2 * of + (fixed.step > 1)) * (1 + fixed.offset.max(initial=0)) + fixed.offset
         _, one, kind = np.unique(code, return_index=True, return_inverse=True)
         lower, upper, suited = _most(kind, fixed.lower, fixed.upper)
         of, step, offset = of[one], fixed.step[one], fixed.offset[one]
         order = np.lexsort((lower, -suited, of))
         said, first = np.unique(of[order], return_index=True)
-        chosen = np.full(len(family), -1)
+        chosen = np.full(one_currency.count, -1)
         chosen[said] = order[first]
         told = chosen[place] >= 0
         mine, chosen = mine[told], chosen[place[told]]
@@ -129,33 +160,30 @@ def common_to(
     return common
 
 
-def sensible_for(subjects: Subjects, catalogue: Catalogue) -> NDArray[np.float64]:
+def sensible_for(
+    subjects: Subjects, catalogue: Catalogue, kin: Sequence[Kin]
+) -> NDArray[np.float64]:
     """Lowest and highest price that makes sense for each one, currency units, (2, n), NaN for none.
 
     What a family's members tell counts for all of it, and their own limits beside it: one that
     tells next to nothing is not to keep the others from the price that they share.
+
+    Args:
+        kin: their families, as `kin_of` has them.
     """
-    low, high = reference_range(*(subjects.number[n] for n in ("reference_price", "unit_cost")))
-    grouped = np.flatnonzero(subjects.family >= 0)
-    for currency in set(subjects.currency[grouped]):
-        mine = grouped[subjects.currency[grouped] == currency]
-        family, place = np.unique(subjects.family[mine], return_inverse=True)
-        members = catalogue.members(family, currency)
-        number, per_major = catalogue.number, catalogue.per_major[members]
-        fixed = _fixed(per_major, number, members)
-        sound = fixed.feasible
-        of = np.searchsorted(family, catalogue.family[members])[sound]
-        known = reference_range(*(number[n][members] for n in ("reference_price", "unit_cost")))
-        ends = np.stack([fixed.upper, fixed.lower]) / per_major
-        for end, told, own, widest in (
-            (low, known[0], ends[0], np.fmin),
-            (high, known[1], ends[1], np.fmax),
+    low, high = reference_range(*(subjects.number[name] for name in _TOLD))
+    for one in kin:
+        told = reference_range(*(catalogue.number[name][one.members] for name in _TOLD))
+        own = np.stack([one.fixed.upper, one.fixed.lower]) / catalogue.per_major[one.members]
+        for end, said, limit, widest in (
+            (low, told[0], own[0], np.fmin),
+            (high, told[1], own[1], np.fmax),
         ):
-            all_of, limit = np.full((2, len(family)), np.nan)
-            widest.at(all_of, of, told[sound])
-            widest.at(limit, of, own[sound])
-            all_of = np.where(np.isnan(all_of), np.nan, widest(all_of, limit))
-            end[mine] = widest(end[mine], all_of[place])
+            by_family, limits_of = np.full((2, one.count), np.nan)
+            widest.at(by_family, one.of, said)
+            widest.at(limits_of, one.of, limit)
+            by_family = np.where(np.isnan(by_family), np.nan, widest(by_family, limits_of))
+            end[one.mine] = widest(end[one.mine], by_family[one.place])
     return np.stack([low, high])
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bandits import Context, Estimates, Objective, minor_per_major, uniforms
 from service import ids, log
-from service.bounds import bounds_of, sensible_for
+from service.bounds import bounds_of, kin_of, sensible_for
 from service.catalogue import rfc3339
 from service.decisions import objectives
 from service.fields import weights_of
@@ -104,7 +104,9 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     """
     row = _row(bandit, listing_id)
     subjects, guess, sd = bandit.strangers(row)
-    bounds = bounds_of(subjects, sensible_for(subjects, bandit.catalogue))
+    catalogue = bandit.catalogue
+    kin = kin_of(subjects, catalogue)
+    bounds = bounds_of(subjects, sensible_for(subjects, catalogue, kin))
     if not bounds.feasible.all():
         raise Problem(409, "the listing's limits leave no price: change one of them")
     at = now_us()

@@ -80,8 +80,9 @@ class Round:
         subjects = Subjects.concatenate(parts)
         families = bounds.keys_of(subjects, at)
         self._held = bounds.prices_before(subjects, families, catalogue)
-        self._common = bounds.common_to(subjects, catalogue, what_if)
-        self._sensible = bounds.sensible_for(subjects, catalogue)
+        kin = bounds.kin_of(subjects, catalogue)
+        self._common = bounds.common_to(subjects, kin, what_if)
+        self._sensible = bounds.sensible_for(subjects, catalogue, kin)
         running = running_at(bandit.experiments, at)
         self._sides = None
         if running is not None:
