@@ -37,9 +37,7 @@ one and the same article differ by a quarter, and what is compared is not always
 
 _SOMETHING_ELSE = 4.0  # deviations of a competitor's price from which on it tells nothing
 
-MOSTLY = 0.5
-"""Share of prices that are whole numbers, above which all may be in pence."""
-
+_MOSTLY = 0.5  # share of prices that are whole numbers, above which all may be in pence
 _WHOLE = 1e-9  # share of a price by which floats may put a whole number off
 _ENOUGH = 10  # listings that show their markup, before it is theirs that is assumed
 _BY_COST = np.array([0.0, 1.0, 1.0])  # before prices tell: the cost, at neighbours' markup
@@ -223,28 +221,36 @@ def beside_competitor(
     return value + (sd / both) ** 2 * apart, np.where(told, pooled, sd)
 
 
+def in_other_units(markup: float, whole: NDArray[np.float64]) -> bool:
+    """Whether a usual log(price / cost) is none.
+
+    A shop that seems to take forty times its cost, or a tenth, has more often told the one in pence
+    and the other in pounds. Not so where most prices are no whole numbers: those are in pounds, and
+    what is sold by download costs pence.
+
+    Args:
+        whole: as `whole_numbers` has it of its prices, those that are known, (m,).
+    """
+    if abs(markup - MARKUP) <= _CONTRADICTED:
+        return False
+    in_pounds = len(whole) > 0 and whole.mean() <= _MOSTLY
+    return not (markup > MARKUP and in_pounds)
+
+
 def usual_markup(sources: Sequence[Sources], otherwise: float = MARKUP) -> float:
     """Median log(price / cost) of all listings that show theirs, whatever their currency.
 
-    A shop that seems to take forty times its cost, or a tenth, has more often told the one in pence
-    and the other in pounds: that is taken for no markup. Not so where most prices are no whole
-    numbers: those are in pounds, and what is sold by download costs pence.
-
     Args:
-        otherwise: given where fewer than ten do, or what they show is none.
+        otherwise: given where fewer than ten do, or what they show is none (`in_other_units`).
     """
     margins = [source.log_reference - source.log_cost for source in sources]
     shown = np.concatenate([margin[~np.isnan(margin)] for margin in margins] or [np.empty(0)])
     if len(shown) < _ENOUGH:
         return otherwise
     middle = float(np.median(shown))
-    if abs(middle - MARKUP) <= _CONTRADICTED:
-        return middle
     whole = [source.whole for source in sources if source.whole is not None]
     said = np.concatenate(whole or [np.empty(0)])
-    said = said[~np.isnan(said)]
-    in_pounds = len(said) > 0 and said.mean() <= MOSTLY
-    return middle if middle > MARKUP and in_pounds else otherwise
+    return otherwise if in_other_units(middle, said[~np.isnan(said)]) else middle
 
 
 @dataclass(frozen=True, slots=True)

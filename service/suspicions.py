@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bandits.guesses import MOSTLY
+from bandits.guesses import in_other_units
 
 if TYPE_CHECKING:
     from service.pricebandit import Pricebandit
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 FEWEST = 30
 """Listings, or sales, from which on it is no accident."""
 
-_MARKUPS = 0.1, 40.0  # price over unit cost in the median, beyond which one is in another unit
 _MOST = 0.9  # share of the listings that makes a whole shop
 _HARDLY = 0.02  # share of the impressions without a sale, below which those are not told
 _SEVERAL = 1.2  # units an impression, above which buyers take several: all who looked may be told
@@ -45,9 +44,7 @@ def _of_catalogue(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, 
         both = (reference > 0) & (cost > 0)  # False where NaN
         if both.sum() >= FEWEST:
             middle = float(np.median(reference[both] / cost[both]))
-            # prices that are no whole numbers are in currency units, and downloads cost pence
-            dear = middle > _MARKUPS[1] and catalogue.in_pence(active[both]).mean() > MOSTLY
-            if dear or middle < _MARKUPS[0]:
+            if in_other_units(np.log(middle), catalogue.in_pence(active[both])):
                 yield (
                     "unit",
                     f"reference_price is {middle:.3g} times unit_cost in the median of "
