@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bandits import as_charged, whole_numbers
 from service import log
-from service.items import numbers
+from service.items import log_of, numbers
 from service.learning import COUNTING
 from service.pricebandit import Pricebandit
 
@@ -144,8 +144,8 @@ def corrected(
     catalogue = bandit.catalogue
     before = catalogue.anchor[rows]
     said, cost = (numbers(documents, name) for name in ("reference_price", "unit_cost"))
-    cost = _log(cost)
-    reference, _ = as_charged(_log(said), cost, bandit.guesses.markup, whole_numbers(said))
+    cost = log_of(cost)
+    reference, _ = as_charged(log_of(said), cost, bandit.guesses.markup, whole_numbers(said))
     known = catalogue.log_cost(rows)
     by_cost = np.where(np.isnan(known), cost + bandit.guesses.markup, before + cost - known)
     return _moved(bandit, rows, np.where(np.isnan(reference), by_cost, reference))
@@ -163,15 +163,9 @@ def _moved(
     units, _, revenue, _ = evidence.totals[slot[own]].numpy().T
     paid = np.full(len(rows), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        paid[own] = _log(revenue / units)
+        paid[own] = log_of(revenue / units)
     wanted = _in_reach(wanted, paid)
     return np.where(np.abs(wanted - bandit.catalogue.anchor[rows]) > FAR, wanted, np.nan)
-
-
-def _log(number: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log of numbers above 0, (n,), NaN where they are not, or not finite."""
-    good = np.isfinite(number) & (number > 0)
-    return np.log(np.where(good, number, np.nan))
 
 
 def correct(

@@ -12,7 +12,7 @@ from bandits.amounts import KINDS
 from bandits.words import WORDS
 from service.family_prices import FamilyPrices
 from service.fields import WEIGHTS, end_of, weights_of
-from service.items import numbers
+from service.items import log_of, numbers
 
 NEIGHBOURS = 10
 """Similar listings kept for each listing."""
@@ -314,8 +314,7 @@ class Catalogue:
         """Log unit cost, currency units, same shape as `rows`; NaN where unknown or nothing."""
         if len(self) == 0:
             return np.full(rows.shape, np.nan)
-        cost = self.number["unit_cost"][rows]
-        return np.log(np.where((rows >= 0) & (cost > 0), cost, np.nan))
+        return np.where(rows >= 0, log_of(self.number["unit_cost"][rows]), np.nan)
 
     def amounts_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log amounts that texts state, (*rows.shape, 2); NaN where none."""

@@ -57,6 +57,12 @@ def numbers(rows: Sequence[dict[str, Any]], field: str) -> NDArray[np.float64]:
     return np.fromiter((row.get(field, nan) for row in rows), np.float64, len(rows))
 
 
+def log_of(number: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log of numbers above 0, same shape, NaN where they are not, or not finite."""
+    good = np.isfinite(number) & (number > 0)
+    return np.log(np.where(good, number, np.nan))
+
+
 def read_envelope(body: bytes, field: str, options: Sequence[str] = ()) -> dict[str, Any]:
     """The JSON object in `body`, with a list of 1 to 10,000 items under `field`.
 

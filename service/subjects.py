@@ -22,6 +22,7 @@ from bandits import (
 )
 from bandits.guesses import MARKUP
 from service.catalogue import Catalogue
+from service.items import log_of
 from service.problems import ItemError
 
 BLIND = GuessModel.fit(
@@ -263,10 +264,9 @@ class Guesses:
         self, catalogue: Catalogue, subjects: Subjects
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Log price guessed for each subject before its own sales, and its error, (n,) each."""
-        cost = subjects.number["unit_cost"]
         sources = Sources(
             subjects.charged,
-            np.log(_above_nothing(cost)),
+            log_of(subjects.number["unit_cost"]),
             catalogue.worth(subjects.neighbours),
             catalogue.log_cost(subjects.neighbours),
             subjects.similarity,
@@ -289,7 +289,7 @@ class Guesses:
             ):
                 if mine.any():
                     guess[mine], sd[mine] = model.guess(sources.take(mine))
-        competitor = np.log(_above_nothing(subjects.competitor_price))
+        competitor = log_of(subjects.competitor_price)
         alone = self._without_price(subjects) & ~np.isnan(competitor)
         return beside_competitor(np.where(alone, competitor, guess), sd, competitor)
 
@@ -329,11 +329,6 @@ def _of_own_family(
     return np.asarray((theirs == family[:, None]) & (theirs >= 0) & ~np.isnan(worth))
 
 
-def _above_nothing(money: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Amounts that have a logarithm, NaN for the others, (n,)."""
-    return np.where(money > 0, money, np.nan)
-
-
 def context_of(
     subjects: Subjects, guess: NDArray[np.float64], guess_sd: NDArray[np.float64], at_us: int
 ) -> Context:
@@ -346,7 +341,7 @@ def context_of(
         guess,
         guess_sd,
         subjects.number["unit_cost"],
-        _above_nothing(subjects.competitor_price),
+        np.where(subjects.competitor_price > 0, subjects.competitor_price, np.nan),
         subjects.traffic,
         np.nan_to_num(subjects.promotion),
         np.full(n, at_us),
