@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.limits import GUARDRAILS, Limits
+from bandits.limits import GUARDRAILS, Limits, next_down
 
 NARROWEST = 0.2
 """Log width of a ladder that the limits leave room for, so that there is always a choice."""
@@ -74,7 +74,7 @@ def with_arm_below(ladders: Ladders, limits: Limits, price: NDArray[np.float64])
         price: minor units, float64 (n,); NaN for none.
     """
     floor = np.floor(np.nan_to_num(price) + 1e-6).astype(np.int64)
-    wanted = ((floor - limits.offset) // limits.step * limits.step + limits.offset)[:, None]
+    wanted = next_down(floor, limits.step, limits.offset)[:, None]
     prices = ladders.prices
     inside = (prices[:, :1] <= wanted) & (wanted <= prices[:, -1:])
     rows = np.flatnonzero(inside[:, 0] & ladders.allowed.all(1))

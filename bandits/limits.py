@@ -98,8 +98,7 @@ def limits(
 
     Args:
         per_major: minor units per currency unit, int64.
-        unit_cost, min_price, max_price, minimum_advertised_price: currency units.
-        current_price: currency units.
+        unit_cost, min_price, max_price, minimum_advertised_price, current_price: currency units.
         max_step: largest relative change against `current_price`, e.g. 0.1.
         price_ending: the part of a price after whole currency units, e.g. 0.99.
         sensible: as `reference_range` has it, (2, n); it gives way to all other rules.
@@ -140,16 +139,16 @@ def limits(
     step = np.where(ended, per_major, 1)
     offset = np.where(ended, np.rint(np.nan_to_num(price_ending) * per_major), 0).astype(np.int64)
     # a price is at least one minor unit: an article given away is not a pricing decision
-    least = _up(np.maximum(floors.max(1), 1), step, offset)
-    most = _down(ceilings.min(1), step, offset)
+    least = next_up(np.maximum(floors.max(1), 1), step, offset)
+    most = next_down(ceilings.min(1), step, offset)
     # what the reference price says leaves a price that the seller's own limits allow
     far = column("reference_range")
     below, above = np.full((2, n), np.nan) if sensible is None else sensible
     above = np.fmin(above, DEAREST)
     floors[:, far] = np.minimum(_ceil_minor(below, per_major), np.maximum(most, 0))
     ceilings[:, far] = np.maximum(_floor_minor(above, per_major), least)
-    lower = _up(np.maximum(floors.max(1), 1), step, offset)
-    upper = _down(ceilings.min(1), step, offset)
+    lower = next_up(np.maximum(floors.max(1), 1), step, offset)
+    upper = next_down(ceilings.min(1), step, offset)
     return Limits(lower, upper, step, offset, floors, ceilings)
 
 
@@ -167,14 +166,14 @@ def reference_range(
     return np.stack([reference_price / REFERENCE_RANGE, np.where(above > 0, above, np.nan)])
 
 
-def _up(
+def next_up(
     price: NDArray[np.int64], step: NDArray[np.int64], offset: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The next price up that ends as it must."""
     return -((offset - price) // step) * step + offset
 
 
-def _down(
+def next_down(
     price: NDArray[np.int64], step: NDArray[np.int64], offset: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The next price down that ends as it must."""
