@@ -17,6 +17,7 @@ from bandits.evidence import DAY_US
 from evaluation.assignment import assign_many
 from service import ids, log
 from service.catalogue import Catalogue, rfc3339
+from service.family_prices import utc_day
 from service.fields import microseconds, utc_date
 from service.problems import Problem
 from service.subjects import Subjects
@@ -217,7 +218,7 @@ def unit_of_day_left_out(subjects: Subjects, at_us: int) -> Subjects:
     Args:
         at_us: of the decision, microseconds UTC.
     """
-    today = utc_date(at_us).isoformat()
+    today = utc_day(at_us)
     unit = np.array([None if one == today else one for one in subjects.unit.tolist()], object)
     return replace(subjects, unit=unit)
 

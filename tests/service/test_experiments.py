@@ -432,6 +432,12 @@ def _families(shop, n, second=5, **fields):
     return [{"listing_id": one["listing_id"]} for one in members]
 
 
+def _leave(shop, requests):
+    """The listings asked about, without their families from now on."""
+    alone = {"title": "red ceramic mug", "currency": "GBP", "reference_price": 5, "unit_cost": 2}
+    assert shop.register(*({**one, **alone} for one in requests))["errors"] == []
+
+
 def test_a_price_that_a_family_holds_for_a_unit_takes_no_part(lively_shop, clock):
     requests = [{**one, "unit": "store 1"} for one in _families(lively_shop, 6)]
     _start(lively_shop)
@@ -494,12 +500,7 @@ def test_who_leaves_a_family_keeps_its_side_for_the_period(shop_at, clock, again
         _start(shop, period="week", first_day="2026-03-09")
         clock.on(8)
         sides = _sides(shop.decide(*requests))
-        alone = [
-            {"listing_id": one["listing_id"], "title": "red ceramic mug", "currency": "GBP",
-             "reference_price": 5, "unit_cost": 2}
-            for one in requests
-        ]  # fmt: skip
-        shop.register(*alone)
+        _leave(shop, requests)
         clock.on(10)
         if not again:
             assert _sides(shop.decide(*requests)) == sides
@@ -519,8 +520,7 @@ def test_who_is_registered_anew_keeps_its_side_for_the_period(shop_at, clock, ag
         sides = _sides(shop.decide(*requests))
         for one in requests:
             shop.client.delete(f"/v1/listings/{one['listing_id']}")
-        alone = {"title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
-        shop.register(*({**one, **alone} for one in requests))
+        _leave(shop, requests)
         if not again:
             assert _sides(shop.decide(*requests)) == sides
     with shop_at() as shop:
@@ -569,8 +569,7 @@ def test_a_clock_that_was_ahead_leaves_each_on_its_side(shop_at, clock, again):
         _start(shop)
         clock.on(1)
         sides = _sides(shop.decide(*requests))
-        alone = {"title": "red ceramic mug", "currency": "GBP", "reference_price": 5}
-        shop.register(*({**one, **alone} for one in requests))
+        _leave(shop, requests)
         clock.on(2)
         assert _sides(shop.decide(*requests)) != sides
         clock.on(1)
