@@ -125,7 +125,8 @@ def test_what_cannot_be_learned_is_logged_and_ends_the_lessons(learner, caplog):
 
 # -- a running engine ----------------------------------------------------------------------------
 
-NAMES = [f"l{i}" for i in range(300)]  # enough that one outcome each is enough that is new
+NAMES = [f"l{i}" for i in range(300)]  # enough that their outcomes are enough that is new
+PRICES = 4  # asked of each
 
 
 @pytest.fixture
@@ -161,10 +162,12 @@ def stocked(bandit_on, drive, titles):
     return bandit
 
 
-def sell(engine, drive, names=NAMES):
-    """One decision and one outcome of each listing, through the engine."""
+def sell(engine, drive):
+    """Decisions and outcomes of each listing, through the engine."""
     import orjson
 
+    # one price alone tells of the level of demand, and of what a listing is worth next to nothing
+    names = NAMES * PRICES
     asked = drive.batch(engine.bandit, *({"listing_id": name} for name in names))
     answer = orjson.loads(engine.submit(Work(price, asked, len(names))).result(60))
     # as buyers of one mind would have it: what differs without a reason tells of large orders
@@ -232,7 +235,7 @@ def test_closing_amidst_a_lesson_loses_nothing_of_it(stocked, drive, held, held_
         let_go.set()
     engine.close()
     if held_up:
-        assert stocked._unlearned == len(NAMES)
+        assert stocked._unlearned == PRICES * len(NAMES)
     stocked.snapshot()
     assert stocked._unlearned == 0
     assert not np.isnan(stocked.catalogue.learned_price[: len(NAMES)]).all()
@@ -334,7 +337,7 @@ def test_what_could_not_be_learned_is_learned_by_the_next_start(
     stocked.close()
     monkeypatch.undo()
     again = open_bandit(database_url=stocked.settings.database_url)
-    assert again._taught == len(NAMES)
+    assert again._taught == PRICES * len(NAMES)
     assert not np.isnan(again.catalogue.learned_price[: len(NAMES)]).all()
 
 
