@@ -72,6 +72,11 @@ def logged_version(features_of: str) -> str:
     return features_of.partition(_UNDER)[0]
 
 
+def space_of(features_of: str) -> str:
+    """The embedding space of a version of the features, as `version_under` has it."""
+    return logged_version(features_of).rpartition("-")[2]
+
+
 class Fold:
     """A policy, and how far in the log it has read.
 
@@ -370,7 +375,7 @@ def _before(rows: Sequence[Any], earlier: Mapping[str, Told]) -> NDArray[np.floa
 def expressed_in(features_of: str) -> sa.ColumnElement[bool]:
     """Joins decisions to their features in the space of a version."""
     e = log.expressions.c
-    return (e.decision_id == _d.id) & (e.space == features_of.rpartition("-")[2])
+    return (e.decision_id == _d.id) & (e.space == space_of(features_of))
 
 
 def expressed_columns(features_of: str) -> tuple[sa.Label[Any], sa.Label[Any]]:

@@ -24,7 +24,7 @@ from encoders.disk import sync
 from service import log
 from service.catalogue import Catalogue
 from service.family_prices import FamilyPrices
-from service.learning import Fold, Position, Read, logged_version
+from service.learning import Fold, Position, Read, logged_version, space_of
 
 KEPT_SNAPSHOTS = 2
 _MAGIC = b"pricebandit snapshot 16\n"
@@ -63,7 +63,8 @@ def write_snapshot(
     folder: Path,
     unlearned: int,
 ) -> Callable[[], Path]:
-    """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones go.
+    """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones of its space
+    go.
 
     The file says which log, features and position it belongs to, which events lie there and what
     it was trained on, and ends with its own SHA-256.
@@ -92,7 +93,8 @@ def write_snapshot(
         **asdict(fold.position),
     }
     arrays = {name: array.copy() for name, array in _arrays(fold, catalogue).items()}
-    name = f"{fold.position.outcomes:016d}-{fold.position.sales:016d}.snapshot"
+    position, space = fold.position, space_of(fold.features_of)
+    name = f"{position.outcomes:016d}-{position.sales:016d}-{space}.snapshot"
 
     def written() -> Path:
         header["trained_on"]["decisions"] = _decisions(source, header["decided_until"])
@@ -106,7 +108,7 @@ def write_snapshot(
 def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Path:
     # prices of families by unit may be millions, and whoever encodes them holds up all threads
     head = orjson.dumps(header, option=orjson.OPT_NON_STR_KEYS)
-    # a model that is on its way and the active one may write at the same position at once
+    # written twice at one position, perhaps at once
     aside = path.with_suffix(f".{_PROCESS}.{uuid4().hex}.part")
     try:
         with open(aside, "wb") as file:
@@ -125,7 +127,13 @@ def _written(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]
         aside.unlink(missing_ok=True)
     sync(path.parent)
     # by time of writing, not by position: of a log that was put back, later ones have lower numbers
-    others = [other for other in _newest_first(path.parent) if other != path]
+    # Those of other spaces are left: a model on its way would leave the one in use without any.
+    _, _, *space = path.stem.split("-")
+    others = [
+        other
+        for other in _newest_first(path.parent)
+        if other != path and other.stem.split("-")[2:] in (space, [])  # of earlier versions
+    ]
     for old in others[KEPT_SNAPSHOTS - 1 :]:
         old.unlink(missing_ok=True)
     for left in path.parent.glob("*.part"):

@@ -286,6 +286,26 @@ def test_prices_are_those_of_a_start_in_that_space(shop_at, adapter):
         sound(shop)
 
 
+def test_preparing_a_model_leaves_the_snapshots_of_the_one_in_use(open_bandit, drive, adapter):
+    ids = [listing["listing_id"] for listing in LISTINGS]
+    bandit = open_bandit()
+    drive.listings(bandit, *LISTINGS)
+    drive.days(bandit, ids, 22, seed=1)  # just enough to learn the population from
+    Pricebandit.beside(bandit, Encoder(bandit.settings.encoder, adapter=str(adapter)))
+    drive.days(bandit, ids, 4, seed=2)
+
+    def asked(bandit):
+        batch = drive.batch(bandit, *({"listing_id": i} for i in ids), explore=False, record=False)
+        return [d["price"] for d in bandit.carry_out(price, [batch])[0]["decisions"]]
+
+    before = asked(bandit)
+    bandit._since_snapshot = 0  # closed as a kill would
+    bandit.close()
+    again = open_bandit()
+    assert again._since_snapshot == 4 * len(ids)  # read since the snapshot of before
+    assert asked(again) == before
+
+
 def test_preparing_goes_on_after_a_restart(shop_at, adapter, monkeypatch):
     with shop_at() as shop:
         shop.register(*LISTINGS)
