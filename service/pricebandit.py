@@ -223,6 +223,8 @@ class Pricebandit:
             self._since_snapshot += events
         if switching:
             self._unguessed = len(self.catalogue)
+            # a restart after a kill would know less than was learned while preparing
+            self._since_snapshot = max(self._since_snapshot, self.settings.snapshot_every)
         elif self._unlearned:
             self.refresh()
         else:

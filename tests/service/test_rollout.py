@@ -306,6 +306,36 @@ def test_preparing_a_model_leaves_the_snapshots_of_the_one_in_use(open_bandit, d
     assert asked(again) == before
 
 
+def test_a_kill_soon_after_a_switch_changes_no_price(shop_at, adapter, monkeypatch):
+    monkeypatch.setattr(rollout, "CATCH_UP_SECONDS", 0.05)
+    asked = [{"listing_id": listing["listing_id"]} for listing in LISTINGS]
+
+    def prices(shop):
+        return [d["price"] for d in shop.decide(*asked, explore=False, record=False)]
+
+    with shop_at() as shop:
+        # without reference prices, so that what is learned of one says what others are worth
+        names = "listing_id", "title", "currency"
+        shop.register(*({name: listing[name] for name in names} for listing in LISTINGS))
+        for seed in range(22):
+            day(shop, seed=seed)
+        new = stage(shop, adapter)
+        until(shop, new, "ready")
+        for seed in range(22, 27):
+            day(shop, seed=seed)
+        preparation = shop.client.app.state.service.rollout._preparation
+        while preparation.bandit.fold.read.outcomes < 27 * len(LISTINGS):
+            time.sleep(0.01)
+        switch(shop, new)
+        while shop.client.get("/readyz").json()["learning"]:
+            time.sleep(0.01)
+        before = prices(shop)
+        shop.bandit._since_snapshot = 0  # closed as a kill would
+    with shop_at() as shop:
+        assert told(shop)["active"] == new
+        assert prices(shop) == before
+
+
 def test_preparing_goes_on_after_a_restart(shop_at, adapter, monkeypatch):
     with shop_at() as shop:
         shop.register(*LISTINGS)
