@@ -25,6 +25,8 @@ JSON = "application/json"
 
 _TURN = 256  # texts after which others that wait for the encoder get between
 
+_REPORTS = 4  # under way at most, those that nobody waits for any more among them
+
 
 class Service:
     """The opened service.
@@ -51,6 +53,7 @@ class Service:
         self._reading = ThreadPoolExecutor(4, "pricebandit-reader")
         # a report reads days of the log: one at a time, and none in the way of bodies
         self._reporting = ThreadPoolExecutor(1, "pricebandit-reporter")
+        self._reports: dict[tuple[Any, ...], asyncio.Future[Any]] = {}  # by what was asked
         # staging reads an adapter's files, and waits until the preparation before it has ended
         self._staging = ThreadPoolExecutor(1, "pricebandit-stager")
         self.rollout = Rollout(self.engine)
@@ -66,7 +69,7 @@ class Service:
         self.rollout.close()
         self._encoding.shutdown()
         self._reading.shutdown()
-        self._reporting.shutdown()
+        self._reporting.shutdown(cancel_futures=True)  # nobody waits any more
         self._staging.shutdown()
         self.engine.close()
         self.bandit.crew.close()
@@ -121,8 +124,23 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
 
     async def report(self, function: Callable[..., T], *args: Any) -> T:
-        """As `read`, for what takes seconds."""
-        return await asyncio.get_running_loop().run_in_executor(self._reporting, function, *args)
+        """As `read`, for what takes seconds: whoever asks the same meanwhile is given the same.
+
+        Raises:
+            Problem: 503, too many others wait.
+        """
+        if (found := self._reports.get(args)) is None:
+            if len(self._reports) >= _REPORTS:
+                raise Problem(
+                    503,
+                    f"{len(self._reports)} reports are under way already: send this again in 10 s",
+                    {"Retry-After": "10"},
+                )
+            run = asyncio.get_running_loop().run_in_executor
+            found = self._reports[args] = run(self._reporting, function, *args)
+            found.add_done_callback(lambda _: self._reports.pop(args))
+        answer: T = await asyncio.shield(found)  # others may wait for it, too
+        return answer
 
     async def stage(self, function: Callable[..., T], *args: Any) -> T:
         """As `read`, for what changes which model is prepared."""

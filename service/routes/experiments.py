@@ -49,7 +49,10 @@ async def get_experiment(
     """An A/B test and what it says so far; it may be asked whenever one likes."""
     service = service_of(request)
     log_engine = service.bandit.log.engine
-    found = await service.report(
-        experiment_report.report, log_engine, name, now_us(), currency, lag_days
-    )
-    return Response(orjson.dumps(found), media_type=JSON)
+
+    def report(*asked: Any) -> bytes:
+        name, currency, lag_days = asked
+        found = experiment_report.report(log_engine, name, now_us(), currency, lag_days)
+        return orjson.dumps(found)
+
+    return Response(await service.report(report, name, currency, lag_days), media_type=JSON)

@@ -1,6 +1,9 @@
 """A/B tests in the service: who is charged what, and what the log says of it."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,7 +13,7 @@ from typer.testing import CliRunner
 
 from evaluation.assignment import assign_many
 from evaluation.experiments import compare
-from service import experimenting, experiments
+from service import experiment_report, experimenting, experiments, running
 from service.cli import app
 from service.experiments import CONTROL, TREATMENT
 
@@ -646,3 +649,37 @@ def test_a_lift_over_a_loss_is_called_that(shop, clock):
     home = str(shop.settings.home)
     out = CliRunner().invoke(app, ["experiment", "--home", home, "spring"]).output
     assert "of what reference prices lose" in out
+
+
+def test_reports_under_way_are_few_and_who_asks_the_same_shares_one(shop, monkeypatch):
+    assert shop.post("/v1/experiments", {"name": "spring"}).status_code == 200
+    let_go, asked, made = threading.Event(), [], []
+    report, service_report = experiment_report.report, running.Service.report
+
+    def slowly(engine, name, at_us, currency, lag_days):
+        made.append(lag_days)
+        assert let_go.wait(60)
+        return report(engine, name, at_us, currency, lag_days)
+
+    async def noted(self, *args):
+        asked.append(args)
+        return await service_report(self, *args)
+
+    monkeypatch.setattr(experiment_report, "report", slowly)
+    monkeypatch.setattr(running.Service, "report", noted)
+
+    def ask(lag_days):
+        return shop.client.get("/v1/experiments/spring", params={"lag_days": lag_days})
+
+    most = running._REPORTS
+    with ThreadPoolExecutor(3 * most) as askers:
+        answers = [askers.submit(ask, i % most) for i in range(3 * most)]
+        while len(asked) < 3 * most:
+            time.sleep(0.005)
+        refused = ask(most)
+        let_go.set()
+        assert {answer.result().status_code for answer in answers} == {200}
+    assert sorted(made) == list(range(most))
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+    assert f"{most} reports are under way already" in refused.json()["detail"]
+    assert ask(most).status_code == 200
