@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ BEFORE_DAYS = 28
 """Days before the first, whose profit by unit takes variance out of the comparison."""
 
 _DAY_US = 86_400_000_000
+_PART = 10_000  # rows
 _d = log.decisions.c
 
 
@@ -162,8 +164,14 @@ def _sums(engine: sa.Engine, since: int, until: int, name: str | None) -> pl.Dat
     )
     if name is not None:
         query = query.where(_d.experiment == name)
-    with engine.connect() as conn:
-        rows = conn.execute(query).all()
+    # in parts: whoever turns a million rows at once holds up all prices
+    with engine.connect().execution_options(stream_results=True) as conn:
+        parts = [_summed(part) for part in conn.execute(query).partitions(_PART)]
+    return pl.concat(parts or [_summed([])])
+
+
+def _summed(rows: Sequence[Any]) -> pl.DataFrame:
+    """Rows of `_sums` as the table that it returns."""
     family, listing, days, policy, currency, impressions, taken, spent = (
         zip(*rows, strict=True) if rows else [()] * 8
     )

@@ -374,6 +374,22 @@ def test_money_of_two_currencies_is_not_added_up(shop, clock):
     assert sum(found["units"].values()) == 10
 
 
+def test_sums_of_any_size_are_read_in_parts(shop_on, clock, monkeypatch):
+    monkeypatch.setattr(experiment_report, "_PART", 3)
+    requests = _catalogue(shop_on, currency="IDR", reference_price=25e6, unit_cost=1e7)
+    _start(shop_on)
+    clock.on(1)
+    decisions = shop_on.decide(*requests)
+    shop_on.report(
+        *({"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 10**12,
+           "units": 10**11} for d in decisions)
+    )  # fmt: skip
+    clock.on(2)
+    found = shop_on.client.get("/v1/experiments/spring").json()
+    assert sum(found["units"].values()) == 20
+    assert found["profit_per_impression"][CONTROL] == pytest.approx(15e6 / 10)
+
+
 def test_before_there_is_anything_it_says_so(shop, clock):
     _start(shop)
     found = shop.client.get("/v1/experiments/spring").json()
