@@ -205,7 +205,7 @@ class Fold:
         with source.engine.connect() as conn:
             total = sum(conn.scalar(sa.select(sa.func.count()).where(one)) or 0 for one in new)
         done = 0
-        for part in source.stream(_as_folded(self.features_of).where(new[0])):
+        for part in source.stream(_as_folded(self.features_of).where(new[0]), o.seq):
             outcomes = outcomes_of(part, catalogue, self.features_of)
             about = sorted({row.decision_id for row in part})
             with source.engine.connect() as conn:
@@ -214,8 +214,7 @@ class Fold:
             done += len(part)
             if progress:
                 progress(done, total)
-        sold = sa.select(*SALE_COLUMNS).where(new[1]).order_by(s.seq)
-        for part in source.stream(sold):
+        for part in source.stream(sa.select(*SALE_COLUMNS).where(new[1]), s.seq):
             self.add_sales(catalogue, *_sold(part, catalogue), part[-1].seq)
             done += len(part)
             if progress:

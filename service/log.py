@@ -457,10 +457,26 @@ class Log:
                 conn.scalar(sa.select(sa.func.max(decisions.c.id))) or "",
             )
 
-    def stream(self, query: sa.Select[Any], size: int = 20_000) -> Iterator[Sequence[sa.Row[Any]]]:
-        """Rows of `query` in parts of at most `size`, without holding all of them."""
-        with self.engine.connect().execution_options(stream_results=True) as conn:
-            yield from conn.execute(query).partitions(size)
+    def stream(
+        self, query: sa.Select[Any], key: sa.Column[Any], size: int = 20_000
+    ) -> Iterator[Sequence[sa.Row[Any]]]:
+        """Rows of `query` in parts of at most `size`, without holding all of them.
+
+        None is read while another is worked on: what SQLite writes meanwhile would have to be kept
+        beside its file until the last one is.
+
+        Args:
+            key: one of its columns, by which they rise, different in each.
+        """
+        part: Sequence[sa.Row[Any]] = []
+        query = query.order_by(key).limit(size)
+        while not part or len(part) == size:
+            after = query.where(key > getattr(part[-1], key.name)) if part else query
+            with self.engine.connect() as conn:
+                part = conn.execute(after).all()
+            if not part:
+                return
+            yield part
 
 
 def insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

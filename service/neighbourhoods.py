@@ -79,12 +79,10 @@ def load(
     if not len(rows):
         return
     table, known = log.neighbourhoods.c, np.zeros(len(catalogue), np.bool_)
-    query = (
-        sa.select(table.listing, table.nearest)
-        .where(table.space == bandit.space, table.listing.between(int(rows[0]), int(rows[-1])))
-        .order_by(table.listing)
+    query = sa.select(table.listing, table.nearest).where(
+        table.space == bandit.space, table.listing.between(int(rows[0]), int(rows[-1]))
     )
-    for part in bandit.log.stream(query):
+    for part in bandit.log.stream(query, table.listing):
         found = np.array([row.listing for row in part], np.int64)
         packed = np.frombuffer(b"".join(row.nearest for row in part), np.int64)
         packed = packed.reshape(len(part), 2, NEIGHBOURS)

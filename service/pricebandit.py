@@ -260,14 +260,14 @@ class Pricebandit:
         with self.log.engine.connect() as conn:
             total = conn.scalar(sa.select(sa.func.count()).where(new)) or 0
         columns = table.row, table.document, table.anchor, table.first_at, table.deleted_at
-        query = sa.select(*columns, table.updated_at).where(new).order_by(table.row)
+        query = sa.select(*columns, table.updated_at).where(new)
         done, seen = 0, [np.empty((2, 0), np.int64)]
 
         def report(encoded: int, _: int) -> None:
             if progress:
                 progress("loading listings", done + encoded, total)
 
-        for part in self.log.stream(query, _PART):
+        for part in self.log.stream(query, table.row, _PART):
             documents = [orjson.loads(row.document) for row in part]
             rows = np.array([row.row for row in part], np.int64)
             deleted = np.array([row.deleted_at is not None for row in part])
@@ -303,7 +303,7 @@ class Pricebandit:
         query = sa.select(table.row, table.anchor, table.first_at).where(
             table.anchor.is_not(None), table.row.in_(decided.union(sold))
         )
-        for part in self.log.stream(query, _PART):
+        for part in self.log.stream(query, table.row, _PART):
             rows, anchor, first_at = zip(*part, strict=True)
             self.catalogue.anchor[list(rows)] = _anchors(anchor)
             self.catalogue.first_at[list(rows)] = first_at
@@ -318,11 +318,11 @@ class Pricebandit:
     def _load_prices(self, ends: log.Ends) -> None:
         """The last price of every listing and family, from the decisions since the snapshot."""
         d, catalogue = log.decisions.c, self.catalogue
-        query = sa.select(d.id, d.listing, d.price, d.family, d.unit, d.at).order_by(d.id)
+        query = sa.select(d.id, d.listing, d.price, d.family, d.unit, d.at)
         query = query.where(d.id <= ends.decision)
         if catalogue.decided_until:
             query = query.where(d.id > catalogue.decided_until)
-        for part in self.log.stream(query, _PART):
+        for part in self.log.stream(query, d.id, _PART):
             keys, listing, price, family, unit, at = zip(*part, strict=True)
             rows = np.array(listing, np.int64)
             catalogue.note_prices(

@@ -104,10 +104,10 @@ class Comparison:
 def rows_of_log(source: log.Log, catalogue: Catalogue, features_of: str) -> Rows:
     """What came of each decision of a log, all its outcomes as one, with its features."""
     o = log.outcomes.c
-    query = outcomes_in(features_of).add_columns(o.decision_id).order_by(o.seq)
+    query = outcomes_in(features_of).add_columns(o.decision_id)
     parts: list[Outcomes] = []
     decision: list[str] = []
-    for part in source.stream(query):
+    for part in source.stream(query, o.seq):
         parts.append(outcomes_of(part, catalogue, features_of))
         decision += [row.decision_id for row in part]
     if not parts:

@@ -191,7 +191,7 @@ def test_a_decision_told_in_many_parts_is_replayed_as_it_was_learned(
     _told_often(lived, drive, 20)
     drive.days(lived, names, 1, seed=3)
     stream = log.Log.stream
-    monkeypatch.setattr(log.Log, "stream", lambda self, query: stream(self, query, size))
+    monkeypatch.setattr(log.Log, "stream", lambda self, query, key: stream(self, query, key, size))
     fold, _ = learning.rebuild(lived.fold, lived.log, lived.catalogue)
     assert learning.difference(lived.fold, fold) < 1e-9
 

@@ -136,9 +136,26 @@ def test_streams_come_in_parts(url):
     source = Log(url)
     with source.transaction() as conn:
         conn.execute(log.meta.insert(), [{"name": f"n{i}", "value": ""} for i in range(99)])
-    parts = list(source.stream(sa.select(log.meta.c.name), 30))
+    parts = list(source.stream(sa.select(log.meta.c.name), log.meta.c.name, 30))
     own = 1 if url.startswith("sqlite") else 3  # its name, who has opened it, and the last commit
     assert [len(part) for part in parts] == [30, 30, 30, 9 + own]
+    source.close()
+
+
+def test_nothing_is_held_open_between_the_parts_of_a_stream(url):
+    source, other = Log(url), sa.create_engine(url)
+    looks = {
+        # 1 where somebody still reads: what is written meanwhile is kept beside the file
+        "sqlite": "PRAGMA wal_checkpoint(TRUNCATE)",
+        "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND state <> 'idle' AND pid <> pg_backend_pid()",
+    }
+    with source.transaction() as conn:
+        conn.execute(log.meta.insert(), [{"name": f"n{i}", "value": ""} for i in range(99)])
+    for _ in source.stream(sa.select(log.meta.c.name), log.meta.c.name, 30):
+        with other.connect() as conn:
+            assert conn.exec_driver_sql(looks[other.dialect.name]).first()[0] == 0
+    other.dispose()
     source.close()
 
 

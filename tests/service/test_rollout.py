@@ -114,7 +114,7 @@ def sound(shop):
     assert events == shop.count("outcomes") + shop.count("sales")
     # every outcome teaches the head, whatever space its decision was made in
     query = learning.outcomes_in(bandit.fold.features_of)
-    rows = [row for part in bandit.log.stream(query) for row in part]
+    rows = [row for part in bandit.log.stream(query, log.outcomes.c.seq) for row in part]
     assert all(row.features_of == bandit.fold.features_of for row in rows)
     assert (bandit.catalogue.neighbours[: len(bandit.catalogue)] >= 0).any()
 
