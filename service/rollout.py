@@ -262,6 +262,7 @@ class Rollout:
                 if bandit.catch_up(watch) <= _FEW:
                     break
             self._check_kept(preparation.model, bandit)
+            bandit.catch_up(watch, switching=True)  # what came while it learned: nobody waits yet
             self._engine.replace(partial(self._switched, preparation)).result()
         except _Stopped:
             pass

@@ -336,6 +336,32 @@ def test_a_kill_soon_after_a_switch_changes_no_price(shop_at, adapter, monkeypat
         assert prices(shop) == before
 
 
+def test_what_comes_while_a_model_learns_is_not_left_to_the_switch(shop, adapter, monkeypatch):
+    monkeypatch.setattr(rollout, "CATCH_UP_SECONDS", 60)
+    shop.register(*LISTINGS)
+    day(shop)
+    new = stage(shop, adapter)
+    until(shop, new, "ready")
+    refresh, replay = Pricebandit.refresh, learning.Fold.replay
+    read = []
+
+    def learns(self):
+        refresh(self)
+        day(shop, seed=2)
+
+    def noted(self, *args):
+        read.append((threading.current_thread().name, events := replay(self, *args)))
+        return events
+
+    monkeypatch.setattr(Pricebandit, "refresh", learns)
+    monkeypatch.setattr(learning.Fold, "replay", noted)
+    day(shop, seed=1)
+    switch(shop, new)
+    prepared, engine = "pricebandit-rollout", "pricebandit-engine"
+    assert read == [(prepared, 12), (prepared, 12), (engine, 0)]
+    sound(shop)
+
+
 def test_preparing_goes_on_after_a_restart(shop_at, adapter, monkeypatch):
     with shop_at() as shop:
         shop.register(*LISTINGS)
