@@ -419,7 +419,11 @@ def _told_so_far(
     shown = outcomes.impressions
     now = np.stack([shown, outcomes.units, shown * outcomes.day], axis=1)
     earlier = np.zeros_like(now) if before is None else before.astype(np.float64)
-    return now + earlier, earlier
+    together = now + earlier
+    for told in (together, earlier):
+        # of what was taken back the last digits stay: units would be told of next to nobody
+        told[told[:, 0] <= 0, 2] = 0.0
+    return together, earlier
 
 
 def _of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDArray[np.float64]:

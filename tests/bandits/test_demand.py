@@ -133,6 +133,19 @@ def test_units_without_impressions_teach_nothing_until_impressions_come(make, la
     np.testing.assert_allclose(policy.evidence.sums, 0.0, atol=1e-9)
 
 
+def test_impressions_of_unlike_days_that_were_taken_back_leave_nobody(make):
+    source, listings = trained(make, learn_population=False)
+    made = source.decide(listings, make.random_ids(1, 30))
+    policy, before, nobody = Policy(), np.zeros((30, 3)), np.zeros(30)
+    for shown, day in ((3, 1.1), (7, 1.3), (-7, 1.3), (-3, 1.1)):
+        part = outcomes_of(listings, made, np.full(30, shown), nobody + 5 * (shown > 0))
+        policy.learn(dataclasses.replace(part, day=np.full(30, day)), before.copy())
+        before += np.stack([part.impressions, part.units, day * part.impressions], axis=1)
+    assert (before == (0, 10, 3 * 1.1 + 7 * 1.3 - 7 * 1.3 - 3 * 1.1)).all()
+    assert before[0, 2] > 0  # what sums of broken numbers leave
+    np.testing.assert_allclose(policy.evidence.sums, 0.0, atol=1e-9)
+
+
 @pytest.mark.parametrize("half_life", [None, 10])
 def test_a_decision_told_in_parts_teaches_the_head_what_it_teaches_told_at_once(make, half_life):
     source, listings = trained(make, learn_population=False)
