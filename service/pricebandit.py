@@ -183,14 +183,13 @@ class Pricebandit:
         self._read_experiments()
         learned = snapshots.read_snapshot(self.fold, self.catalogue, self.log, self.snapshots)
         moved = self._restate()
-        known = self.fold.read.shown
         report = partial(progress, "replaying the log") if progress else None
         self._since_snapshot = self.fold.replay(self.log, self.catalogue, report, ends)
         self._load_prices(ends)
         self._unlearned = self._since_snapshot
         if learned:
             learned.hand_over(self.policy, self.catalogue)
-            self._taught = known - learned.unlearned
+            self._taught = learned.taught
             self._unlearned += learned.unlearned
         if self._unlearned or len(moved):
             self._touched = [self.policy.evidence.listing]
@@ -341,7 +340,7 @@ class Pricebandit:
     def _snapshot_lesson(self) -> Lesson:
         there = self.fold, self.catalogue, self.log, self.snapshots
         # what failed here the next start may be able to learn
-        return snapshots.write_snapshot(*there, self._unlearned + self._failed)
+        return snapshots.write_snapshot(*there, self._unlearned + self._failed, self._taught)
 
     def spoil(self) -> None:
         """Memory may lack part of what the log has: no snapshot of it is written any more."""

@@ -62,6 +62,7 @@ def write_snapshot(
     source: log.Log,
     folder: Path,
     unlearned: int,
+    taught: int,
 ) -> Callable[[], Path]:
     """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones of its space
     go.
@@ -71,7 +72,7 @@ def write_snapshot(
 
     Args:
         unlearned: outcomes in the fold that came since anything was learned from the catalogue as
-            a whole.
+            a whole. taught: events that told of demand when the population was learned last.
 
     Returns:
         What writes it, for any thread: all that it writes is taken now.
@@ -85,6 +86,7 @@ def write_snapshot(
         "decided_until": catalogue.decided_until,
         "trained_on": asdict(fold.read),
         "unlearned": unlearned,
+        "taught": taught,
         "versions": _versions(fold),
         "all_rules": asdict(fold.policy.rules),
         "population": _spelled(fold.policy.population),
@@ -162,13 +164,14 @@ class Learned:
 
     Attributes:
         population: see `Policy`. doubt: factor of `Alignment` by category.
-        price: `Catalogue.learned_price`, (n,). unlearned: as given to `write_snapshot`.
+        price: `Catalogue.learned_price`, (n,). unlearned, taught: as given to `write_snapshot`.
     """
 
     population: Population
     doubt: dict[str, float]
     price: NDArray[np.float64]
     unlearned: int
+    taught: int
 
     def hand_over(self, policy: Policy, catalogue: Catalogue) -> None:
         """Let the model know it, in the place of learning it anew."""
@@ -203,7 +206,10 @@ def read_snapshot(
         catalogue.decided_until = header["decided_until"]
         catalogue.family_prices = _family_prices(catalogue, header["families"])
         population = _population(header["population"])
-        return Learned(population, header["doubt"], price, header["unlearned"])
+        unlearned = header["unlearned"]
+        # earlier versions did not write it, and supposed that all learning was of it, too
+        taught = header.get("taught", fold.read.shown - unlearned)
+        return Learned(population, header["doubt"], price, unlearned, taught)
     return None
 
 

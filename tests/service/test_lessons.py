@@ -357,6 +357,17 @@ def test_a_snapshot_written_amidst_events_says_what_was_not_learned(stocked, dri
     np.testing.assert_array_equal(again.catalogue.learned_price[:10], prices)
 
 
+def test_restarts_do_not_put_off_what_the_population_teaches(stocked, drive, open_bandit):
+    drive.days(stocked, NAMES, 5, seed=1)
+    four = 4 * len(NAMES)
+    assert (stocked._taught, stocked._unlearned) == (four, 0)  # on the fifth, of prices alone
+    stocked.close()
+    again = open_bandit(database_url=stocked.settings.database_url)
+    assert again._taught == four
+    drive.days(again, NAMES, 1, seed=2)
+    assert again._taught == 6 * len(NAMES)  # more than a quarter since the fourth
+
+
 def test_many_new_listings_are_guessed_by_at_once_and_few_later(stocked, drive, titles):
     before, rows = stocked.guesses, np.arange(len(NAMES))
     stocked.registered(rows[:2])
