@@ -51,6 +51,18 @@ def _of_catalogue(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, 
                     f"{both.sum()} listings: send both in currency units (12.50, not 1250), in the "
                     "listing's currency, for one unit sold; until then neither is believed alone",
                 )
+    # who takes part in an A/B test is charged its reference price
+    if "reference" not in said and not bandit.experiments:
+        reference, decided = number["reference_price"][active], catalogue.last_price[active]
+        told = int((~np.isnan(reference + decided)).sum())
+        same = int((np.abs(reference - decided) * catalogue.per_major[active] < 0.5).sum())
+        if told >= FEWEST and same > _MOST * told:
+            yield (
+                "reference",
+                f"reference_price is the price decided last in {same} of {told} listings: send the "
+                "shop's own prices, or leave them as they were; what was decided here would tell "
+                "of itself. What is charged now is the current_price of a price request",
+            )
     if "inventory" not in said:
         left = catalogue.inventory[active]
         none = int((left == 0).sum())

@@ -35,6 +35,29 @@ def test_prices_and_costs_in_different_units_are_said_once(shop, caplog, referen
     assert len(_warnings(caplog)) == 1
 
 
+@pytest.mark.parametrize(("own", "said"), [(0, True), (10, False)])
+def test_reference_prices_that_were_decided_here_are_said_once(shop, caplog, own, said):
+    listings = _listings(40, reference_price=lambda i: 10 + i, unit_cost=5)
+    shop.register(*listings)
+    for _ in range(2):
+        decided = shop.decide(*({"listing_id": one["listing_id"]} for one in listings))
+        for one, made in zip(listings[own:], decided[own:], strict=True):
+            one["reference_price"] = made["price"]
+        shop.register(*listings)
+    messages = _warnings(caplog)
+    assert len(messages) == said
+    assert all("the price decided last in 40 of 40 listings" in message for message in messages)
+
+
+def test_reference_prices_that_an_experiment_charges_are_not_said(shop, caplog):
+    listings = _listings(40, reference_price=12, min_price=12, max_price=12)
+    shop.register(*listings)
+    assert shop.post("/v1/experiments", {"name": "spring", "share": 0.01}).status_code == 200
+    shop.decide(*({"listing_id": one["listing_id"]} for one in listings))
+    shop.register(*listings)
+    assert _warnings(caplog) == []
+
+
 def test_references_in_pence_are_not_believed(shop):
     shop.register(*_listings(40, reference_price=lambda i: 1000 + 10 * i, unit_cost=5))
     (made,) = shop.decide({"listing_id": "s3"}, explore=False, record=False)
