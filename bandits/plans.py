@@ -16,6 +16,7 @@ HYPOTHESES = 16
 
 _HARDLY_ANY = 1e-6  # impressions a day; what fewer would sell is lost in rounding
 _AMPLE = 1.5  # times what may be sold: with more stock than that, stock does not matter
+_SOONER = 1e-9  # share of its gain that a unit brings more today than later
 _FEW = 1e-3  # a share of a distribution that quantiles are kept away from its ends
 
 
@@ -109,4 +110,8 @@ def planned(
     rate = np.concatenate([rate * correction[:, None, :], np.zeros((n, h, 1))], axis=2)
     gain = np.concatenate([gain, np.zeros((n, 1))], axis=1)
     worth = stock_scores(gain, rate, stock.days, stock.units.astype(np.int64))
-    return np.asarray((worth[:, :-1] - worth[:, -1:]) / impressions[:, None])
+    # where all prices sell out in time and gain alike, rounding would choose among them
+    sold = rate[:, :, :-1].mean(1)
+    sold /= 1.0 + sold / stock.units[:, None]
+    today = worth[:, :-1] - worth[:, -1:] + _SOONER * gain[:, :-1] * sold
+    return np.asarray(today / impressions[:, None])

@@ -91,6 +91,25 @@ def test_more_stock_is_never_much_dearer_nor_fewer_days(shop):
         assert falling[0] > 2 * falling[-1]
 
 
+def test_of_prices_that_all_sell_out_for_the_same_gain_the_lowest_sells_soonest(shop):
+    shop.register({"listing_id": "vase", "title": "glass vase", "currency": "GBP", "unit_cost": 3,
+                   "reference_price": 10, "max_price": 15, "objective": "units"})  # fmt: skip
+    (made,) = shop.decide({"listing_id": "vase"})
+    sold = {"decision_id": made["decision_id"], "outcome_id": "1", "impressions": 2000, "units": 60}
+    shop.report(sold)
+    plans = [
+        {"listing_id": "vase", "market": {"traffic": traffic}, "inventory": units,
+         "periods_left": 200}
+        for traffic in (100, 1e6)
+        for units in (20, 50, 60, 100, 800)
+    ]  # fmt: skip
+    for made in shop.decide(*plans, explore=False):
+        gains = shop.client.get(f"/v1/decisions/{made['decision_id']}").json()["expected_gains"]
+        assert made["price"] == made["ladder"][0]
+        assert gains == sorted(gains, reverse=True)
+        assert gains[-1] > 0
+
+
 def test_the_request_says_more_of_stock_than_the_listing(shop):
     listing = {"inventory": 500, "sell_by": "2999-01-31T12:00:00Z"}
     assert _best(shop, listing, inventory=4)["plan"]["inventory"] == 4
