@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
+from service.documentation import REFUSED
 from service.engine import explained
 from service.gate import OPEN_PATHS, Gate
 from service.pricebandit import Pricebandit
@@ -95,5 +96,5 @@ def create_app(
     for kind in kinds:
         app.add_exception_handler(kind, _problem)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=REFUSED)
     return app

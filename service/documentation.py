@@ -63,13 +63,16 @@ _REFUSALS = {
 }
 
 
-_REFUSED = {
-    status: {
-        "description": description,
-        "content": {"application/problem+json": {"schema": _PROBLEM}},
-    }
-    for status, description in _REFUSALS.items()
+def _refused(description: str) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": _PROBLEM}}
+    return {"description": description, "content": content}
+
+
+_REFUSED = {status: _refused(description) for status, description in _REFUSALS.items()}
+REFUSED: dict[int | str, dict[str, Any]] = {
+    "default": _refused("What was wrong, and what to do; 404 where there is none of it.")
 }
+"""The errors of every call, in the place of the framework's own, which none answers."""
 
 
 def _call(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:

@@ -160,6 +160,24 @@ def test_answers_are_what_openapi_says(shop):
             TypeAdapter(Decision).validate_python(every, strict=True, extra="forbid")
 
 
+def test_errors_are_what_openapi_says(standing_shop):
+    page = standing_shop.client.get("/openapi.json").json()
+    for path, calls in page["paths"].items():
+        for name, call in calls.items():
+            errors = [said for status, said in call["responses"].items() if status[0] != "2"]
+            assert "default" in call["responses"], (name, path)
+            for said in errors:
+                ((kind, content),) = said["content"].items()
+                assert kind == "application/problem+json"
+                assert content["schema"]["properties"].keys() == {
+                    "type", "title", "status", "detail"
+                }  # fmt: skip
+    for path in ("/v1/listings?limit=0", "/v1/listings/nope", "/v1/decisions/nope"):
+        answer = standing_shop.client.get(path)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json().keys() == {"type", "title", "status", "detail"}
+
+
 # -- what is durable ------------------------------------------------------------------------
 
 
