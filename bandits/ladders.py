@@ -68,7 +68,7 @@ def geometric_ladders(
 
 def with_arm_below(ladders: Ladders, limits: Limits, price: NDArray[np.float64]) -> Ladders:
     """Ladders with the highest allowed price up to a given one among their arms, in place of the
-    nearest; rows whose ladder does not reach there, or has all allowed prices anyway, stay.
+    nearest; rows whose ladder does not reach there, or has it anyway, stay.
 
     Args:
         price: minor units, float64 (n,); NaN for none.
@@ -77,12 +77,14 @@ def with_arm_below(ladders: Ladders, limits: Limits, price: NDArray[np.float64])
     wanted = next_down(floor, limits.step, limits.offset)[:, None]
     prices = ladders.prices
     inside = (prices[:, :1] <= wanted) & (wanted <= prices[:, -1:])
-    rows = np.flatnonzero(inside[:, 0] & ladders.allowed.all(1))
+    rows = np.flatnonzero(inside[:, 0])
     if not rows.size:
         return ladders
-    prices = prices.copy()
-    nearest = np.abs(np.log(prices[rows] / wanted[rows])).argmin(1)
-    prices[rows, nearest] = wanted[rows, 0]
+    prices, mine, wanted = prices.copy(), prices[rows], wanted[rows]
+    nearest = np.abs(np.log(mine / wanted)).argmin(1)[:, None]
+    # with its repeats: of prices far apart many arms are rounded to one
+    replaced = mine == np.take_along_axis(mine, nearest, 1)
+    prices[rows] = np.where(replaced, wanted, mine)
     return Ladders(prices, ladders.allowed, ladders.guardrails)
 
 

@@ -205,12 +205,21 @@ def test_the_highest_price_up_to_a_given_one_is_an_arm(world, arms, price):
     assert ((after - bounds.lower[0]) % bounds.step[0] == 0).all()
     below = after[after <= price + 1e-6]
     step = bounds.step[0]
-    within = plain.allowed.all() and before[0] <= price and price < before[-1] + step
+    within = before[0] <= price and price < before[-1] + step
     if within:
         assert price - below.max() < step  # no allowed price lies between
-        assert (after != before).sum() <= 1
+        assert len(set(before[after != before])) <= 1
     else:
         assert (after == before).all()
+
+
+def test_a_given_price_is_an_arm_also_where_many_are_rounded_to_one():
+    bounds = limits(np.array([100]), price_ending=np.array([0.99]))
+    plain = geometric_ladders(np.array([399.0]), np.array([2399.0]), bounds, 20)
+    assert not plain.allowed.all()
+    assert not (plain.prices == 1299).any()
+    found = with_arm_below(plain, bounds, np.array([1350.0]))
+    assert (found.prices[found.allowed] == 1299).sum() == 1
 
 
 def test_nothing_is_put_where_no_price_is_given():
