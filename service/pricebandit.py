@@ -457,9 +457,9 @@ class Pricebandit:
                     self._taught, taught = events, True
                 yield from self._price_lessons(np.unique(np.concatenate(touched)))
                 self._failed = 0
+                yield from self._guess_lessons()  # as a start does, from the prices learned last
             # what was learned outlasts a kill: a restart that learned otherwise would reprice all
             if snapshot or (taught and not self._spoiled):
-                yield from self._guess_lessons()  # as a start does, from the prices learned last
                 yield from self._snapshot_lessons()
         except BaseException as error:
             if touched:

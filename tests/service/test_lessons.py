@@ -368,6 +368,22 @@ def test_restarts_do_not_put_off_what_the_population_teaches(stocked, drive, ope
     assert again._taught == 6 * len(NAMES)  # more than a quarter since the fourth
 
 
+def test_a_restart_changes_no_price_where_those_of_listings_alone_were_learned(
+    stocked, drive, open_bandit
+):
+    def best(bandit):
+        asked = ({"listing_id": name} for name in NAMES)
+        batch = drive.batch(bandit, *asked, explore=False, record=False)
+        (answer,) = bandit.carry_out(price, [batch])
+        return [made["price"] for made in answer["decisions"]]
+
+    drive.days(stocked, NAMES, 5, seed=1)
+    assert stocked._taught == 4 * len(NAMES)  # the population not on the fifth
+    before = best(stocked)
+    stocked.close()
+    assert best(open_bandit(database_url=stocked.settings.database_url)) == before
+
+
 def test_many_new_listings_are_guessed_by_at_once_and_few_later(stocked, drive, titles):
     before, rows = stocked.guesses, np.arange(len(NAMES))
     stocked.registered(rows[:2])
