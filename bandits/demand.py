@@ -36,8 +36,9 @@ from bandits.features import (
 from bandits.intervals import demand_intervals
 from bandits.linucb import LinearUCB
 from bandits.population import Known, Population, implied, prior
-from bandits.profile import Profile
+from bandits.profile import STEP, Profile
 from bandits.records import WIDEST, Estimates, Listings, Outcomes
+from bandits.shifts import ELASTICITIES, CommonShift, factor
 from bandits.trunk import Trunk
 from bandits.words import shared_words
 
@@ -105,6 +106,7 @@ class Demand:
         self.dispersion = Dispersion()
         self.days = DayEffects()
         self.category_days = CategoryDays(self.days)
+        self.shift = CommonShift()
         self.population = Population.default()
         self.alignment = Alignment()
 
@@ -133,6 +135,10 @@ class Demand:
             return belief
         day = torch.as_tensor(self.forecast(listings))
         return replace(belief, level=belief.level * day[:, None, None])
+
+    def placed(self, listings: Listings) -> Listings:
+        """Listings whose curves lie at what they are worth on the days of their contexts."""
+        return replace(listings, anchor=listings.anchor + self.shift.forecast(listings.context.at))
 
     def forecast(self, listings: Listings) -> NDArray[np.float64]:
         """Times the usual demand of listings alike that is expected of each row's day, (n,)."""
@@ -171,6 +177,27 @@ class Demand:
         # a correction may not turn demand negative, nor explode it where data are scarce
         mean = torch.minimum(torch.maximum(head.mean, curve / CORRECTED), CORRECTED * curve)
         return mean, head.width
+
+    def of_day(
+        self,
+        listings: Listings,
+        profile: Profile,
+        price: NDArray[np.float64],
+        curve: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Times the usual demand that is expected of the day at a price of each row, and the
+        elasticity there on a usual day, (n,) each.
+
+        Args:
+            listings: where curves lie on a usual day. price: currency units, (n,). curve: own
+                curves there on the day, (n,).
+        """
+        relative = torch.as_tensor(np.log(price) - listings.anchor).float().to(self.device)
+        around = relative[:, None] + torch.tensor([-STEP, 0.0, STEP], device=self.device)
+        low, usual, high = profile.at(around)[0].double().cpu().numpy().T
+        # far out on a steep curve next to nobody buys, shifted or not
+        day = np.clip(self.forecast(listings) * curve / usual, MOST**-2, MOST**2)
+        return day, np.clip(np.log(low / high) / (2 * STEP), 0.0, ELASTICITIES[-1])
 
     def passing(self, x: torch.Tensor) -> NDArray[np.float64]:
         """Times the usual demand that is expected by what passes (`PASSING`), of features × curve
@@ -227,29 +254,36 @@ class Demand:
         self.learn_corrections(outcomes, before)
         self.learn_curves(outcomes, before)
         told = _of_days(outcomes, before)
+        self.shift.add(outcomes.listing, outcomes.at, told, outcomes.elasticity)
+        told[1] *= factor(outcomes.worth, outcomes.elasticity)
         self.days.add(outcomes.listing, outcomes.at, told)
         self.category_days.add(outcomes.listing, outcomes.category, outcomes.at, told)
 
-    def days_shown(
-        self, outcomes: Outcomes, before: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
-        """What the days of outcomes were to all listings, for `Outcomes.day`, which is not read,
-        (m,); `before` as below.
+    def dated(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> Outcomes:
+        """Outcomes with what their days were, `day` and `worth`, which are not read; `before` as
+        below.
         """
         told = _of_days(outcomes, before)
         listing, at, category = outcomes.listing, outcomes.at, outcomes.category
-        usual = self.days.shown(listing, at, told, outcomes.day_expected)
-        return self.category_days.shown(listing, category, at, told, usual)
+        worth = self.shift.shown(listing, at, told, outcomes.elasticity)
+        times = factor(worth, outcomes.elasticity)
+        told[1] *= times
+        forecast = outcomes.day_expected / factor(outcomes.worth_expected, outcomes.elasticity)
+        usual = self.days.shown(listing, at, told, forecast)
+        mine = self.category_days.shown(listing, category, at, told, usual)
+        return replace(outcomes, day=times * mine, worth=worth)
 
     def learn_curves(self, outcomes: Outcomes, before: NDArray[np.float64] | None = None) -> None:
         """Fold outcomes into their listings' own evidence alone; `before` as below.
 
         Units are Poisson with mean n c d a f(p), c what passed at the decision and d what the day
         was to all listings: promotions come with lower prices, busy days with other prices than
-        quiet ones, and neither is to be taken for what buyers answer to price.
+        quiet ones, and neither is to be taken for what buyers answer to price. Where worths have
+        moved, p is what the price is beside them.
         """
+        alike = outcomes.passing / factor(outcomes.worth, outcomes.elasticity)
         together, earlier = (
-            np.stack([told[:, 2] * outcomes.passing, told[:, 1]], axis=1)
+            np.stack([told[:, 2] * alike, told[:, 1]], axis=1)
             for told in _told_so_far(outcomes, before)
         )
         self.evidence.add(
@@ -261,6 +295,7 @@ class Demand:
             outcomes.profit,
             outcomes.at,
             telling_of(*together.T) - telling_of(*earlier.T),
+            np.exp(-outcomes.worth),
         )
 
     def learn_corrections(
@@ -404,6 +439,7 @@ class Demand:
         before = np.zeros_like(prices)
         for name, rows, with_market in steps:
             profile = self.profile(self.posterior(rows, today=with_market))
+            rows = self.placed(rows) if with_market else rows
             mean = self.estimate(rows, profile, prices, with_market)[0].mean
             parts[name] = mean - before
             before = mean

@@ -154,6 +154,7 @@ class Evidence:
         profit: NDArray[np.float64],
         at: NDArray[np.int64],
         telling: NDArray[np.float64] | None = None,
+        beside: NDArray[np.float64] | float = 1.0,
     ) -> None:
         """Add sales, all (m,).
 
@@ -164,7 +165,8 @@ class Evidence:
             profit: currency units; revenue where the cost is unknown.
             at: microseconds since 1970 UTC, in any order.
             telling: what of it tells of demand, as `telling_of` has it, (m, 6); all of it unless
-                given.
+                given. beside: what prices are multiplied by to be beside what listings are usually
+                worth, (m,).
         """
         if len(listing) == 0:
             return
@@ -172,7 +174,7 @@ class Evidence:
         self.anchor[slots] = anchor
         kept = self._decay(slots, at.astype(np.float64))  # (m, 2)
         rows = torch.as_tensor(slots)
-        log_price = torch.as_tensor(np.log(price) - anchor)
+        log_price = torch.as_tensor(np.log(price * beside) - anchor)
         if telling is None:
             telling = telling_of(impressions, units)
         n, u, pairs, over, square, seen = torch.as_tensor(telling).unbind(1)

@@ -118,6 +118,7 @@ class Policy(Demand):
         """
         belief = self.posterior(listings)
         profile = self.profile(belief)
+        usual, listings = listings, self.placed(listings)
         ladders = self.ladders(listings, profile)
         prices = ladders.prices / listings.per_major[:, None]
         estimates, x = self.estimate(listings, profile, prices)
@@ -164,7 +165,8 @@ class Policy(Demand):
             chosen.cpu().numpy(),
             weight,
             self.passing(chosen),
-            self.forecast(listings),
+            listings.anchor - usual.anchor,
+            *self.of_day(usual, profile, prices[rows, arm], chosen[:, 0].double().cpu().numpy()),
         )
 
     def _propensities(

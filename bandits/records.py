@@ -155,7 +155,9 @@ class Decisions:
         features: features of the drawn arm times the own curve's estimate, float32 (n, DIM).
         weight: what a row counted where its family chose by the sum of its members, (n,).
         passing: times the usual demand that is expected there by what passes, (n,).
-        day: times the usual demand of listings alike that is expected of the day, (n,).
+        worth: log of what listings are expected to be worth on the day over the usual, (n,).
+        day: times the usual demand that is expected of the day there, (n,). elasticity: of the own
+            curve there on a usual day, (n,).
     """
 
     ladders: Ladders
@@ -169,7 +171,9 @@ class Decisions:
     features: NDArray[np.float32]
     weight: NDArray[np.float64]
     passing: NDArray[np.float64]
+    worth: NDArray[np.float64]
     day: NDArray[np.float64]
+    elasticity: NDArray[np.float64]
 
     @property
     def price(self) -> NDArray[np.int64]:
@@ -187,9 +191,12 @@ class Outcomes:
         curve_sd: the own curve's standard deviation as decided, units per impression, (m,).
         features: as decided, float32 (m, DIM). at: microseconds since 1970 UTC, int64 (m,).
         passing: times the usual demand that was expected by what passes, as decided, (m,).
-        day_expected: what the day was expected to be to listings alike, times the usual, as
-            decided, (m,). day: what the day of the outcome was to them (`bandits.days`), (m,).
+        day_expected: times the usual demand that was expected of the day, as decided, (m,).
+        day: what the day of the outcome was, times the usual demand (`bandits.days`), (m,), and
+            worth: log of what listings were worth then over the usual (`bandits.shifts`), (m,).
         category: codes as decided, -1 without one, int64 (m,).
+        elasticity: on a usual day, as decided, NaN where it is not known, (m,).
+        worth_expected: what `worth` was expected to be, as decided, (m,).
     """
 
     listing: NDArray[np.int64]
@@ -205,3 +212,6 @@ class Outcomes:
     day_expected: NDArray[np.float64]
     day: NDArray[np.float64]
     category: NDArray[np.int64]
+    elasticity: NDArray[np.float64]
+    worth_expected: NDArray[np.float64]
+    worth: NDArray[np.float64]

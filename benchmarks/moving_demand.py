@@ -1,22 +1,23 @@
 """What demand that moves by itself, listing by listing, costs a seller: with recent sales of a
-level of their own, and as if levels stayed.
+level of their own and prices beside what all listings are worth, as if levels stayed, and as if
+worths did.
 
 Run: python benchmarks/moving_demand.py ONLINE_RETAIL_FILE [--seeds 2] [--days 40] [--only walk]
 200 listings nobody has sold, costs known, beside 300 whose prices are recorded. From some day on
-buyers of some listings convert more often or less, or think them worth more or less. Share of the
-gain of one who knows the buyers, over all days and over the last ten. Texts are read by their
-words, for speed. Half a minute for each scenario and seed.
+buyers of some listings, or of all, convert more often or less, or think them worth more or less.
+Share of the gain of one who knows the buyers, over all days and over the last ten. Texts are read
+by their words, for speed. Half a minute for each scenario and seed.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from small_shop import parts_of, show, vectors_of
 
-from bandits import evidence
+from bandits import evidence, shifts
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.stage import Stage
 from evaluation.trial import hold
@@ -36,7 +37,8 @@ def scenarios(days: int, n: int, seed: int) -> dict[str, tuple[Floats, Floats]]:
     start = chance.integers(5, 25, n)
     walks = np.cumsum(0.1 * chance.standard_normal((days, n)), axis=0)
     moved = np.where(up, FAR, -FAR) * half * np.clip((t - start) / 5, 0.0, 1.0)
-    stays, turned = np.ones((days, n)), (t >= TURN) & third
+    stays, after = np.ones((days, n)), np.broadcast_to(t >= TURN, (days, n))
+    turned, ten = after & third, after & (t < TURN + 10)
     return {
         "nothing moves": (stays, stays),
         "half up or down by 2.5 in five days": (np.exp(moved), stays),
@@ -44,6 +46,11 @@ def scenarios(days: int, n: int, seed: int) -> dict[str, tuple[Floats, Floats]]:
         "a third sells a fifth from day 15 on": (np.where(turned, 0.2, 1.0), stays),
         "a third is worth 0.55 as much": (stays, np.where(turned, 0.55, 1.0)),
         "a third is worth 1.8 as much": (stays, np.where(turned, 1.8, 1.0)),
+        "all are worth 0.65 as much": (stays, np.where(after, 0.65, 1.0)),
+        "all are worth 0.65 as much for ten days": (stays, np.where(ten, 0.65, 1.0)),
+        "all are worth 1.6 as much": (stays, np.where(after, 1.6, 1.0)),
+        "all are worth 1 % less each day": (stays, 0.99**t * stays),
+        "all sell a third from day 15 on": (np.where(after, 1 / 3, 1.0), stays),
     }
 
 
@@ -84,6 +91,17 @@ class MovingStage(Stage):
 
 
 @contextmanager
+def staying() -> Iterator[None]:
+    """With all listings taken to be worth what they were."""
+    before = shifts.LIKELY
+    shifts.LIKELY = np.inf
+    try:
+        yield
+    finally:
+        shifts.LIKELY = before
+
+
+@contextmanager
 def drifting(variance: float) -> Iterator[None]:
     """With levels taken to move by so much."""
     before = evidence.LEVEL_DRIFT
@@ -95,12 +113,12 @@ def drifting(variance: float) -> Iterator[None]:
 
 
 def shares(history: History, days: int, name: str, seed: int) -> list[tuple[float, float]]:
-    """Shares of the clairvoyant's gain, all days' and the last ten's, with and without."""
+    """Shares of the clairvoyant's gain, all days' and the last ten's, of each way."""
     conversion, value = scenarios(days, len(vectors_of(history)), seed)[name]
     here = MovingStage(**parts_of(history, days, seed), conversion=conversion, value=value)
     found = []
-    for variance in (evidence.LEVEL_DRIFT, 0.0):
-        with drifting(variance):
+    for way in (nullcontext(), drifting(0.0), staying()):
+        with way:
             result = hold(here, PriceBandit)
         last = float(result.gain[-10:].sum() / result.best[-10:].sum())
         found.append((result.share, last))
@@ -109,7 +127,7 @@ def shares(history: History, days: int, name: str, seed: int) -> list[tuple[floa
 
 if __name__ == "__main__":
     head = (
-        f"{'':38} {'as it is, by seed':>24} {'levels taken to stay':>24}"
-        "   (each seed: all days, last ten)"
+        f"{'':40} {'as it is, by seed':>24} {'levels taken to stay':>24}"
+        f"{'worths taken to stay':>24}   (each seed: all days, last ten)"
     )
-    show(__doc__, head, scenarios(20, 1, 1), shares, (38, 24), fewest=25)
+    show(__doc__, head, scenarios(20, 1, 1), shares, (40, 24), fewest=25)

@@ -162,8 +162,9 @@ def _rows(
     columns = zip(
         texts, drawn_with, subjects.listing.tolist(), requests, families, categories, answers,
         decisions.price.tolist(), unit_cost.tolist(), subjects.single.tolist(),
-        decisions.weight.tolist(), decisions.passing.tolist(), decisions.day.tolist(), *ends,
-        *blobs, curve_sd, strict=True,
+        decisions.weight.tolist(), decisions.passing.tolist(), decisions.day.tolist(),
+        decisions.elasticity.tolist(), decisions.worth.tolist(), *ends, *blobs, curve_sd,
+        strict=True,
     )  # fmt: skip
     rows = [
         {
@@ -195,14 +196,16 @@ def _rows(
             "weight": weight,
             "passing": passing,
             "day_expected": day,
+            "elasticity": elasticity,
+            "worth_expected": worth,
             "category": category,
             "lowest": lowest,
             "highest": highest,
             "experiment": answer.get("experiment"),
         }
         for text, other, listing, request, family, category, answer, minor, cost, single, weight,
-            passing, day, lowest, highest, ladder_bytes, expected_bytes, score_bytes,
-            propensity_bytes, features, curve in columns
+            passing, day, elasticity, worth, lowest, highest, ladder_bytes, expected_bytes,
+            score_bytes, propensity_bytes, features, curve in columns
     ]  # fmt: skip
     return rows
 

@@ -114,6 +114,7 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     policy = bandit.policy
     belief = policy.posterior(listings)
     profile = policy.profile(belief)
+    usual, listings = listings, policy.placed(listings)
     ladders = policy.ladders(listings, profile)
     minor = ladders.prices[:, ladders.allowed[0]]
     prices = minor / subjects.per_major[:, None]
@@ -123,7 +124,7 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
     cost = subjects.number["unit_cost"]
     margin = (prices - np.nan_to_num(cost)[:, None])[0]
     middle, middle_sd = bandit.guesses.middle(subjects)
-    parts = policy.contributions(listings, _uninformed(listings.context, middle, middle_sd), prices)
+    parts = policy.contributions(usual, _uninformed(listings.context, middle, middle_sd), prices)
     totals = policy.evidence.totals_of(row)[0].tolist()
     return {
         "listing_id": listing_id,
@@ -133,6 +134,11 @@ def demand(bandit: Pricebandit, listing_id: str) -> dict[str, Any]:
         "impressions": int(totals[1]),
         "units": int(totals[0]),
         "guess": {"price": float(np.exp(guess[0])), "log_sd": float(sd[0])},
+        # times the usual
+        "today": {
+            "demand": float(policy.forecast(usual)[0]),
+            "worth": float(np.exp((listings.anchor - usual.anchor)[0])),
+        },
         "curve": _curve(prices[0], (margin, listings.gain(prices)[0]), estimates, low, high, parts),
     }
 

@@ -253,6 +253,9 @@ def difference(one: Fold, other: Fold) -> float:
     span = min(d.first for d in days), max(d.first + d.sums.shape[1] for d in days)
     by_day = [torch.as_tensor(d.spanning(*span)) for d in days]
     own = one.policy.category_days, other.policy.category_days
+    shifts = one.policy.shift, other.policy.shift
+    shifted = np.union1d(*(shift.day for shift in shifts))
+    by_shift = [torch.as_tensor(shift.laid_out(shifted)) for shift in shifts]
     kinds, kept = np.arange(max(o.sums.shape[1] for o in own)), np.union1d(own[0].day, own[1].day)
     by_category = [torch.as_tensor(o.laid_out(kinds, kept)) for o in own]
     pairs = [
@@ -261,6 +264,7 @@ def difference(one: Fold, other: Fold) -> float:
         (one.policy.head.moment, other.policy.head.moment),
         (one.policy.dispersion.sums, other.policy.dispersion.sums),
         (by_category[0], by_category[1]),
+        (by_shift[0], by_shift[1]),
         *zip(mine.gather(rows)[:2], theirs.gather(rows)[:2], strict=True),
     ]
     for a, b in pairs:
@@ -287,6 +291,9 @@ OUTCOME_COLUMNS = (
     _d.day_expected,
     _o.day_effect,
     _d.category,
+    _d.elasticity,
+    _d.worth_expected,
+    _o.worth,
     _o.seq,
 )
 """What the fold reads of an outcome and its decision."""
@@ -442,4 +449,6 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         day_expected,
         day,
         catalogue.categories(columns[14]),
+        np.array(columns[15], np.float64),  # NaN for None
+        *np.nan_to_num(np.array(columns[16:18], np.float64)),
     )

@@ -95,8 +95,11 @@ decisions = sa.Table(
     sa.Column("highest", sa.BigInteger),
     # times the usual demand expected by what passes; NULL in rows of earlier versions
     sa.Column("passing", sa.Double),
-    # times the usual demand of listings alike expected of the day; NULL in rows of earlier versions
+    # times the usual demand expected of the day, elasticity on a usual day, and log of what all
+    # listings were expected to be worth over the usual; NULL in rows of earlier versions
     sa.Column("day_expected", sa.Double),
+    sa.Column("elasticity", sa.Double),
+    sa.Column("worth_expected", sa.Double),
     sa.Column("category", sa.Text),  # that its listing was of; NULL in rows of earlier versions
     sa.Column("experiment", sa.Text),  # name of the one that it took part in
 )
@@ -126,8 +129,10 @@ outcomes = sa.Table(
     sa.Column("returned_units", sa.BigInteger, nullable=False),
     sa.Column("occurred_at", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
-    # what its day was to all listings, times the usual; NULL in rows of earlier versions
+    # what its day was, times the usual demand, and log of what all listings were worth then over
+    # the usual; NULL in rows of earlier versions
     sa.Column("day_effect", sa.Double),
+    sa.Column("worth", sa.Double),
     sa.UniqueConstraint("decision_id", "outcome_id", "revision", name="outcomes_once"),
     sqlite_autoincrement=True,
 )

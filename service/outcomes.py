@@ -32,7 +32,8 @@ class Report(NamedTuple):
 
     Attributes:
         revision: how often it was corrected. occurred_at: as it was told first, microseconds UTC.
-        day_effect: what its day was to all listings when it was told first; None until it is known.
+        day_effect, worth: what its day was, and log of what all listings were worth over the usual,
+            when it was told first; None until they are known.
     """
 
     revision: int
@@ -41,6 +42,7 @@ class Report(NamedTuple):
     returned_units: int
     occurred_at: int
     day_effect: float | None = None
+    worth: float | None = None
 
     @classmethod
     def of(cls, row: dict[str, Any], occurred_at: int) -> "Report":
@@ -76,7 +78,8 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     wanted = learning.logged_version(bandit.fold.features_of)
     query = (
         sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single, d.at, d.passing)
-        .add_columns(d.day_expected, d.category, *learning.expressed_columns(wanted))
+        .add_columns(d.day_expected, d.category, d.elasticity, d.worth_expected)
+        .add_columns(*learning.expressed_columns(wanted))
         .select_from(log.decisions)
         .outerjoin(log.expressions, learning.expressed_in(wanted))
     )
@@ -162,19 +165,21 @@ def _dated(
                 decision.listing, decision.price, decision.unit_cost, decision.curve_sd,
                 decision.features, decision.features_of, decision.at, decision.passing,
                 decision.day_expected, row["day_effect"], decision.category,
+                decision.elasticity, decision.worth_expected, row["worth"],
             )
         )  # fmt: skip
     outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)
-    shown = bandit.policy.days_shown(outcomes, told_before)
-    said = np.array([row["day_effect"] for row in fresh], np.float64)  # NaN for None
-    day = np.where(np.isnan(said), shown, said)
+    shown = bandit.policy.dated(outcomes, told_before)
+    # what was said when they were told first
+    said = np.array([[row["day_effect"], row["worth"]] for row in fresh], np.float64).T
+    day, worth = np.where(np.isnan(said), (shown.day, shown.worth), said)
     usual: list[float] = []
     so_far = {key: told.usual for key, told in earlier.items()}
-    for row, effect in zip(fresh, day.tolist(), strict=True):
-        key, row["day_effect"] = row["decision_id"], effect
+    for row, effect, over in zip(fresh, day.tolist(), worth.tolist(), strict=True):
+        key, row["day_effect"], row["worth"] = row["decision_id"], effect, over
         usual.append(so_far.get(key, 0.0))
         so_far[key] = usual[-1] + effect * row["impressions"]
-    return replace(outcomes, day=day), np.column_stack([told_before, usual])
+    return replace(outcomes, day=day, worth=worth), np.column_stack([told_before, usual])
 
 
 def _compared(told: Report, before: Report | None) -> tuple[Judgement, Report | None, Report]:
@@ -190,6 +195,7 @@ def _compared(told: Report, before: Report | None) -> tuple[Judgement, Report | 
         revision=before.revision + 1,
         occurred_at=before.occurred_at,
         day_effect=before.day_effect,
+        worth=before.worth,
     )
     more = kept._replace(
         impressions=told.impressions - before.impressions,
@@ -211,6 +217,7 @@ def _seen(
         o.decision_id, o.outcome_id, o.revision,
         o.impressions, o.units, o.returned_units, o.occurred_at,
         sa.func.coalesce(o.day_effect, 1.0).label("day_effect"),
+        sa.func.coalesce(o.worth, 0.0).label("worth"),
     )  # fmt: skip
     few = [key for key, told in earlier.items() if told.reports <= _FEW]
     found = log.select_in(conn, parts, o.decision_id, few)
@@ -240,6 +247,7 @@ def _together(one: Report, other: Report) -> Report:
         first.returned_units + last.returned_units,
         first.occurred_at,
         first.day_effect,
+        first.worth,
     )
 
 

@@ -147,6 +147,7 @@ def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) ->
     )
     policy = bandit.policy
     profile = policy.profile(policy.posterior(listings))
+    listings = policy.placed(listings)
     estimates, x = policy.estimate(listings, profile, recorded.price[:, None])
     margin = recorded.price - np.nan_to_num(number["unit_cost"])
     units = recorded.units.astype(np.float64)
@@ -164,6 +165,9 @@ def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) ->
         np.ones(len(rows)),
         np.ones(len(rows)),
         np.full(len(rows), -1),
+        np.full(len(rows), np.nan),
+        np.zeros(len(rows)),
+        np.zeros(len(rows)),
     )
 
 

@@ -27,7 +27,7 @@ from service.family_prices import FamilyPrices
 from service.learning import Fold, Position, Read, logged_version, space_of
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 16\n"
+_MAGIC = b"pricebandit snapshot 17\n"
 _READ = 1 << 20  # bytes at a time
 _PROCESS = uuid4().hex  # not its number, which is another's once it is gone
 
@@ -45,6 +45,8 @@ def _arrays(fold: Fold, catalogue: Catalogue) -> dict[str, NDArray[Any]]:
         "day_sums": policy.days.sums,
         "category_days": policy.category_days.day,
         "category_sums": policy.category_days.sums,
+        "shift_days": policy.shift.day,
+        "shift_sums": policy.shift.sums,
         "sums": evidence.sums[:m].numpy(),
         "totals": evidence.totals[:m].numpy(),
         "evidence_as_of": evidence.as_of,
@@ -427,6 +429,7 @@ def _restore(
     sums = np.zeros((2, int(code.max(initial=-1)) + 1, *of_category.shape[2:]))
     sums[:, code] = of_category
     fold.policy.category_days.restore(arrays["category_days"], sums)
+    fold.policy.shift.restore(arrays["shift_days"], arrays["shift_sums"])
     evidence.restore(
         arrays["evidence_listing"],
         arrays["evidence_anchor"],

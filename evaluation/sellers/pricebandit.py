@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ class _Decided:
     at: Ints
     passing: Floats
     day: Floats
+    elasticity: Floats
+    worth: Floats
     told: Floats
 
 
@@ -71,6 +73,8 @@ class PriceBandit:
             listings.context.at,
             decided.passing,
             decided.day,
+            decided.elasticity,
+            decided.worth,
             np.zeros((today.rows.size, 3)),
         )
         prices: Floats = decided.price / _MINOR
@@ -106,9 +110,12 @@ class PriceBandit:
                 decided.day[place],
                 np.ones(place.size),
                 self._category[sold],
+                decided.elasticity[place],
+                decided.worth[place],
+                np.zeros(place.size),
             )
             before = decided.told[place]
-            outcomes = replace(outcomes, day=policy.days_shown(outcomes, before))
+            outcomes = policy.dated(outcomes, before)
             policy.learn(outcomes, before)
             shown = outcomes.impressions
             decided.told[place] += np.stack([shown, units, shown * outcomes.day], axis=1)

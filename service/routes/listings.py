@@ -59,7 +59,8 @@ async def similar(
 
 @router.get("/v1/listings/{listing_id:path}/demand")
 async def demand(request: Request, listing_id: str) -> Response:
-    """The estimated demand curve, and what text, market, price and own sales put in."""
+    """The estimated demand curve, what text, market, price and own sales put in, and what is
+    expected of today, times the usual."""
     return await service_of(request).look(insight.demand, listing_id)
 
 

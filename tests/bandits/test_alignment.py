@@ -27,7 +27,7 @@ def sold(make, off, days=6, seed=0):
             Outcomes(
                 listings.listing, listings.anchor, price, shown, units, units * price,
                 made.estimates.take(made.arm).curve_sd, made.features, np.full(N, day * DAY),
-                made.passing, made.day, np.ones(N), category,
+                made.passing, made.day, np.ones(N), category, made.elasticity, *np.zeros((2, N)),
             )
         )  # fmt: skip
         if day in (1, 5):

@@ -171,7 +171,7 @@ def test_a_category_s_season_is_not_taken_for_buyers_who_do_not_mind_the_price(m
             made = policy.decide(today, make.random_ids(day, n))
             rate = 0.05 * np.exp(-2 * (made.price / 100 / value - 1)) * wave[day, kind]
             one = outcomes_of(today, made, np.full(n, 300), draws.poisson(300 * rate), day * DAY)
-            policy.learn(dataclasses.replace(one, day=policy.days_shown(one)))
+            policy.learn(policy.dated(one))
             if day in (0, 1, 2, 6, 12, 20):
                 policy.learn_population(*rows_of(today, policy.consulted()))
         best = policy.decide(today, make.random_ids(0, n), explore=False).price / 100

@@ -27,6 +27,9 @@ def outcomes_of(listings, decisions, impressions, units, at=0):
         day_expected=decisions.day,
         day=np.ones(len(price)),
         category=listings.context.category,
+        elasticity=decisions.elasticity,
+        worth_expected=decisions.worth,
+        worth=np.zeros(len(price)),
     )
 
 

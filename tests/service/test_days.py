@@ -140,7 +140,8 @@ def test_sales_told_apart_from_impressions_make_no_quiet_day(lived, drive, clock
         found = conn.execute(query).scalars().all()
         d = log.decisions.c
         expected = conn.execute(sa.select(d.day_expected).where(d.id.in_(keys))).scalars().all()
-    assert sorted(found) == pytest.approx(sorted(expected))  # nothing is told of it yet
+    # nothing is told of it yet, but for what others tell of worths
+    assert sorted(found) == pytest.approx(sorted(expected), rel=0.02)
     anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
     assert learning.difference(bandit.fold, anew) < 1e-12
 

@@ -57,7 +57,9 @@ def made_up(seed, strength, listings=200, days=30, shock=0.0):
     x = (raw * curve[:, None]).astype(np.float32)
     shown = np.full(m, 200.0)
     told = np.exp(price), shown, units, units, 0.1 * curve, x, at, *np.ones((3, m))
-    outcomes = Outcomes(listing, guess, *told, np.full(m, -1))
+    outcomes = Outcomes(
+        listing, guess, *told, np.full(m, -1), np.full(m, np.nan), *np.zeros((2, m))
+    )
     names = np.array([f"l{i}" for i in listing], object)
     return train.Rows.of(outcomes, names, names)
 
