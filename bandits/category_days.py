@@ -14,6 +14,7 @@ DAYS = 16
 _WELL_KNOWN = 20.0  # days that what is supposed of the spread of categories' days weighs
 _WIDEST = 1.0  # log units, that one day tells of the spread at most
 _TOLD = 5.0  # units expected of a category on a day, below which it tells nothing of the spread
+_CONSULTED = 500  # categories that tell of the spread, at most
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -77,12 +78,38 @@ class _Past:
         """Times what they are to all that days are expected to be to parts of categories: the mean
         of the days before them, the latest weighing most, (m,).
         """
-        days, place = np.unique(before, return_inverse=True)
-        ago = days[:, None] - self.day  # (b, k)
+        ago = before[:, None] - self.day  # (m, k)
         weight = np.where(ago > 0, 0.5 ** (np.maximum(ago, 0) / MEMORY), 0.0)
-        total, mean = (np.einsum("bk,ckp->bcp", weight, t) for t in (self.told, self.log))
-        mean = np.divide(mean, total, out=np.zeros_like(mean), where=total > 0)
-        return np.asarray(np.exp(mean[place, row, part]))
+        # of listings' own categories and parts: there may be thousands of others
+        total, mean = ((weight * t[row, :, part]).sum(1) for t in (self.told, self.log))
+        return np.asarray(np.exp(np.divide(mean, total, out=np.zeros(len(row)), where=total > 0)))
+
+
+class _SoFar:
+    """What is told of categories so far, worked out for those that are asked about.
+
+    Args:
+        day, sums, common: as `_Told.of` takes them.
+
+    Attributes:
+        spread: variance of the log of what days are to a category and not to all.
+    """
+
+    def __init__(self, day: Ints, sums: Floats, common: Floats) -> None:
+        self._sums, self._common = sums, common
+        some = sums[:, :: max(1, -(-sums.shape[1] // _CONSULTED))]
+        self.spread = _Told.of(day, some, common).spread()
+        self._past = _Past(day, *np.zeros((2, *sums.shape[1:])))
+        self._fresh = np.zeros(sums.shape[1], np.bool_)
+
+    def past(self, category: Ints) -> _Past:
+        """What days were to all categories, right for those that are given."""
+        past, rows = self._past, np.unique(category)
+        if len(rows := rows[~self._fresh[rows]]):
+            told = _Told.of(past.day, self._sums[:, rows], self._common)
+            found = _Past.of(told, self.spread)
+            past.log[rows], past.told[rows], self._fresh[rows] = found.log, found.told, True
+        return past
 
 
 class CategoryDays:
@@ -95,8 +122,8 @@ class CategoryDays:
         (Σ u + D f / τ²) / (Σ e + 1 / τ²),
 
     as `DayEffects` has it for all listings, and τ² one number, learned by moments from all
-    categories. Without them flowers that sell in February are read as flowers whose buyers do not
-    mind the price that they had in February.
+    categories, or an even stride of them. Without them flowers that sell in February are read as
+    flowers whose buyers do not mind the price that they had in February.
 
     Args:
         shop: what days are to all listings, which has been told the same.
@@ -114,7 +141,7 @@ class CategoryDays:
     def restore(self, day: Ints, sums: Floats) -> None:
         """Take over sums saved earlier."""
         self.day, self.sums = day, sums
-        self._past: tuple[_Past, float] | None = None
+        self._known: _SoFar | None = None
 
     def add(self, listing: Ints, category: Ints, at: Ints, told: Floats) -> None:
         """Add outcomes; those of days before the ones that are kept are left out.
@@ -131,7 +158,7 @@ class CategoryDays:
         if category.max() < count and np.isin(day[mine], self.day).all():
             rows = np.arange(count)
             _put(self.sums, rows, self.day, listing, category, day, told)
-            self._past = None
+            self._known = None
         else:
             rows = np.arange(max(int(category.max()) + 1, count))
             self.restore(*self._after(rows, listing, category, day, told))
@@ -143,9 +170,8 @@ class CategoryDays:
         found = np.ones(len(listing))
         mine = (category >= 0) & (category < self.sums.shape[1])
         if mine.any():
-            past, _ = self._known()
-            part, tomorrow = listing[mine] % GROUPS, at[mine] // DAY_US + 1
-            found[mine] = past.expected(category[mine], part, tomorrow)
+            row, part, tomorrow = category[mine], listing[mine] % GROUPS, at[mine] // DAY_US + 1
+            found[mine] = self._so_far().past(row).expected(row, part, tomorrow)
         return found
 
     def shown(self, listing: Ints, category: Ints, at: Ints, told: Floats, usual: Floats) -> Floats:
@@ -162,7 +188,7 @@ class CategoryDays:
             return found
         days, sums = self._after(rows, listing, category, day, told)
         now = _Told.of(days, sums, self._shop.common(days, listing, at, told))
-        _, spread = self._known()
+        spread = self._so_far().spread
         mine = (category >= 0) & (day >= days[0])
         row, part, day = np.searchsorted(rows, category[mine]), listing[mine] % GROUPS, day[mine]
         before = usual[mine] * _Past.of(now, spread).expected(row, part, day)
@@ -181,15 +207,12 @@ class CategoryDays:
         sums[:, : len(known), np.searchsorted(days, self.day[kept])] = held
         return sums
 
-    def _known(self) -> tuple[_Past, float]:
-        """What is told so far, and the spread of categories' own days."""
-        if self._past is None:
+    def _so_far(self) -> _SoFar:
+        if self._known is None:
             nothing = np.empty(0, np.int64)
             common = self._shop.common(self.day, nothing, nothing, np.empty((3, 0)))
-            told = _Told.of(self.day, self.sums, common)
-            spread = told.spread()
-            self._past = _Past.of(told, spread), spread
-        return self._past
+            self._known = _SoFar(self.day, self.sums, common)
+        return self._known
 
     def _after(
         self, rows: Ints, listing: Ints, category: Ints, day: Ints, told: Floats

@@ -208,10 +208,8 @@ def read_snapshot(
         catalogue.decided_until = header["decided_until"]
         catalogue.family_prices = _family_prices(catalogue, header["families"])
         population = _population(header["population"])
-        unlearned = header["unlearned"]
-        # earlier versions did not write it, and supposed that all learning was of it, too
-        taught = header.get("taught", fold.read.shown - unlearned)
-        return Learned(population, header["doubt"], price, unlearned, taught)
+        counts = header["unlearned"], header["taught"]
+        return Learned(population, header["doubt"], price, *counts)
     return None
 
 
