@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Accepted bearer keys, separated by commas. None: only loopback is served."
+        (), description="Accepted bearer keys, separated by commas. Unset: only loopback is served."
     )
     encoder: str = Field(
         "sentence-transformers/all-MiniLM-L6-v2",
