@@ -112,6 +112,6 @@ def planned(
     worth = stock_scores(gain, rate, stock.days, stock.units.astype(np.int64))
     # where all prices sell out in time and gain alike, rounding would choose among them
     sold = rate[:, :, :-1].mean(1)
-    sold /= 1.0 + sold / stock.units[:, None]
+    sold /= 1.0 + sold / np.maximum(stock.units, 1.0)[:, None]  # sold out: as of the last one
     today = worth[:, :-1] - worth[:, -1:] + _SOONER * gain[:, :-1] * sold
     return np.asarray(today / impressions[:, None])

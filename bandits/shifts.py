@@ -20,8 +20,8 @@ _SHAPE = 1.5  # of demand curves, on average
 _MEMORY = 1.3  # days after which a day counts half in what listings are worth now
 _LEAST, _MOST = -1.5, 0.4  # shifts that are believed, log units per unit of elasticity
 _SUPPOSED = 0.5  # spread of shifts before any outcome told of one
-_APART = 0.1  # by which the parts of the listings differ in it besides chance
-_NEW = 4  # days for which what is usual is not known
+_APART = 0.2  # by which the parts of the listings differ in it besides chance
+_NEW = 7  # days for which what is usual is not known
 _STEPS = 8  # of Newton's method
 
 Floats = NDArray[np.float64]

@@ -83,8 +83,17 @@ def test_nothing_told_is_no_shift():
 
 def test_in_a_shop_s_first_days_nothing_has_moved():
     found, _ = lived(np.ones(12), np.where(np.arange(12) > 0, LESS, 0.0))
-    assert found[:5].tolist() == [0.0] * 5
-    assert found[6] < -0.2
+    assert found[:8].tolist() == [0.0] * 8
+    assert found[9] < -0.2
+
+
+def test_a_few_listings_whose_curves_are_off_tell_of_no_shift():
+    shift, row = CommonShift(), np.repeat(np.arange(3), 40)
+    elasticity = np.tile(np.linspace(1.0, 4.0, 40), 3)
+    told = np.stack([20 * np.exp(-0.3 * (elasticity - 2.0)), np.full(120, 20.0), np.zeros(120)])
+    for day in range(12):
+        shift.add(row, np.full(120, day * DAY), told, elasticity)
+    assert shift.forecast(np.array([12 * DAY]))[0] > -0.1
 
 
 def test_a_listing_s_own_part_does_not_tell_it():
