@@ -9,9 +9,9 @@ Share of the gain of one who knows the buyers, over all days and over the last t
 by their words, for speed. Half a minute for each scenario and seed.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,34 +90,14 @@ class MovingStage(Stage):
         return Moving(*factors, self.buyers.take(rows), conditions, self.calendar, first)
 
 
-@contextmanager
-def staying() -> Iterator[None]:
-    """With all listings taken to be worth what they were."""
-    before = shifts.LIKELY
-    shifts.LIKELY = np.inf
-    try:
-        yield
-    finally:
-        shifts.LIKELY = before
-
-
-@contextmanager
-def drifting(variance: float) -> Iterator[None]:
-    """With levels taken to move by so much."""
-    before = evidence.LEVEL_DRIFT
-    evidence.LEVEL_DRIFT = variance
-    try:
-        yield
-    finally:
-        evidence.LEVEL_DRIFT = before
-
-
 def shares(history: History, days: int, name: str, seed: int) -> list[tuple[float, float]]:
     """Shares of the clairvoyant's gain, all days' and the last ten's, of each way."""
     conversion, value = scenarios(days, len(vectors_of(history)), seed)[name]
     here = MovingStage(**parts_of(history, days, seed), conversion=conversion, value=value)
     found = []
-    for way in (nullcontext(), drifting(0.0), staying()):
+    levels_stay = patch.object(evidence, "LEVEL_DRIFT", 0.0)
+    worths_stay = patch.object(shifts, "LIKELY", np.inf)
+    for way in (nullcontext(), levels_stay, worths_stay):
         with way:
             result = hold(here, PriceBandit)
         last = float(result.gain[-10:].sum() / result.best[-10:].sum())
@@ -128,6 +108,6 @@ def shares(history: History, days: int, name: str, seed: int) -> list[tuple[floa
 if __name__ == "__main__":
     head = (
         f"{'':40} {'as it is, by seed':>24} {'levels taken to stay':>24}"
-        f"{'worths taken to stay':>24}   (each seed: all days, last ten)"
+        f" {'worths taken to stay':>24}   (each seed: all days, last ten)"
     )
     show(__doc__, head, scenarios(20, 1, 1), shares, (40, 24), fewest=25)

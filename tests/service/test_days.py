@@ -4,35 +4,26 @@ import numpy as np
 import orjson
 import pytest
 import sqlalchemy as sa
+from told_days import DAY_US, FIRST, clock_of, logged, sell
 
-from service import learning, log, outcomes, pricebandit, pricing, reading
+from service import learning, log, pricing, reading
 
-DAY_US = 86_400_000_000
-FIRST = 20_600
 IDS = [f"l{i}" for i in range(32)]
 BUSY = 2.5
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    def at(day):
-        for module in (pricing, outcomes, pricebandit):
-            monkeypatch.setattr(module, "now_us", lambda: (FIRST + day) * DAY_US + DAY_US // 2)
-
-    return at
+    return clock_of(monkeypatch)
 
 
 def _day(bandit, drive, clock, day, effect, draws):
     clock(day)
-    decisions = drive.prices(bandit, *({"listing_id": i} for i in IDS))
-    rate = np.array([0.1 * np.exp(-2 * (d["price"] / 10 - 1)) for d in decisions])
-    units = draws.poisson(500 * rate * effect).tolist()
-    told = [
-        {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 500, "units": u}
-        for d, u in zip(decisions, units, strict=True)
-    ]
-    assert drive.outcomes(bandit, *told)["errors"] == []
-    return told
+
+    def units_at(price):
+        return draws.poisson(500 * 0.1 * np.exp(-2 * (price / 10 - 1)) * effect)
+
+    return sell(bandit, drive, IDS, 500, units_at)
 
 
 @pytest.fixture
@@ -50,23 +41,17 @@ def lived(bandit_on, drive, clock):
     return bandit, told
 
 
-def _logged(bandit, column):
-    with bandit.log.engine.connect() as conn:
-        found = conn.execute(sa.select(column)).scalars().all()
-    return np.array(found, np.float64).reshape(12, len(IDS))
-
-
 def test_a_busy_day_is_logged_and_the_next_is_expected_to_be_one(lived):
     bandit, _ = lived
-    shown = _logged(bandit, log.outcomes.c.day_effect)
+    shown = logged(bandit, log.outcomes.c.day_effect, (12, len(IDS)))
     assert np.abs(np.log(shown[4:10])).max() < 0.2
     np.testing.assert_allclose(shown[10:], BUSY, rtol=0.25)
-    expected = _logged(bandit, log.decisions.c.day_expected)
+    expected = logged(bandit, log.decisions.c.day_expected, (12, len(IDS)))
     assert (expected[0] == 1.0).all()
     assert np.abs(np.log(expected[5:11])).max() < 0.2
     assert (expected[11] > 1.1).all()
     # what is told of demand is told of today
-    units = _logged(bandit, log.decisions.c.units_per_impression)
+    units = logged(bandit, log.decisions.c.units_per_impression, (12, len(IDS)))
     assert np.median(units[11]) > 1.1 * np.median(units[9])
 
 
@@ -168,10 +153,10 @@ def _kinds(bandit, drive, clock, days, draws):
 def test_days_of_a_category_are_its_own_logged_and_replayed(bandit_on, drive, clock):
     bandit = bandit_on()
     listings, kind = _kinds(bandit, drive, clock, 12, np.random.default_rng(8))
-    shown = _logged(bandit, log.outcomes.c.day_effect)
+    shown = logged(bandit, log.outcomes.c.day_effect, (12, len(IDS)))
     ratio = shown[8:][:, kind == 0].mean() / shown[8:][:, kind == 1].mean()
     assert 1.7 < ratio < 3.6  # three, as far as sixteen listings tell
-    expected = _logged(bandit, log.decisions.c.day_expected)
+    expected = logged(bandit, log.decisions.c.day_expected, (12, len(IDS)))
     assert 1.5 < expected[11, kind == 0].mean() / expected[11, kind == 1].mean() < 3.6
     anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
     assert learning.difference(bandit.fold, anew) < 1e-12

@@ -3,22 +3,18 @@
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from told_days import DAY_US, FIRST, clock_of, logged, sell
 
-from service import insight, learning, log, outcomes, pricebandit, pricing
+from service import insight, learning, log
 
-DAY_US = 86_400_000_000
-FIRST, TURN, DAYS = 20_600, 9, 17
+TURN, DAYS = 9, 17
 IDS = [f"l{i}" for i in range(96)]
 LESS = 0.6
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    def at(day):
-        for module in (pricing, outcomes, pricebandit, insight):
-            monkeypatch.setattr(module, "now_us", lambda: (FIRST + day) * DAY_US + DAY_US // 2)
-
-    return at
+    return clock_of(monkeypatch)
 
 
 @pytest.fixture
@@ -31,33 +27,25 @@ def lived(bandit_on, drive, clock):
     keen = draws.lognormal(0.0, 0.35, len(IDS))
     for day in range(DAYS):
         clock(day)
-        decisions = drive.prices(bandit, *({"listing_id": i} for i in IDS))
-        price = np.array([d["price"] for d in decisions]) / (LESS if day >= TURN else 1.0)
-        units = draws.poisson(1500 * 0.1 * np.exp(-2 * keen * (price / 10 - 1))).tolist()
-        told = [
-            {"decision_id": d["decision_id"], "outcome_id": "1", "impressions": 1500, "units": u}
-            for d, u in zip(decisions, units, strict=True)
-        ]
-        assert drive.outcomes(bandit, *told)["errors"] == []
+        value = 10 * (LESS if day >= TURN else 1.0)
+
+        def units_at(price, value=value):
+            return draws.poisson(1500 * 0.1 * np.exp(-2 * keen * (price / value - 1)))
+
+        told = sell(bandit, drive, IDS, 1500, units_at)
         if day in (0, 1, 2, 5, 8):
             bandit.refresh()
     return bandit, told
 
 
-def _logged(bandit, column):
-    with bandit.log.engine.connect() as conn:
-        found = conn.execute(sa.select(column)).scalars().all()
-    return np.array(found, np.float64).reshape(DAYS, len(IDS))
-
-
 def test_worths_are_logged_and_prices_follow_them(lived):
     bandit, _ = lived
-    worth = _logged(bandit, log.outcomes.c.worth)
+    worth = logged(bandit, log.outcomes.c.worth, (DAYS, len(IDS)))
     assert np.abs(np.median(worth[:TURN], axis=1)).max() < 0.1
     assert (np.median(worth[-3:], axis=1) < -0.15).all()
-    elasticity = _logged(bandit, log.decisions.c.elasticity)
+    elasticity = logged(bandit, log.decisions.c.elasticity, (DAYS, len(IDS)))
     assert ((elasticity > 0.2) & (elasticity <= 8.0)).all()
-    price = _logged(bandit, log.decisions.c.price)
+    price = logged(bandit, log.decisions.c.price, (DAYS, len(IDS)))
     assert np.median(price[-1]) < 0.9 * np.median(price[TURN - 1])
 
 
