@@ -15,6 +15,10 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--draws", default="", help="any word: decisions draw otherwise than usual")
+
+
 @pytest.fixture(scope="session")
 def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of embeddings for the whole run: each text is encoded once."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from drawn_ids import DrawnIds
 from fastapi.testclient import TestClient
 
 import service.models
@@ -45,6 +46,24 @@ def _one_encoder(embeddings: Path) -> Iterator[None]:
         for folder in ("listings", "markets"):
             EmbeddingCache(embeddings / folder, shared).embed(TITLES)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_ids(request: pytest.FixtureRequest) -> Iterator[DrawnIds]:
+    drawn = DrawnIds(request.config.getoption("--draws"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.ids.decision_ids", drawn)
+        yield drawn
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _draws_of_the_module(_drawn_ids: DrawnIds, request: pytest.FixtureRequest) -> None:
+    _drawn_ids.start(request.node.nodeid)
+
+
+@pytest.fixture(autouse=True)
+def _draws_of_the_test(_drawn_ids: DrawnIds, request: pytest.FixtureRequest) -> None:
+    _drawn_ids.start(request.node.nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 import uuid
 
 import numpy as np
+from drawn_ids import DrawnIds
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bandits import uniforms
 from service.ids import as_text, as_words, canonical, decision_ids, lowest
 
 NOON = 1_780_000_000_000_000
@@ -48,3 +50,20 @@ def test_canonical_takes_any_spelling_of_a_uuid_and_nothing_else():
     assert canonical(text.replace("-", "")) == text
     assert canonical("7") is None
     assert canonical("") is None
+
+
+def test_drawn_ids_are_sound_and_their_draws_owe_nothing_to_the_clock():
+    drawn, found = DrawnIds(), []
+    for at in (NOON, NOON + 86_400_123_456):
+        drawn.start("one")
+        ids = drawn(3000, at)
+        texts = as_text(ids)
+        assert texts == sorted(set(texts))
+        assert all((i := uuid.UUID(t)).version == 7 and i.variant == uuid.RFC_4122 for t in texts)
+        assert lowest(at) <= texts[0] < lowest(at + 1000)
+        assert as_text(drawn(1, at, after=texts[-1]))[0] > texts[-1]
+        found.append(uniforms(ids))
+    np.testing.assert_array_equal(*found)
+    assert abs(np.mean(found[0]) - 0.5) < 0.02
+    drawn.start("two")
+    assert uniforms(drawn(1, NOON)) != found[0][:1]

@@ -74,7 +74,6 @@ def lived(tmp_path_factory, embeddings, drive, titles):
     home = tmp_path_factory.mktemp("lived")
     rng = np.random.default_rng(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.ids.os.urandom", rng.bytes)
         bandit = Pricebandit(Settings(home=home, embeddings=embeddings, temperature=0.3))
         listings = (
             {"listing_id": n, "title": titles[i % 8], "currency": "GBP"}
