@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from bandits import Outcomes, Policy, Rules, Trunk, TrunkSettings
-from bandits.demand import told_of_all
+from bandits.telling import told_of_all
 from evaluation.intervals import Interval, Ratio, two_way
 from service import log
 from service.catalogue import Catalogue

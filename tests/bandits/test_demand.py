@@ -6,9 +6,9 @@ import torch
 from trained_policy import DAY, catalogue, estimated, outcomes_of, rows_of, told, trained
 
 from bandits import Outcomes, Policy, Rules
-from bandits.demand import SUREST, told_of_all
 from bandits.features import PASSING
 from bandits.intervals import demand_intervals
+from bandits.telling import SUREST, told_of_all
 
 
 def test_before_any_evidence_the_head_corrects_nothing(make):
