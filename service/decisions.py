@@ -139,6 +139,8 @@ def _rows(
     subjects, decisions = priced.subjects, priced.decisions
     n, pick, allowed = len(subjects), decisions.arm[:, None], decisions.ladders.allowed
     unit_cost = subjects.number["unit_cost"]
+    leader, limits = priced.listings.leader, priced.listings.limits
+    led = (leader != np.arange(n)).tolist()
     families, categories = (
         np.array([*names, None], object)[code].tolist()
         for names, code in (
@@ -146,68 +148,50 @@ def _rows(
             (catalogue.category_code, subjects.category),
         )
     )
-    blobs = (
-        _slices(decisions.ladders.prices[allowed], spans),
-        _slices(decisions.expected[allowed], spans),
-        _slices(decisions.scores[allowed], spans),
-        _slices(decisions.propensities[allowed], spans),
-        _slices(decisions.features.ravel(), _even(n, decisions.features.shape[1])),
-    )
-    curve_sd = np.take_along_axis(decisions.estimates.curve_sd, pick, 1)[:, 0].tolist()
-    leader = priced.listings.leader
-    led = (leader != np.arange(n)).tolist()
-    limits = priced.listings.limits
-    ends = limits.lower.tolist(), limits.upper.tolist()
-    drawn_with = [texts[i] if follows else None for i, follows in zip(leader, led, strict=True)]
-    columns = zip(
-        texts, drawn_with, subjects.listing.tolist(), requests, families, categories, answers,
-        decisions.price.tolist(), unit_cost.tolist(), subjects.single.tolist(),
-        decisions.weight.tolist(), decisions.passing.tolist(), decisions.day.tolist(),
-        decisions.elasticity.tolist(), decisions.worth.tolist(), *ends, *blobs, curve_sd,
-        strict=True,
-    )  # fmt: skip
-    rows = [
-        {
-            "id": text,
-            "drawn_with": other,
-            "listing": listing,
-            "request_id": request.get("request_id"),
-            "unit": request.get("unit"),
-            "family": family,
-            "market": orjson.dumps(request["market"]).decode() if "market" in request else None,
-            "policy": answer["policy"],
-            "features": features,
-            "curve_sd": curve,
-            "currency": answer["currency"],
-            "unit_cost": cost if cost == cost else None,
-            "price": minor,
-            "arm": answer["arm"],
-            "propensity": answer["propensity"],
-            "ladder": ladder_bytes,
-            "expected_gains": expected_bytes,
-            "scores": score_bytes,
-            "propensities": propensity_bytes,
-            **answer["expected"],
-            "guardrails": " ".join(answer["guardrails"]),
-            "objective": None,
-            "plan": None,
-            "degraded": answer.get("reason"),
-            "single": single,
-            "weight": weight,
-            "passing": passing,
-            "day_expected": day,
-            "elasticity": elasticity,
-            "worth_expected": worth,
-            "category": category,
-            "lowest": lowest,
-            "highest": highest,
-            "experiment": answer.get("experiment"),
-        }
-        for text, other, listing, request, family, category, answer, minor, cost, single, weight,
-            passing, day, elasticity, worth, lowest, highest, ladder_bytes, expected_bytes,
-            score_bytes, propensity_bytes, features, curve in columns
-    ]  # fmt: skip
-    return rows
+    width = decisions.features.shape[1]
+    expected = [answer["expected"] for answer in answers]
+    columns: dict[str, Sequence[Any]] = {
+        "id": texts,
+        "drawn_with": [texts[i] if other else None for i, other in zip(leader, led, strict=True)],
+        "listing": subjects.listing.tolist(),
+        "request_id": [request.get("request_id") for request in requests],
+        "unit": [request.get("unit") for request in requests],
+        "family": families,
+        "market": [_json(request.get("market")) for request in requests],
+        "policy": [answer["policy"] for answer in answers],
+        "features": _slices(decisions.features.ravel(), _even(n, width)),
+        "curve_sd": np.take_along_axis(decisions.estimates.curve_sd, pick, 1)[:, 0].tolist(),
+        "currency": subjects.currency.tolist(),
+        "unit_cost": [cost if cost == cost else None for cost in unit_cost.tolist()],
+        "price": decisions.price.tolist(),
+        "arm": [answer["arm"] for answer in answers],
+        "propensity": [answer["propensity"] for answer in answers],
+        "ladder": _slices(decisions.ladders.prices[allowed], spans),
+        "expected_gains": _slices(decisions.expected[allowed], spans),
+        "scores": _slices(decisions.scores[allowed], spans),
+        "propensities": _slices(decisions.propensities[allowed], spans),
+        **{name: [one[name] for one in expected] for name in expected[0]},
+        "guardrails": [" ".join(answer["guardrails"]) for answer in answers],
+        "objective": [None] * n,
+        "plan": [None] * n,
+        "degraded": [answer.get("reason") for answer in answers],
+        "single": subjects.single.tolist(),
+        "weight": decisions.weight.tolist(),
+        "passing": decisions.passing.tolist(),
+        "day_expected": decisions.day.tolist(),
+        "elasticity": decisions.elasticity.tolist(),
+        "worth_expected": decisions.worth.tolist(),
+        "category": categories,
+        "lowest": limits.lower.tolist(),
+        "highest": limits.upper.tolist(),
+        "experiment": [answer.get("experiment") for answer in answers],
+    }
+    values = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
 
 
 def _add_aims(
