@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
@@ -38,7 +39,14 @@ class _Admission:
         await self._app(scope, receive, send)
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+def _allowed(scope: Scope) -> set[str]:
+    """Methods that a path has: the framework names those of its first route alone."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
+    there = [route for route in routes if route.matches(scope)[0] is not Match.NONE]
+    return {method for route in there for method in route.methods or ()}
+
+
+async def _problem(request: Request, error: Exception) -> Response:
     """Any error as problem details."""
     if isinstance(error, Problem):
         return error.response()
@@ -47,7 +55,10 @@ async def _problem(_: Request, error: Exception) -> Response:
         field = ".".join(str(step) for step in first["loc"][1:])
         return Problem(422, f"{field} is {first['input']!r:.80}: {first['msg']}").response()
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, error.detail, error.headers).response()
+        headers = dict(error.headers or {})
+        if error.status_code == 405 and (methods := _allowed(request.scope)):
+            headers["Allow"] = ", ".join(sorted(methods))
+        return Problem(error.status_code, error.detail, headers).response()
     if isinstance(error, sa.exc.SQLAlchemyError):
         return explained(error).response()
     return Problem(500, f"{type(error).__name__}: this is a fault of the service").response()

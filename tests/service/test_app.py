@@ -46,6 +46,25 @@ def test_a_wrong_method_is_a_405_problem(standing_shop):
     _is_problem(standing_shop.client.post("/livez", json={}), 405)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/listings", "GET, POST"),
+        ("PUT", "/v1/listings/mug", "DELETE, GET"),
+        ("DELETE", "/v1/models", "GET, POST"),
+        ("DELETE", "/v1/experiments", "GET, POST"),
+        ("DELETE", "/v1/experiments/spring/stop", "GET, POST"),  # spring/stop may be a name
+        ("GET", "/v1/prices", "POST"),
+        ("POST", "/livez", "GET"),
+        ("PUT", "/docs", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_all_that_the_path_has(standing_shop, method, path, allowed):
+    response = standing_shop.client.request(method, path)
+    assert response.status_code == 405
+    assert ", ".join(sorted(response.headers["allow"].split(", "))) == allowed
+
+
 @pytest.mark.parametrize("kind", [None, "", "text/plain", "application/x-www-form-urlencoded"])
 def test_a_body_not_announced_as_json_is_a_415_problem(standing_shop, kind):
     body = json.dumps({"listings": [MUG]})
