@@ -48,8 +48,12 @@ def report(
     until = _over(experiment, at_us, lag_days)
     days = _days(engine, experiment, until)
     seen = days["currency"].unique().sort().to_list()
-    if currency is not None and seen and currency not in seen:
-        raise Problem(422, f"currency is {currency!r:.80}: the experiment has {', '.join(seen)}")
+    if currency is not None and currency not in seen:
+        # it may have it of days that do not count yet; where it has nothing, it may yet get it
+        there = _currencies(engine, experiment)
+        if there and currency not in there:
+            has = ", ".join(there)
+            raise Problem(422, f"currency is {currency!r:.80}: the experiment has {has}")
     if currency is None and len(seen) > 1:
         raise Problem(
             422, f"the experiment has {', '.join(seen)}: their money has no sum, name a currency"
@@ -105,6 +109,15 @@ def _over(experiment: Experiment, at_us: int, lag_days: int) -> date:
     # a last day within a week ends that week's period
     until = experiment.period_of(ends) if last is None or ends <= last else last + timedelta(1)
     return max(until, experiment.first_day)
+
+
+def _currencies(engine: sa.Engine, experiment: Experiment) -> list[str]:
+    """Those of all of an experiment's decisions, sorted."""
+    first = ids.lowest(microseconds(experiment.first_day))
+    query = sa.select(_d.currency).distinct().where(_d.id >= first)
+    with engine.connect() as conn:
+        found = conn.scalars(query.where(_d.experiment == experiment.name)).all()
+    return sorted(found)
 
 
 def _days(engine: sa.Engine, experiment: Experiment, until: date) -> pl.DataFrame:

@@ -374,6 +374,21 @@ def test_money_of_two_currencies_is_not_added_up(shop, clock):
     assert sum(found["units"].values()) == 10
 
 
+def test_a_currency_that_it_has_nothing_of_is_named_from_the_first_price_on(shop_on, clock):
+    requests, path = _catalogue(shop_on, 10), "/v1/experiments/spring?currency="
+    _start(shop_on)
+    assert shop_on.client.get(path + "USD").status_code == 200  # anything may come yet
+    clock.on(1)
+    shop_on.decide(*requests)
+    for _ in range(2):  # while no day counts yet, and afterwards
+        refused = shop_on.client.get(path + "USD")
+        assert refused.status_code == 422
+        assert "'USD': the experiment has GBP" in refused.json()["detail"]
+        found = shop_on.client.get(path + "GBP").json()
+        assert found["verdict"].startswith("Too early to say anything")
+        clock.on(2)
+
+
 def test_sums_of_any_size_are_read_in_parts(shop_on, clock, monkeypatch):
     monkeypatch.setattr(experiment_report, "_PART", 3)
     requests = _catalogue(shop_on, currency="IDR", reference_price=25e6, unit_cost=1e7)
