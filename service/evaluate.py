@@ -269,7 +269,9 @@ def reader(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() != "sqlite":
             options = {"postgresql_readonly": True}
-            return sa.create_engine(parsed, hide_parameters=True, execution_options=options)
+            engine = sa.create_engine(parsed, hide_parameters=True, execution_options=options)
+            sa.event.listen(engine, "connect", log.lift_time_limits)
+            return engine
     except (sa.exc.ArgumentError, ModuleNotFoundError, ValueError) as error:  # ports are numbers
         raise LogUnreadable(
             f"--log is no URL that can be read ({error}): give one such as "

@@ -408,18 +408,28 @@ def _configure_sqlite(connection: sqlite3.Connection, _: object) -> None:
     cursor.close()
 
 
-def _configure_postgresql(connection: Any, _: object) -> None:
+def _configure_postgresql(connection: Any, record: object) -> None:
     # as SQLite's FULL; whoever waits for replicas goes on waiting for them
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('synchronous_commit', 'on', false)"
             " WHERE current_setting('synchronous_commit') = 'off'"
         )
-        # the connection that holds the lock is idle for as long as we live, and texts are embedded
-        # while listings are read; which of these there are depends on the server's version
+    lift_time_limits(connection, record)
+
+
+def lift_time_limits(connection: Any, _: object) -> None:
+    """Let a PostgreSQL connection take its time, whatever its role or database was set to.
+
+    The one that holds the lock is idle for as long as we live, texts are embedded while listings
+    are read, and a large log takes minutes to migrate, to read and to report on.
+    """
+    with connection.cursor() as cursor:
+        # which of these there are depends on the server's version
         cursor.execute(
             "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
-            " ('idle_session_timeout', 'idle_in_transaction_session_timeout')"
+            " ('idle_session_timeout', 'idle_in_transaction_session_timeout',"
+            " 'statement_timeout', 'transaction_timeout')"
         )
     connection.commit()  # a rollback would take it back
 

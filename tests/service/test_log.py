@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from service import log
+from service.evaluate import reader
 from service.log import Log, LogInUse, LogNewer, LogUnreachable, Unsure
 from service.pricebandit import HomeInUse
 
@@ -254,6 +255,28 @@ def test_a_server_that_ends_idle_connections_leaves_those_of_the_log(postgresql)
             time.sleep(0.5)  # the one that holds the lock has nothing to do meanwhile, either
             held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
             assert conn.scalar(sa.text(held)) == 1
+        source.close()
+    finally:
+        with psycopg.connect(url, autocommit=True) as admin:
+            for name in names:
+                admin.execute(f"ALTER ROLE seller RESET {name}")
+
+
+def test_a_server_that_ends_long_statements_leaves_those_of_the_log(postgresql):
+    url = postgresql()
+    with psycopg.connect(url, autocommit=True) as admin:
+        among = "SELECT name FROM pg_settings WHERE name IN"
+        found = admin.execute(f"{among} ('statement_timeout', 'transaction_timeout')")
+        names = [name for (name,) in found]
+        for name in names:
+            admin.execute(f"ALTER ROLE seller SET {name} = '200ms'")
+    try:
+        named = url.replace("postgresql://", "postgresql+psycopg://")
+        source, look = Log(named), reader(named)
+        for engine in (source.engine, look):
+            with engine.connect() as conn:
+                conn.execute(sa.text("SELECT pg_sleep(0.5)"))  # as reading a large log takes
+        look.dispose()
         source.close()
     finally:
         with psycopg.connect(url, autocommit=True) as admin:
