@@ -5,6 +5,7 @@ place between two batches.
 """
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -24,6 +25,8 @@ from service.pricebandit import Execute, Pending, Pricebandit, now_us
 from service.problems import Problem
 
 ANSWERS_KEPT_US = 24 * 3600 * 1_000_000
+
+_BATCH = 1 << 20  # bytes that some 800 decisions take in the log
 
 _LOGGER = logging.getLogger("pricebandit")
 
@@ -357,10 +360,14 @@ class Engine:
 
 
 def rewrite(bandit: Pricebandit, conn: sa.Connection, payloads: Sequence[Any]) -> Pending:
-    """Write the time to the log, to see that it can be written."""
-    table = log.meta
-    conn.execute(table.delete().where(table.c.name == "written_at"))
-    conn.execute(table.insert(), {"name": "written_at", "value": str(now_us())})
+    """Write as much as a batch of decisions to the log, and the time in its place, to see that it
+    can be written: a few bytes find room on a disk that is full, where no decision does.
+    """
+    table, name = log.meta, "written_at"
+    conn.execute(table.delete().where(table.c.name == name))
+    # by chance: what repeats itself would be made smaller
+    conn.execute(table.insert(), {"name": name, "value": os.urandom(_BATCH // 2).hex()})
+    conn.execute(table.update().where(table.c.name == name), {"value": str(now_us())})
     return Pending([{} for _ in payloads])
 
 

@@ -293,6 +293,22 @@ class Log:
         if self._file is not None:
             self._file.close()
 
+    def check(self) -> None:
+        """See that the database answers, and takes what is written; nothing is.
+
+        Raises:
+            LogUnusable: it is read only, as its settings say, or as a replica.
+            sqlalchemy.exc.SQLAlchemyError: it does not answer.
+        """
+        with self.engine.connect() as conn:
+            if self._writer is None:
+                conn.execute(sa.select(1))
+            elif conn.scalar(sa.text("SHOW transaction_read_only")) == "on":
+                raise LogUnusable(
+                    f"the log at {self.engine.url!r} is in a database that is read only: it is a "
+                    "replica, or has default_transaction_read_only set; let it be written"
+                )
+
     def ends(self) -> "Ends":
         """How far the log goes at the moment."""
         with self.engine.connect() as conn:

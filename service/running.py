@@ -15,6 +15,7 @@ from service.crew import Crew
 from service.engine import Engine, Once, Work
 from service.gate import Gate
 from service.items import Items
+from service.log import LogUnusable
 from service.pricebandit import Execute, Pending, Pricebandit
 from service.problems import Problem
 from service.rollout import Rollout
@@ -84,9 +85,8 @@ class Service:
         if not self.engine.alive:
             raise Problem(503, "model: its thread has stopped, restart the service")
         try:
-            with self.bandit.log.engine.connect() as conn:
-                conn.execute(sa.select(1))
-        except sa.exc.SQLAlchemyError as error:
+            self.bandit.log.check()
+        except (sa.exc.SQLAlchemyError, LogUnusable) as error:
             raise Problem(503, f"log: {error}", {"Retry-After": "5"}) from None
 
     async def embed(

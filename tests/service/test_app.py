@@ -8,6 +8,7 @@ import time
 from uuid import uuid4
 
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
@@ -351,6 +352,42 @@ def test_readiness_says_that_nothing_can_be_written_until_it_can(shop_at):
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert shop.client.get("/readyz").json()["status"] == "ready"
         assert shop.decide({"listing_id": "mug"})
+
+
+def test_readiness_is_not_regained_where_only_little_can_be_written(shop_at):
+    with shop_at() as shop:
+        shop.register(MUG)
+        used = (shop.settings.home / "log.sqlite3-wal").stat().st_size
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:  # as where a disk is full
+            resource.setrlimit(resource.RLIMIT_FSIZE, (used + 40_000, hard))
+            for _ in range(2):
+                batch = {"requests": [{"listing_id": "mug"}] * 200}
+                assert shop.post("/v1/prices", batch).status_code == 503
+                assert "log cannot be used" in _is_problem(shop.client.get("/readyz"), 503)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert shop.client.get("/readyz").json()["status"] == "ready"
+        # what was written to find out is not kept
+        assert shop.rows("SELECT max(length(value)) AS n FROM meta")[0]["n"] < 100
+
+
+def test_readiness_says_that_a_database_is_read_only(shop_at, postgresql):
+    url = postgresql()
+    with (
+        shop_at(database_url=url) as shop,
+        psycopg.connect(url, autocommit=True) as admin,
+    ):
+        only = f"ALTER DATABASE {admin.info.dbname} SET default_transaction_read_only"
+        before = shop.rows("SELECT * FROM meta ORDER BY name")
+        admin.execute(f"{only} = on")
+        shop.bandit.log.engine.dispose()  # as where connections were cut off
+        assert "is read only" in _is_problem(shop.client.get("/readyz"), 503)
+        admin.execute(f"{only} = off")
+        shop.bandit.log.engine.dispose()
+        for _ in range(3):
+            assert shop.client.get("/readyz").json()["status"] == "ready"
+        assert shop.rows("SELECT * FROM meta ORDER BY name") == before
 
 
 def test_readiness_says_why_the_state_could_not_be_opened(shop_at, tmp_path):
