@@ -12,7 +12,7 @@ from bandits.limits import UNLIMITED, reference_range
 from service.catalogue import Catalogue
 from service.family_prices import Held, utc_day
 from service.problems import ItemError
-from service.subjects import Subjects
+from service.subjects import Subjects, leaders
 
 Key = tuple[int, str]
 """A family, and the unit or UTC day that its price is held for."""
@@ -262,13 +262,6 @@ def excluded(
         for which, message in messages
         for row in np.flatnonzero(which).tolist()
     ]
-
-
-def leaders(group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The first row of each row's group, the row itself without one, (n,)."""
-    own = np.where(group >= 0, group, -1 - np.arange(len(group)))
-    _, first, place = np.unique(own, return_index=True, return_inverse=True)
-    return np.asarray(first[place], np.int64)
 
 
 def prices_before(

@@ -25,7 +25,7 @@ from service.gathering import subjects_of
 from service.pricebandit import Pricebandit
 from service.problems import ItemError
 from service.steps import Steps
-from service.subjects import Priced, Subjects, listings_of
+from service.subjects import Priced, Subjects, leaders, listings_of
 
 if TYPE_CHECKING:
     from service.pricing import PriceBatch
@@ -239,7 +239,7 @@ def decide(
         group, held = group[kept], held[kept]
         guess, guess_sd, ids = guess[kept], guess_sd[kept], ids[kept]
         stock = stock and stock.take(kept)
-    leader = bounds.leaders(group)
+    leader = leaders(group)
     shared = bounds.shared(allowed, leader, common, held)
     shown = inventory.impressions_of(policy.evidence, subjects)
     charged = kept_to_reference(shared, subjects, leader)

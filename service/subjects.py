@@ -239,8 +239,8 @@ class Guesses:
                 catalogue.words[rows],
                 catalogue.amounts_of(rows),
                 catalogue.amounts_of(neighbours),
-                # those without a family are each a product of their own
-                np.where(family >= 0, family, n + rows),
+                # numbered as they come: codes of families are others after a restart
+                np.unique(leaders(family), return_inverse=True)[1],
                 catalogue.trained_on[rows],
                 catalogue.in_pence(rows),
             )
@@ -327,6 +327,13 @@ def _of_own_family(
         return np.zeros(neighbours.shape, np.bool_)
     theirs = np.where(neighbours >= 0, catalogue.family[neighbours], -1)
     return np.asarray((theirs == family[:, None]) & (theirs >= 0) & ~np.isnan(worth))
+
+
+def leaders(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first row of each row's group, the row itself without one, (n,)."""
+    own = np.where(group >= 0, group, -1 - np.arange(len(group)))
+    _, first, place = np.unique(own, return_index=True, return_inverse=True)
+    return np.asarray(first[place], np.int64)
 
 
 def context_of(

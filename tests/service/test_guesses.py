@@ -113,3 +113,25 @@ def test_downloads_among_other_things_are_worth_what_is_said_of_them(shop):
     )
     (made,) = shop.decide({"listing_id": "download"}, explore=False, record=False)
     assert made["price"] > 4
+
+
+def test_a_restart_guesses_alike_after_families_have_changed(open_bandit, drive, titles):
+    price = dict(zip(titles, (5, 6, 150, 90, 12, 20, 3, 25), strict=True))
+    catalogue = [
+        {
+            "listing_id": f"{i}",
+            "title": titles[i % 8],
+            "currency": "GBP",
+            "reference_price": price[titles[i % 8]] * (1 + i % 5 / 10),
+            "family": f"{i // 2}",
+        }
+        for i in range(120)
+    ]
+    bandit = open_bandit()
+    drive.listings(bandit, *catalogue)
+    # families that are first met in another order by who reads the log
+    turned = [{**one, "family": f"{59 - i // 2}"} for i, one in enumerate(catalogue)]
+    drive.listings(bandit, *turned)
+    before = bandit.guesses.models
+    bandit.close()
+    assert repr(open_bandit().guesses.models) == repr(before)
