@@ -259,7 +259,8 @@ def unreadable(engine: sa.Engine, error: sa.exc.DBAPIError) -> LogUnreadable:
     """What to say of a database that is no log of this version."""
     return LogUnreadable(
         f"{engine.url!r} cannot be read as this service's log: {error.orig}. Check --home or "
-        "--log; a log of an older version is brought up to date when the service starts."
+        "--log; a log of an older version is brought up to date when the service starts, and one "
+        "that lies where nothing can be written is read from a copy."
     )
 
 

@@ -88,14 +88,16 @@ class Pricebandit:
         self.crew = Crew(1)
         self._suspicions = Suspicions()
         self.home = settings.home
+        trouble = "be a folder"
         try:
             self.home.mkdir(parents=True, exist_ok=True)
+            trouble = "be written"
+            self._lock = open(self.home / "lock", "w")  # noqa: SIM115  held as long as we live
         except OSError as error:
             raise OSError(
-                f"{self.home} cannot be a folder ({error.strerror}): give another --home, or "
+                f"{self.home} cannot {trouble} ({error.strerror}): give another --home, or "
                 "PRICEBANDIT_HOME"
             ) from error
-        self._lock = open(self.home / "lock", "w")  # noqa: SIM115  held as long as we live
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

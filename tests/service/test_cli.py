@@ -52,6 +52,16 @@ def test_a_home_that_is_a_file_is_named_with_what_to_do(tmp_path, capsys):
     assert f"{table} cannot be a folder (File exists): give another --home" in said
 
 
+def test_a_home_that_cannot_be_written_is_named_with_what_to_do(tmp_path, capsys):
+    (tmp_path / "home" / "lock").mkdir(parents=True)  # nobody can write it, root included
+    table = tmp_path / "listings.csv"
+    table.write_text("listing_id,title,currency\nmug,red ceramic mug,GBP\n")
+    with pytest.raises(typer.Exit):
+        cli.index(table, home=tmp_path / "home")
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'home'} cannot be written (Is a directory): give another --home" in said
+
+
 def test_progress_is_told_as_it_is(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("FORCE_COLOR", "1")  # a bar is shown on terminals alone
