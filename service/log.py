@@ -203,6 +203,12 @@ class Log:
             f"the log at {self.engine.url!r} is open in another process: stop that one first"
         )
 
+    def _taken(self) -> LogInUse:
+        return LogInUse(
+            f"the log at {self.engine.url!r} was opened by another process meanwhile: "
+            "stop one of them, and start the other anew"
+        )
+
     def _migrate(self) -> None:
         config = Config()
         config.set_main_option("script_location", _ini(Path(__file__).with_name("migrations")))
@@ -254,10 +260,7 @@ class Log:
         asked = sa.select(meta.c.value, sa.func.txid_current()).where(meta.c.name == "opened_by")
         token, number = conn.execute(asked.with_for_update(read=True)).one()
         if token != self._token:
-            raise LogInUse(
-                f"the log at {self.engine.url!r} was opened by another process meanwhile: "
-                "stop one of them, and start the other anew"
-            )
+            raise self._taken()
         # a row for each thread that writes: none waits for another's, nor overwrites it
         mark = _Mark(f"commit of {threading.current_thread().name}"[:64], str(uuid.uuid4()), number)
         row = postgresql.insert(meta).values(name=mark.name, value=mark.value)
@@ -297,17 +300,21 @@ class Log:
         """See that the database answers, and takes what is written; nothing is.
 
         Raises:
-            LogUnusable: it is read only, as its settings say, or as a replica.
+            LogUnusable: it is read only, as its settings say or as a replica, or another process
+                has opened this PostgreSQL log since.
             sqlalchemy.exc.SQLAlchemyError: it does not answer.
         """
         with self.engine.connect() as conn:
+            token = conn.scalar(_VALUE.where(meta.c.name == "opened_by"))
             if self._writer is None:
-                conn.execute(sa.select(1))
-            elif conn.scalar(sa.text("SHOW transaction_read_only")) == "on":
+                return
+            if conn.scalar(sa.text("SHOW transaction_read_only")) == "on":
                 raise LogUnusable(
                     f"the log at {self.engine.url!r} is in a database that is read only: it is a "
                     "replica, or has default_transaction_read_only set; let it be written"
                 )
+            if token != self._token:
+                raise self._taken()
 
     def ends(self) -> "Ends":
         """How far the log goes at the moment."""

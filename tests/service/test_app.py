@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gzip
 import json
 import resource
@@ -17,6 +18,7 @@ from bandits import GUARDRAILS
 from encoders import Encoder, EncoderError
 from service import running
 from service.app import create_app
+from service.log import Log, LogInUse
 from service.rollout import Rollout
 from service.settings import Settings
 
@@ -388,6 +390,29 @@ def test_readiness_says_that_a_database_is_read_only(shop_at, postgresql):
         for _ in range(3):
             assert shop.client.get("/readyz").json()["status"] == "ready"
         assert shop.rows("SELECT * FROM meta ORDER BY name") == before
+
+
+def test_readiness_says_that_another_process_has_taken_the_log(shop_at, postgresql):
+    url = postgresql()
+    with (
+        shop_at(database_url=url) as shop,
+        psycopg.connect(url, autocommit=True) as admin,
+    ):
+        shop.register(MUG)
+        others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+        admin.execute(f"SELECT pg_terminate_backend(pid) {others} pg_backend_pid()")
+        shop.bandit.log.engine.dispose()
+        assert shop.client.get("/readyz").json()["status"] == "ready"  # nobody has it
+        for _ in range(100):  # the server takes a moment
+            with contextlib.suppress(LogInUse):
+                Log(shop.settings.url).close()
+                break
+            time.sleep(0.1)
+        for _ in range(2):
+            said = _is_problem(shop.client.get("/readyz"), 503)
+            assert "opened by another process meanwhile" in said
+            refused = shop.post("/v1/prices", {"requests": [{"listing_id": "mug"}]})
+            assert "opened by another process meanwhile" in _is_problem(refused, 503)
 
 
 def test_readiness_says_why_the_state_could_not_be_opened(shop_at, tmp_path):
