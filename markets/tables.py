@@ -8,15 +8,22 @@ from __future__ import annotations
 import csv
 import difflib
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 
 SHEET = "number of the sheet"
 """Column that `read_table` adds where it is asked for."""
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+# A row whose cells are in quotes, those within them twice, or have none. Possessive: what does not
+# match is found out in one pass.
+_CELL = rb'(?:"(?:[^"]++|"")*+"|[^",\n]*+)'
+_ROW = re.compile(rb"(?:%b,)*+%b\r?(?:\n|\Z)" % (_CELL, _CELL))
 
 
 class TableError(ValueError):
@@ -29,17 +36,19 @@ def read_table(path: str | Path, *, sheets: bool = False) -> pl.DataFrame:
     Args:
         path: CSV files have commas and a header row, in UTF-8 (with or without a byte-order mark)
             or Windows-1252, of which Latin-1 is a part. Columns of CSV and Excel files come as
-            text: a type guessed from the first rows would turn the rest into nulls.
+            text: a type guessed from the first rows would turn the rest into nulls. So do the
+            categories of Parquet files, which are a way to keep text.
         sheets: add a column `SHEET` that numbers the sheets of an Excel file from 1.
 
     Raises:
         TableError: no such file, another kind of file, not what its ending says, other separators
-            than commas, a row with more cells than the header, or `.xlsx` without `fastexcel`.
+            than commas, a row with more cells than the header or with stray quotes, or `.xlsx`
+            without `fastexcel`.
     """
     path = Path(path)
     readers: dict[str, Callable[[Path], pl.DataFrame]] = {
         ".csv": _read_csv,
-        ".parquet": pl.read_parquet,
+        ".parquet": _read_parquet,
         ".xlsx": lambda path: _read_xlsx(path, sheets),
         ".jsonl": _read_json_lines,
         ".ndjson": _read_json_lines,
@@ -74,6 +83,12 @@ def _read_csv(path: Path) -> pl.DataFrame:
     try:
         return pl.read_csv(path, infer_schema=False)
     except pl.exceptions.ComputeError:
+        if (row := _row_of_stray_quotes(path)) is not None:
+            raise TableError(
+                f"{path.name}: {f'row {row}' if row else 'the header row'} has a stray double "
+                "quote: put a cell that holds one in double quotes, and write its own twice "
+                '("15"" screen")'
+            ) from None
         if (ragged := _first_longer_row(path)) is not None:
             raise TableError(
                 f"{path.name}: row {ragged} has more cells than the header: put cells that hold "
@@ -85,6 +100,17 @@ def _read_csv(path: Path) -> pl.DataFrame:
                 f"{path.name}: row {row} is not in UTF-8 as the rest is: save the whole file in it"
             ) from None
         return pl.read_csv(path, infer_schema=False, encoding=_one_byte_encoding(path))
+
+
+def _row_of_stray_quotes(path: Path) -> int | None:
+    """The first row that has double quotes where cells allow none, or does not close them."""
+    content = path.read_bytes().removeprefix(BOM_UTF8)
+    start = row = 0
+    while start < len(content):
+        if (found := _ROW.match(content, start)) is None:
+            return row
+        start, row = found.end(), row + 1
+    return None
 
 
 def _stray_row(path: Path) -> int | None:
@@ -115,6 +141,10 @@ def _first_longer_row(path: Path) -> int | None:
         rows = csv.reader(file)
         width = len(next(rows))
         return next((i for i, row in enumerate(rows, start=1) if len(row) > width), None)
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    return pl.read_parquet(path).with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
 
 
 def _read_json_lines(path: Path) -> pl.DataFrame:

@@ -82,6 +82,23 @@ def test_a_row_with_too_many_cells_is_named(tmp_path: Path) -> None:
     refused(path, "a.csv: row 2 has more cells than the header: .*decimal point")
 
 
+@pytest.mark.parametrize("cell", ['15" screen', '"15" screen"', '"Mug, 15" wide"', '""A"" x', '"x'])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_row_with_a_stray_quote_is_named(tmp_path: Path, cell: str, mark: str) -> None:
+    path = tmp_path / "a.csv"
+    sound = f'{mark}"id",title\r\na,"two\r\nlines, 15"" wide"\r\n\r\nb,""\r\n'
+    path.write_text(sound, newline="")
+    assert read_table(path)["title"][0] == 'two\r\nlines, 15" wide'
+    path.write_text(f"{sound}c,{cell}\r\nd,17\r\n", newline="")
+    refused(path, r'a.csv: row 4 has a stray double quote: .*"15"" screen"')
+
+
+def test_categories_of_a_file_are_text(tmp_path: Path) -> None:
+    kinds = {"id": pl.Categorical, "title": pl.Enum(["café £5", "tin"]), "price": pl.Categorical}
+    TABLE.cast(kinds).write_parquet(tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet").equals(TABLE)
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_stray_byte_does_not_turn_a_whole_file_into_another(tmp_path: Path, mark: bytes) -> None:
     path = tmp_path / "a.csv"
