@@ -211,6 +211,7 @@ def import_(
     home: Home = None,
 ) -> None:
     """Import recorded sales of registered listings; importing a file again changes nothing."""
+    from service import suspicions
     from service.sales import import_sales, take_back
     from service.tables import TableError, not_read, read_table
     from service.tables import sales as sales_of
@@ -222,6 +223,7 @@ def import_(
         with _Opened(_with_a_log(home)) as bandit:
             catalogue = bandit.catalogue
             recorded = sales_of(table, catalogue.minor_units(), catalogue.currencies())
+            doubt = None if undo else suspicions.of_record(catalogue, recorded)
             total, answers = len(recorded.listing_id), []
             with ProgressBar("taking back" if undo else "importing", total) as bar:
                 for start in range(0, total, _PART):
@@ -241,6 +243,8 @@ def import_(
         typer.echo(f"{done} sales taken back, {left} were not there")
     else:
         typer.echo(f"{done} sales imported, {left} were there already")
+        if doubt:
+            typer.echo(f"{sales.name}: {doubt}", err=True)
     _report(recorded.errors)
 
 

@@ -6,19 +6,47 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bandits import whole_numbers
 from bandits.guesses import in_other_units
 
 if TYPE_CHECKING:
+    from service.catalogue import Catalogue
     from service.pricebandit import Pricebandit
+    from service.tables import SalesTable
 
 FEWEST = 30
 """Listings, or sales, from which on it is no accident."""
 
 _MOST = 0.9  # share of the listings that makes a whole shop
 _HARDLY = 0.02  # share of the impressions without a sale, below which those are not told
+_FAR = 3.0  # log units off what was charged before, twenty times: more than any sale or rise
 _SEVERAL = 1.2  # units an impression, above which buyers take several: all who looked may be told
 
 _LOGGER = logging.getLogger("pricebandit")
+
+
+def of_record(catalogue: "Catalogue", sold: "SalesTable") -> str | None:
+    """What is wrong with the prices of recorded sales, which are not in the catalogue yet; None
+    where nothing is. Demand learned in other units than costs and limits are in misprices all.
+    """
+    rows = catalogue.rows(sold.listing_id)
+    price = np.log(sold.price)
+    whole = whole_numbers(sold.price) * (catalogue.per_major[rows] > 1)
+    before, cost = price - catalogue.charged(rows), price - catalogue.log_cost(rows)
+    told, costed = ~np.isnan(before), np.isnan(before) & ~np.isnan(cost)
+    if told.sum() >= FEWEST and abs(middle := float(np.median(before[told]))) > _FAR:
+        beside, count = "the reference_price, or what was sold for before,", told.sum()
+    elif costed.sum() >= FEWEST and in_other_units(
+        middle := float(np.median(cost[costed])), whole[costed]
+    ):
+        beside, count = "the unit_cost", costed.sum()
+    else:
+        return None
+    return (
+        f"prices are {np.exp(middle):.3g} times {beside} in the median of {count} sales: where "
+        "they are in other units (1250 for 12.50), or of more than one unit, take them back with "
+        "--undo, and import them in currency units for one unit sold"
+    )
 
 
 class Suspicions:

@@ -81,6 +81,22 @@ def test_the_import_command_loses_no_equal_sales_between_its_parts(
     assert "0 sales imported, 7 were there already" in second.stdout
 
 
+def test_the_import_command_says_that_prices_may_be_in_pence(
+    open_bandit, drive, tmp_path, embeddings, monkeypatch
+):
+    bandit = open_bandit()
+    drive.listings(bandit, {**MUG, "reference_price": 12.5})
+    bandit.close()
+    sold(*[(1 + i // 2, 1250, 1, 40) for i in range(30)]).write_csv(tmp_path / "pence.csv")
+    monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(embeddings))
+    words = ["import", str(tmp_path / "pence.csv"), "--home", str(tmp_path / "home")]
+    done, undone = (CliRunner().invoke(cli.app, [*words, *more]) for more in ([], ["--undo"]))
+    assert done.exit_code == undone.exit_code == 0
+    assert "30 sales imported" in done.stdout
+    assert "pence.csv: prices are 100 times the reference_price" in done.stderr
+    assert "times" not in undone.stderr
+
+
 def test_sales_that_earlier_versions_logged_are_recognised(bandit):
     content = sha256(repr(("mug", 0, 500, 3, 40.0)).encode()).hexdigest()
     ids = [content, sha256(f"{content} 2".encode()).hexdigest()]

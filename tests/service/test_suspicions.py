@@ -1,11 +1,14 @@
 """What a shop gets wrong at once is said, once, and nothing else is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from service.engine import Work
 from service.pricebandit import Pricebandit
 from service.sales import import_sales
+from service.suspicions import of_record
 from service.tables import SalesTable
 
 WORDS = ["oak", "pine", "wool", "silk", "tin", "glass", "red", "blue", "old", "new"]
@@ -131,6 +134,41 @@ def test_impressions_of_buyers_alone_are_said(shop, caplog, shown, dozen, said):
     shop.bandit.snapshot()
     found = [m for m in _warnings(caplog) if "impressions sold" in m]
     assert len(found) == said
+
+
+@pytest.mark.parametrize(
+    ("price", "terms", "said"),
+    [
+        (1200, {"reference_price": 12, "unit_cost": 6}, "100 times the reference_price"),
+        (12, {"reference_price": 1200}, "0.01 times the reference_price"),
+        (1200, {"unit_cost": 6}, "200 times the unit_cost"),
+        (900, {"reference_price": 12, "currency": "JPY"}, "75 times the reference_price"),
+        (24, {"reference_price": 12, "unit_cost": 6}, None),
+        (9.99, {"unit_cost": 0.05}, None),  # downloads
+        (1200, {"unit_cost": 6, "currency": "JPY"}, None),  # or what costs next to nothing
+        (1200, {}, None),
+    ],
+)
+def test_recorded_prices_in_other_units_are_said(shop, price, terms, said):
+    shop.register(*_listings(3, **terms))
+    names, when = [f"s{i % 3}" for i in range(30)], np.full(30, 1_767_600_000_000_000)
+    sold = SalesTable(names, when, np.full(30, float(price)), np.ones(30, np.int64), when * 0.0, [])
+    catalogue = shop.bandit.catalogue
+    found = of_record(catalogue, sold)
+    assert (found is None) if said is None else (said in found and "of 30 sales" in found)
+    assert of_record(catalogue, sold.part(0, 29)) is None  # few are an accident
+    assert of_record(catalogue, sold.part(0, 0)) is None
+
+
+def test_recorded_prices_are_held_against_those_before(shop):
+    shop.register(*_listings(3))
+    names, when = [f"s{i % 3}" for i in range(30)], np.full(30, 1_767_600_000_000_000)
+    sold = SalesTable(names, when, np.full(30, 12.0), np.ones(30, np.int64), when * np.nan, [])
+    shop.engine.submit(Work(import_sales, sold, 30)).result()
+    catalogue = shop.bandit.catalogue
+    assert of_record(catalogue, sold) is None
+    found = of_record(catalogue, replace(sold, price=sold.price * 100))
+    assert "100 times the reference_price" in str(found)
 
 
 def test_what_is_said_of_impressions_can_be_done(shop):
