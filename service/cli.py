@@ -259,6 +259,7 @@ def price(
     """Say what listings with these titles would be priced at; nothing is recorded."""
     from rich.table import Table
 
+    from bandits import MINOR_DIGITS
     from service.items import read_items
     from service.plain_console import plain_console
     from service.pricing import what_if
@@ -281,16 +282,17 @@ def price(
         answer = what_if(bandit, items)
         for decision in answer["decisions"]:
             number = int(decision["listing_id"].split()[1])
+            money = f".{MINOR_DIGITS[decision['currency']]}f"  # to the minor unit, at any height
             similar = [
                 f"{bandit.catalogue.document[bandit.catalogue.row_of[e['listing_id']]]['title']}"
-                f" ({e.get('price', 'no price')})"
+                f" ({format(e['price'], money) if 'price' in e else 'no price'})"
                 for e in decision["evidence"]
             ]
             ladder = decision["ladder"]
             table.add_row(
                 titles[number - 1],
-                f"{decision['price']:g} {decision['currency']}",
-                f"{ladder[0]:g} … {ladder[-1]:g}",
+                f"{decision['price']:{money}} {decision['currency']}",
+                f"{ladder[0]:{money}} … {ladder[-1]:{money}}",
                 f"{decision['expected']['units_per_impression']:.4f}",
                 "\n".join(similar) or "nothing known",
             )

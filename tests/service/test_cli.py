@@ -1,5 +1,6 @@
 """What commands print and refuse, called without a process of their own."""
 
+import re
 from importlib.metadata import version
 
 import pytest
@@ -22,8 +23,27 @@ def test_titles_are_printed_as_they_are(open_bandit, drive, tmp_path, monkeypatc
     bandit.close()
     cli.price([title], home=tmp_path / "home")
     shown = capsys.readouterr().out
-    assert f"{title} (5.0)" in shown
+    assert f"{title} (5.00)" in shown
     assert shown.count(title) == 2
+
+
+@pytest.mark.parametrize(
+    ("currency", "cost", "written"), [("GBP", 12345.67, r"\d+\.\d\d"), ("VND", 23456789, r"\d+")]
+)
+def test_prices_are_printed_to_the_minor_unit(
+    open_bandit, drive, tmp_path, monkeypatch, capsys, currency, cost, written
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    bandit = open_bandit()
+    terms = {"currency": currency, "unit_cost": cost, "reference_price": cost}
+    drive.listings(bandit, {"listing_id": "m", "title": "red ceramic mug", **terms})
+    monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(bandit.settings.embeddings))
+    bandit.close()
+    cli.price(["blue ceramic mug"], currency=currency, cost=cost, home=tmp_path / "home")
+    shown = capsys.readouterr().out
+    # in the order of the columns: the price, the ladder, and what a similar listing costs
+    assert re.search(rf" {written} {currency} .* {written} … {written} ", shown)
+    assert f"red ceramic mug ({cost})" in shown
 
 
 @pytest.mark.parametrize("step", ["_begin", "carry_out"])
