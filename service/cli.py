@@ -1,6 +1,8 @@
 """The command line. Heavy imports happen inside commands: `--help` must answer at once."""
 
 import gc
+import signal
+import sys
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -71,6 +73,7 @@ def serve(
     # each batch makes thousands of short-lived objects: at the usual thresholds the collector
     # would walk through the whole catalogue several times a batch
     gc.set_threshold(100_000, 50, 100)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # uvicorn tidies up, and then dies of it
     settings = _settings(home, host=host, port=port)
     failures: list[Exception] = []
 
@@ -455,6 +458,9 @@ def _fail(message: str) -> NoReturn:
 
 def main() -> None:
     """Entry point of the `pricebandit` command."""
+    # what ends a command ends what it began, as Ctrl-C does: the service of a demo, the workers of
+    # a benchmark, folders that are there for the time
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app()
 
 

@@ -1,6 +1,9 @@
 """What commands print and refuse, called without a process of their own."""
 
 import re
+import signal
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -223,6 +226,31 @@ def test_a_bad_setting_is_one_line_in_every_command(
     assert line.startswith(f"PRICEBANDIT_{name} is '{value}': ")
     assert allowed in line
     assert not any(tmp_path.iterdir())
+
+
+_UNTIL_IT_IS_ENDED = """
+import time
+from service import cli
+
+def wait():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("tidied up")
+
+cli.app = wait
+cli.main()
+"""
+
+
+def test_a_command_that_is_ended_tidies_up():
+    command = [sys.executable, "-c", _UNTIL_IT_IS_ENDED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        assert process.stdout.read() == "tidied up\n"
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_the_version_is_said():

@@ -153,5 +153,5 @@ def test_what_was_answered_outlives_a_kill(server):
         {"outcomes": [{**outcome, "decision_id": d["decision_id"]} for d in decisions]},
     )
     assert (again["accepted"], again["duplicates"]) == (0, 3)
-    server.stop(signal.SIGTERM)
+    assert server.stop(signal.SIGTERM) == -signal.SIGTERM
     assert list((server.home / "snapshots").glob("*.snapshot"))
