@@ -118,10 +118,13 @@ def demo(
         from service.demo import DemoError, run
     except ModuleNotFoundError as error:
         _fail(f"the demo needs {error.name}: pip install 'pricebandit[demo]'")
+    from encoders import EncoderError
+    from service.pricebandit import HomeInUse
+
     _settings(home)
     try:
         run(data, home, days, list(range(seed, seed + seeds)))
-    except (DemoError, OSError, ValueError) as error:
+    except (DemoError, HomeInUse, EncoderError, OSError, ValueError) as error:
         _fail(str(error))
 
 

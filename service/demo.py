@@ -23,7 +23,7 @@ from service import registering
 from service.demo_report import Season, report
 from service.items import read_items
 from service.plain_console import plain_console
-from service.pricebandit import Pricebandit
+from service.pricebandit import Pricebandit, held
 from service.sales import import_sales
 from service.schemas import LISTINGS
 from service.settings import Settings
@@ -48,6 +48,8 @@ def run(data: Path | None, home: Path, days: int, seeds: list[int]) -> None:
 
     Raises:
         DemoError: the service did not start or did not answer.
+        HomeInUse: another demo is at it in `home`, whose state is not to be taken from it.
+        EncoderError: texts cannot be embedded.
         ValueError, OSError: `data` cannot be read.
     """
     console = plain_console()
@@ -56,15 +58,16 @@ def run(data: Path | None, home: Path, days: int, seeds: list[int]) -> None:
         f"{history.listings.height} listings, {history.sales.height} recorded sales"
         + "".join(f"\n  dropped {n} rows: {reason}" for reason, n in history.dropped.items() if n)
     )
-    seasons = []
-    for seed in seeds:
-        season = _season(history, data is None, home, days, seed, console)
-        console.print(
-            f"seed {seed}: {season.new} new listings; texts: {season.encoded} encoded, "
-            f"{season.cached} found in cache"
-        )
-        seasons.append(season)
-    report(seasons, home / "profit.png", console)
+    with held(home):
+        seasons = []
+        for seed in seeds:
+            season = _season(history, data is None, home, days, seed, console)
+            console.print(
+                f"seed {seed}: {season.new} new listings; texts: {season.encoded} encoded, "
+                f"{season.cached} found in cache"
+            )
+            seasons.append(season)
+        report(seasons, home / "profit.png", console)
 
 
 def _season(

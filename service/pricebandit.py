@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -49,6 +49,34 @@ class HomeInUse(RuntimeError):
     """Another process has this home folder open."""
 
 
+def held(home: Path) -> IO[str]:
+    """Keep a folder of state, made where there is none, to this process until what is returned is
+    closed.
+
+    Raises:
+        HomeInUse: another process has it.
+        OSError: it cannot be a folder, or cannot be written.
+    """
+    trouble = "be a folder"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        trouble = "be written"
+        lock = open(home / "lock", "w")  # noqa: SIM115  closed by whoever holds it
+    except OSError as error:
+        raise OSError(
+            f"{home} cannot {trouble} ({error.strerror}): give another --home, or "
+            "PRICEBANDIT_HOME"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise HomeInUse(
+            f"{home} is in use by another pricebandit: stop it, or give another --home"
+        ) from None
+    return lock
+
+
 def now_us() -> int:
     """Microseconds since 1970 UTC."""
     return time.time_ns() // 1000
@@ -88,22 +116,7 @@ class Pricebandit:
         self.crew = Crew(1)
         self._suspicions = Suspicions()
         self.home = settings.home
-        trouble = "be a folder"
-        try:
-            self.home.mkdir(parents=True, exist_ok=True)
-            trouble = "be written"
-            self._lock = open(self.home / "lock", "w")  # noqa: SIM115  held as long as we live
-        except OSError as error:
-            raise OSError(
-                f"{self.home} cannot {trouble} ({error.strerror}): give another --home, or "
-                "PRICEBANDIT_HOME"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise HomeInUse(
-                f"{self.home} is in use by another pricebandit: stop it, or give another --home"
-            ) from None
+        self._lock = held(self.home)
         try:
             self.log = log.Log(settings.url)
         except BaseException:

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from service import cli
-from service.pricebandit import Pricebandit
+from service.pricebandit import Pricebandit, held
 from service.progress_bar import ProgressBar
 
 
@@ -226,6 +226,24 @@ def test_a_bad_setting_is_one_line_in_every_command(
     assert line.startswith(f"PRICEBANDIT_{name} is '{value}': ")
     assert allowed in line
     assert not any(tmp_path.iterdir())
+
+
+def test_a_demo_leaves_another_one_its_state(tmp_path):
+    state = tmp_path / "demo" / "seed-1" / "log.sqlite3"
+    with held(tmp_path / "demo"):
+        state.parent.mkdir()
+        state.touch()
+        done = CliRunner().invoke(cli.app, ["demo", "--home", str(tmp_path / "demo")])
+    assert done.exit_code == 1
+    assert "is in use by another pricebandit: stop it, or give another --home" in done.stderr
+    assert state.exists()
+
+
+def test_a_demo_without_a_model_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRICEBANDIT_ENCODER", str(tmp_path / "nowhere"))
+    done = CliRunner().invoke(cli.app, ["demo", "--home", str(tmp_path / "demo")])
+    assert done.exit_code == 1
+    assert "nowhere' was not found" in done.stderr
 
 
 _UNTIL_IT_IS_ENDED = """
