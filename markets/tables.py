@@ -218,10 +218,12 @@ def find_columns(
     missing = [ours for ours, name in chosen.items() if not name and ours not in optional]
     if missing:
         accepted = {ours: " or ".join(_accepted(ours, names[ours])) for ours in missing}
+        taken = {_plain(twins[0]) for twins in chosen.values() if twins}
+        others = {plain: twins for plain, twins in found.items() if plain not in taken}
         raise TableError(
             f"{source}: no column {', '.join(accepted.values())}. "
             f"Found: {', '.join(table.columns) or 'no columns'}."
-            f"{_suggestion(missing, names, found)} Rename or add the column; the file needs a "
+            f"{_suggestion(missing, names, others)} Rename or add the column; the file needs a "
             "header row."
         )
     for ours, twins in chosen.items():

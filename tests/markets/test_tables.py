@@ -125,6 +125,9 @@ def test_our_own_name_goes_first_and_a_slip_is_suggested() -> None:
     assert choose_columns(table, {"price": ("unit_price",)}, "t").rows() == [(2,)]
     with pytest.raises(TableError, match="Is 'prise' meant as 'price'"):
         choose_columns(table.select(prise="price"), {"price": ("unit_price",)}, "t")
+    # a column that has its place is not meant as another
+    with pytest.raises(TableError, match=r"Found: title. Rename"):
+        choose_columns(pl.DataFrame({"title": ["a"]}), {"title": (), "at": ("time",)}, "t")
     with pytest.raises(TableError, match="t has a header and no rows"):
         choose_columns(table.clear(), {"price": ()}, "t")
 
