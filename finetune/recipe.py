@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -72,8 +73,10 @@ class Recipe:
         if self.seed >= 1 << 63:
             raise ValueError(f"seed is {self.seed}: give a number below 2^63")
         for name in ("alpha", "learning_rate", "head_rate", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: give a number above 0, and finite"
+                )
         if not 0 < self.init_share <= 1:
             raise ValueError(
                 f"init_share is {self.init_share}: give a share above 0 and at most 1; "
@@ -81,8 +84,8 @@ class Recipe:
             )
         losses = ("head", "neighbours", "together", "meaning")
         for name in (*losses, "weight_decay", "adversarial"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more, and finite")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out is {self.held_out}: give a share of at least 0, below 1")
         if not any(getattr(self, name) for name in losses[:3]):
