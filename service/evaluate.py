@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -283,6 +284,11 @@ def reader(url: str) -> sa.Engine:
         raise LogUnreadable(f"{path}: no log there; check --home or --log")
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
+        mode = "mode=ro"
+        # reading beside a writer takes files of its own, for which a copy on a medium that is read
+        # only has no room; without a write-ahead log nobody writes
+        if not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
+            mode += "&immutable=1"
+        return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=10)
 
     return sa.create_engine(parsed, creator=connect, hide_parameters=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -18,7 +19,15 @@ from evaluation.targets import TARGETS
 from service import log
 from service.app import create_app
 from service.cli import app
-from service.evaluate import NO_CHOICE, NO_EXPECTED, NO_OUTCOME, LogUnreadable, read_draws, report
+from service.evaluate import (
+    NO_CHOICE,
+    NO_EXPECTED,
+    NO_OUTCOME,
+    LogUnreadable,
+    read_draws,
+    reader,
+    report,
+)
 from service.log import Log
 from service.settings import Settings
 
@@ -354,3 +363,25 @@ def test_days_may_be_asked_about(traded):
     assert run(*log_of, "--until", "9999-12-31").exit_code == 0
     backwards = run(*log_of, "--since", f"{today}", "--until", f"{today - timedelta(1)}")
     assert f"since is {today}, after until" in backwards.output
+
+
+def test_a_log_in_a_folder_to_read_only_is_read(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "log.sqlite3"
+    writer = sqlite3.connect(path)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("CREATE TABLE told (units INTEGER)")
+    writer.commit()
+    # whoever runs tests may be allowed everything: what SQLite is asked for tells
+    monkeypatch.setattr("os.access", lambda *_: False)
+    asked = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        "sqlite3.connect", lambda file, **more: asked.append(file) or connect(file, **more)
+    )
+    for beside in (True, False):  # a writer, whose log is not to be passed over, and none
+        engine = reader(f"sqlite:///{path}")
+        with engine.connect() as conn:
+            assert conn.execute(sa.text("SELECT count(*) FROM told")).scalar() == 0
+        engine.dispose()
+        assert ("immutable" in asked.pop()) != beside
+        writer.close()
