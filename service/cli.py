@@ -424,11 +424,14 @@ class _Opened:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         import sqlalchemy as sa
 
+        from encoders import EncoderError
         from service.log import LogUnusable, Unsure
 
         self._bandit.close()
         if isinstance(error, sa.exc.SQLAlchemyError | LogUnusable | Unsure):
             _went_away(error)
+        if isinstance(error, EncoderError | OSError):  # a disk that is full, a folder to read only
+            _fail(str(error))
 
 
 def _went_away(error: Exception) -> NoReturn:

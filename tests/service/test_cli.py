@@ -1,5 +1,6 @@
 """What commands print and refuse, called without a process of their own."""
 
+import errno
 import re
 import signal
 import subprocess
@@ -226,6 +227,20 @@ def test_a_bad_setting_is_one_line_in_every_command(
     assert line.startswith(f"PRICEBANDIT_{name} is '{value}': ")
     assert allowed in line
     assert not any(tmp_path.iterdir())
+
+
+def test_a_snapshot_that_cannot_be_written_is_named(open_bandit, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "a.part")
+
+    bandit = open_bandit()
+    monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(bandit.settings.embeddings))
+    bandit.close()
+    monkeypatch.setattr("service.snapshots.write_snapshot", full)
+    with pytest.raises(typer.Exit) as ended:
+        cli.replay(home=tmp_path / "home")
+    assert ended.value.exit_code == 1
+    assert "No space left on device: 'a.part'" in capsys.readouterr().err
 
 
 def test_a_demo_leaves_another_one_its_state(tmp_path):
