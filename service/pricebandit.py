@@ -64,8 +64,7 @@ def held(home: Path) -> IO[str]:
         lock = open(home / "lock", "w")  # noqa: SIM115  closed by whoever holds it
     except OSError as error:
         raise OSError(
-            f"{home} cannot {trouble} ({error.strerror}): give another --home, or "
-            "PRICEBANDIT_HOME"
+            f"{home} cannot {trouble} ({error.strerror}): give another --home, or PRICEBANDIT_HOME"
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
