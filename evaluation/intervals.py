@@ -118,7 +118,7 @@ def bca(ratios: Sequence[Ratio], groups: NDArray[np.int64], level: float, seed: 
     """Bias-corrected and accelerated bootstrap over groups: for few, skewed rewards.
 
     Formula: Efron 1987, "Better bootstrap confidence intervals", eq. 2.3 and 4.3 (acceleration
-    from the influence values).
+    from the influence values). NaN but for the value for a single group.
 
     Args:
         level: coverage wished, in (0, 1). seed: of the resamples.
@@ -136,6 +136,8 @@ def bca(ratios: Sequence[Ratio], groups: NDArray[np.int64], level: float, seed: 
     resampled = resampled[np.isfinite(resampled)]
     phi = np.bincount(groups, influence(ratios))
     spread = (phi**2).sum()
+    if count == 1:
+        return Interval(value, se, float("nan"), float("nan"))
     if spread == 0 or len(resampled) == 0:
         return Interval(value, se, value, value)
     acceleration = (phi**3).sum() / (6 * spread**1.5)

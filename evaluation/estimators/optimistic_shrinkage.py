@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from evaluation.estimators.base import Estimator, Sample, Terms
-from evaluation.estimators.tuning import Rule, chosen, spaced
+from evaluation.estimators.tuning import Rule, chosen, reach, spaced
 from evaluation.intervals import Ratio
 
 
@@ -20,7 +20,8 @@ class OptimisticShrinkage(Estimator):
     Args:
         strengths: λ. With several the log chooses one. None: 30,
             equally spaced in logarithm from 0.01 times the squared 0.05 quantile to 100 times the
-            squared 0.95 quantile of the weights above 0 (the paper's experiments), and ∞.
+            squared 0.95 quantile of the weights above 0 (the paper's experiments; see
+            `estimators.tuning.reach`), and ∞.
         rule: how it is chosen, see `estimators.tuning.chosen`.
 
     References: Su, Dimakopoulou, Krishnamurthy & Dudík 2020, "Doubly robust off-policy evaluation
@@ -42,7 +43,7 @@ class OptimisticShrinkage(Estimator):
         """One ratio for the strength that was given or chosen."""
         grid = self.strengths
         if grid is None:
-            low, high = np.quantile(sample.weight[sample.weight > 0], [0.05, 0.95])
+            low, high = reach(sample.weight)
             grid = (*spaced(0.01 * low**2, 100 * high**2, 30), float("inf"))
         candidates = [self._at(sample, strength) for strength in grid]
         everything = self._at(sample, float("inf")).ratios

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from evaluation.estimators.base import Estimator, Sample, Terms
-from evaluation.estimators.tuning import Rule, chosen, spaced
+from evaluation.estimators.tuning import Rule, chosen, reach, spaced
 from evaluation.intervals import Ratio
 
 
@@ -19,7 +19,7 @@ class SwitchDoublyRobust(Estimator):
     Args:
         thresholds: τ. With several the log chooses one. None: 21,
             equally spaced in logarithm from the 0.05 to the 0.95 quantile of the weights above 0
-            (the grid of the paper's section 5), and ∞.
+            (the grid of the paper's section 5; see `estimators.tuning.reach`), and ∞.
         rule: how it is chosen, see `estimators.tuning.chosen`.
 
     References: Wang, Agarwal & Dudík 2017, "Optimal and adaptive off-policy evaluation in
@@ -41,7 +41,7 @@ class SwitchDoublyRobust(Estimator):
         """One ratio for the threshold that was given or chosen."""
         grid = self.thresholds
         if grid is None:
-            low, high = np.quantile(sample.weight[sample.weight > 0], [0.05, 0.95])
+            low, high = reach(sample.weight)
             grid = (*spaced(low, high, 21), float("inf"))
         candidates = [self._at(sample, threshold) for threshold in grid]
         everything = self._at(sample, float("inf")).ratios

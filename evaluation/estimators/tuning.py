@@ -67,6 +67,15 @@ def _by_slope(candidates: Sequence[Sequence[Ratio]], groups: NDArray[np.int64]) 
     return int(order[steps.sum() - 1])
 
 
+def reach(weight: NDArray[np.float64]) -> tuple[float, float]:
+    """The 0.05 and the 0.95 quantile of weights (n,), those left out that are lost in rounding
+    beside the largest: their squares may be too small for any number.
+    """
+    told = weight[weight > np.finfo(np.float64).eps * weight.max()]
+    low, high = np.quantile(told, [0.05, 0.95])
+    return float(low), float(high)
+
+
 def spaced(low: float, high: float, count: int) -> tuple[float, ...]:
     """`count` numbers from `low` to `high` in equal ratios."""
     return tuple(float(x) for x in np.geomspace(low, high, count))

@@ -195,6 +195,16 @@ def test_tuning_keeps_weights_where_the_model_is_wrong_and_drops_them_where_they
     assert kind((5.0, 7.0)).terms(noise).tuned == 5.0
 
 
+@pytest.mark.parametrize("estimator", [OptimisticShrinkage(), SwitchDoublyRobust()])
+def test_weights_whose_squares_are_no_numbers_are_as_good_as_none(estimator):
+    # a softmax target: of arms 500 temperatures off it wants next to nothing, but not nothing
+    softmax = np.where(np.eye(2, dtype=bool)[0], 1.0, np.exp(-500.0)) * np.ones((4, 1))
+    nothing = np.where(softmax < 1.0, 0.0, softmax)
+    tiny, none = (Sample.of(LOGGED, target, PREDICTED) for target in (softmax, nothing))
+    assert value(estimator, tiny) == pytest.approx(value(estimator, none), rel=1e-12)
+    assert estimator.terms(tiny).tuned == estimator.terms(none).tuned
+
+
 def test_slope_stops_at_the_first_contradiction():
     grid = (1.0, 100.0)
     wrong = heavy(np.ones(1000))  # believing the model is 0.6 off, 4 standard errors

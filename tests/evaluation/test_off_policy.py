@@ -252,6 +252,12 @@ def test_the_bootstrap_of_a_constant_is_a_point():
     assert (found.low, found.high) == (1, 1)
 
 
+def test_the_bootstrap_of_one_group_has_no_width_to_tell_of():
+    found = bca([Ratio(np.array([1.0, 3.0]), np.ones(2))], np.zeros(2, np.int64), 0.95, 0)
+    assert found.value == 2.0
+    assert np.isnan([found.se, found.low, found.high]).all()
+
+
 def test_gains_are_measured_on_the_same_rows():
     logged = log_of()
     found = evaluate(logged, np.tile([0.7, 0.3], (N, 1)), estimators=[InversePropensity()])
