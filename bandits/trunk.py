@@ -15,6 +15,8 @@ from bandits.training import Rows, Tensors, TrunkSettings, Watch, hidden, traine
 _REFOLD_ROWS = 1 << 16
 """Logged rows turned into features at a time when a head is folded anew."""
 
+_LARGEST = 1e18  # of a number whose square a float32 holds, and the sums of many squares
+
 
 class Trunk:
     r"""Maps a row x to [φ(x), x]: learned features and, unchanged, the raw ones.
@@ -62,6 +64,10 @@ class Trunk:
             group: which readout a row trains, int64 (m,): one an arm; 0 unless given.
             family: rows of one family are held out together, int64 (m,); each its own unless given.
             watch: told how training goes.
+
+        Raises:
+            ValueError: fewer than two rows or families, or a value that is no number or beyond
+                1e18 either way.
         """
         settings = settings or TrunkSettings()
         if len(x) < 2:
@@ -73,6 +79,8 @@ class Trunk:
             weight=torch.ones_like(x[:, 0]) if weight is None else weight.to(x),
             group=torch.zeros(len(x), dtype=torch.int64) if group is None else group,
         )
+        for name in ("x", "y", "weight"):
+            _check(name, getattr(logged, name))
         learned = trained(logged.to(x.device), family, settings, seed, watch)
         with torch.no_grad():
             lengths = [part.square().sum(1).mean() for part in (x, hidden(learned, x))]
@@ -138,6 +146,18 @@ def refold(
         w, t, g = (None if column is None else column[part] for column in (weight, at, group))
         head.update(trunk.features(x[part]), y[part], w, group=g, at=t)
     return head
+
+
+def _check(name: str, values: torch.Tensor) -> None:
+    """Refuse what would make every weight NaN, or training end where it began."""
+    wrong = ~(values.abs() <= _LARGEST)
+    if wrong.any():
+        row, *column = torch.nonzero(wrong)[0].tolist()
+        place = f"row {row}" + "".join(f", column {number}" for number in column)
+        raise ValueError(
+            f"{name} is {float(values[(row, *column)]):g} in {place}: give numbers from "
+            f"-{_LARGEST:g} to {_LARGEST:g}, or leave the row out"
+        )
 
 
 def _digest(tensors: Tensors, settings: TrunkSettings) -> str:

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -153,6 +155,19 @@ def test_what_does_not_fit_is_refused(trunk):
         trunk.features(torch.zeros(1, DIM + 1))
     with pytest.raises(ValueError, match="1 rows"):
         Trunk.fit(torch.zeros(1, DIM), torch.zeros(1))
+
+
+@pytest.mark.parametrize("name", ["x", "y", "weight"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e20])
+def test_rows_that_no_weights_can_be_learned_from_are_named(name, value):
+    x, y = rows(11, 50, bent)
+    given = {"x": x, "y": y, "weight": torch.ones(50)}
+    given[name] = given[name].clone()
+    given[name][(7, 2) if name == "x" else 7] = value
+    place = "row 7, column 2" if name == "x" else "row 7"
+    said = re.escape(f"{name} is {value:g} in {place}: give numbers")
+    with pytest.raises(ValueError, match=said):
+        Trunk.fit(**given, settings=TrunkSettings(epochs=1))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
