@@ -31,13 +31,18 @@ class Learner(Protocol):
 
 
 def practise(learner: Learner, belief: Belief, seasons: int, rounds: int, batch: int = 256) -> None:
-    """Play seasons of believed demand, and learn after each.
+    """Play seasons of believed demand, and learn after each; where nothing is left for later, on
+    the last day or without stock, there is nothing to learn.
 
     Args:
-        belief: of the first day; each season draws `batch` of its listings, with repeats.
+        belief: of the first day; each season draws `batch` of its listings, of those that have a
+            later, with repeats.
         seasons: how many. rounds: gradient steps after each.
     """
+    belief = belief.take(torch.nonzero((belief.days > 1) & (belief.stock > 0))[:, 0])
     n, stream = len(belief.stock), learner.stream
+    if not n:
+        return
     for _ in range(seasons):
         rows = torch.randint(n, (batch,), generator=stream, device=stream.device)
         learner.add(play(belief.take(rows), learner.act, stream, learner.steps))

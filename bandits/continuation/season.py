@@ -46,11 +46,8 @@ class Transitions:
         """
         days, n = gains.shape
         total = torch.cat([torch.zeros_like(gains[:1]), gains.cumsum(0)])  # (days + 1, n)
-        here, there = [], []
-        for day in range(days - 1):
-            here.append(torch.full((n,), day, device=gains.device))
-            there.append(torch.full((n,), min(day + steps, days), device=gains.device))
-        at, to = torch.cat(here), torch.cat(there)
+        at = torch.arange(days - 1, device=gains.device).repeat_interleave(n)
+        to = (at + steps).clamp_max(days)
         row = torch.arange(n, device=gains.device).repeat(days - 1)
         all_states = States.cat(states)
         place, end = at * n + row, to.clamp_max(days - 1) * n + row

@@ -211,6 +211,13 @@ def test_the_replay_keeps_the_latest_and_gives_them_the_highest_priority():
     assert (sample.weight == 1.0).all()
 
 
+def test_a_season_of_one_day_leaves_nothing_to_learn():
+    last, learner = belief(days=1), DeepQ(seed=0)
+    assert not len(play(last, learner.act, learner.stream, 3).arm)
+    practise(learner, last, seasons=2, rounds=3, batch=16)
+    assert learner.replay.size == 0
+
+
 def test_seasons_sell_no_more_than_there_is_and_beliefs_follow():
     one = belief(n=200, days=10)
     lived = play(one, lambda states: states.now.argmax(1), generator(), 1)

@@ -14,7 +14,13 @@ from evaluation.sellers.linucb import Ridge
 from evaluation.sellers.peers import PEERS
 from evaluation.sellers.rules import Rules
 from evaluation.sellers.semiparametric import index_slopes, survival
-from evaluation.sellers.stock_aware import BayesProgramme, Believed, DeepQSeller, Learned
+from evaluation.sellers.stock_aware import (
+    ActorCriticSeller,
+    BayesProgramme,
+    Believed,
+    DeepQSeller,
+    Learned,
+)
 from evaluation.sellers.tally import Tally, earnings
 from evaluation.sellers.thompson import posterior
 from evaluation.sellers.ucb1 import upper
@@ -311,6 +317,17 @@ def test_learners_practise_once_and_only_with_stock(stages):
     assert lived > 0
     seller.price(_today(knowledge, 4, 9))
     assert seller._learner.replay.size == lived
+
+
+@pytest.mark.parametrize("learned", [DeepQSeller, ActorCriticSeller])
+def test_on_a_season_of_one_day_learners_charge_what_earns_most_today(stages, learned):
+    knowledge = stages["cost"].knowledge
+    seller, today = learned(knowledge, 0), _today(knowledge, 10**6, days_left=1)
+    ladder = knowledge.ladders[today.rows]
+    rates = seller._believed.rates(today.rows, seller.priced).mean(axis=1)
+    best = (ladder * rates).max(axis=1)
+    arm = np.abs(ladder - seller.price(today)[:, None]).argmin(axis=1)
+    np.testing.assert_allclose((ladder * rates)[np.arange(arm.size), arm], best, rtol=1e-3)
 
 
 def test_beside_stock_the_programme_misses_nothing_and_others_are_judged_by_it(stages):
