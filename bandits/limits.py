@@ -71,13 +71,18 @@ def _slack(minor: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1e-6 + 2 * np.finfo(np.float64).eps * np.abs(minor))
 
 
+def _minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDArray[np.float64]:
+    # no more than an integer holds: beyond it a floor would be lost, and a ceiling allow nothing
+    return np.asarray(np.minimum(np.nan_to_num(price), UNLIMITED / per_major) * per_major)
+
+
 def _ceil_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDArray[np.int64]:
-    minor = np.nan_to_num(price) * per_major
+    minor = _minor(price, per_major)
     return np.asarray(np.ceil(minor - _slack(minor)), np.int64)
 
 
 def _floor_minor(price: NDArray[np.float64], per_major: NDArray[np.int64]) -> NDArray[np.int64]:
-    minor = np.nan_to_num(price) * per_major
+    minor = _minor(price, per_major)
     bound = np.floor(minor + _slack(minor)).astype(np.int64)
     return np.asarray(np.where(np.isnan(price), UNLIMITED, bound), np.int64)
 

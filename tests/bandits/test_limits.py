@@ -177,6 +177,15 @@ def test_contradictions_are_recognised_row_by_row(make, contradiction):
     assert make.limits(3, 100, **rows).feasible.tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("far", [1e17, 1e300, np.inf])
+@pytest.mark.parametrize("per_major", [100, 1000])
+def test_bounds_beyond_all_integers_are_the_last_of_them(make, far, per_major):
+    cost = make.limits(1, per_major, unit_cost=far)
+    assert cost.lower[0] > DEAREST * per_major  # no price far below the cost is allowed
+    ceiling, free = make.limits(1, per_major, max_price=far), make.limits(1, per_major)
+    assert ceiling.upper[0] == free.upper[0] == DEAREST * per_major
+
+
 @settings(deadline=None)
 @given(rules(), st.lists(st.floats(1e-3, 1e7), min_size=1, max_size=6))
 def test_rounding_goes_to_the_nearest_allowed_price(case, prices):
