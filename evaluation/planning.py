@@ -11,6 +11,8 @@ from scipy.stats import norm
 
 from evaluation.sequential import WARM_UP, coin_variance, tightness
 
+_MOST = 1e100  # deviations of a unit over the effect, whose square is a number
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -64,8 +66,8 @@ def plan(
         share: treated share of the two arms. power, alpha: in (0, 1).
 
     Raises:
-        ValueError: values that are no numbers, fewer than two units, no impressions, no spread, or
-            a setting out of its range.
+        ValueError: values that are no numbers, fewer than two units, no impressions, no spread, a
+            setting out of its range, or an effect too small for any number of units.
     """
     profit, impressions = np.asarray(profit, np.float64), np.asarray(impressions, np.float64)
     _check(profit, impressions, covariate)
@@ -84,6 +86,11 @@ def plan(
         raise ValueError("profit is the same share of impressions in every unit: nothing to plan")
     throw = share * (1 - share)
     scale = math.sqrt(square) / (throw * impressions.mean() * abs(effect))
+    if not scale < _MOST:
+        raise ValueError(
+            f"effect is {effect}, where units differ by {math.sqrt(square):.3g}: no number of them "
+            "tells so small a difference; give a larger one, or correct profit"
+        )
     found = norm.ppf(power) * math.sqrt(throw)
     once = norm.ppf(1 - alpha / 2) * math.sqrt(throw)
     ever = math.sqrt(coin * (1 + 1 / tuned) * (2 * math.log(1 / alpha) + math.log1p(tuned)))

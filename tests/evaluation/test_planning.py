@@ -65,6 +65,7 @@ def test_the_sequence_has_the_planned_power():
         ({"impressions": np.array([1.0])}, r"impressions has shape \(1,\)"),
         ({"covariate": np.array([1.0, np.inf])}, r"covariate\[1\] is inf"),
         ({"profit": np.array([1.0, 1.0])}, "nothing to plan"),
+        ({"effect": 1e-300}, "effect is 1e-300, where units differ by 0.707: no number of them"),
     ],
 )
 def test_bad_arguments_name_field_value_and_fix(change, message):
