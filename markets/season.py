@@ -193,6 +193,8 @@ class Season:
         """
         cost, group = self.cost, self.conditions.group
         reach = self.today.value * np.maximum(-5.0 / self.today.elasticity, self.buyers.choke)
+        if self.conditions.memory and self.day:  # up to what is remembered a price is a gain
+            reach = np.maximum(reach, self.remembered - cost)
         if group == 1:
             return highest(self.gain, cost, cost + reach)
         alone = highest(self._alone, cost, cost + reach)

@@ -288,6 +288,15 @@ def test_a_visitor_takes_one_substitute_at_most() -> None:
 # The best prices
 
 
+@pytest.mark.parametrize("memory", [3.0, 10.0])
+def test_no_price_beats_the_best_after_a_dear_one(memory: float) -> None:
+    season = Season(crowd("exponential"), Conditions(memory=memory))
+    season.step(5.0 * season.today.value)
+    grid = np.geomspace(0.2, 8.0, 500) * season.today.value[:, None]
+    best = season.gain(season.best_prices())
+    assert (season.gain(grid).max(axis=1) <= best * (1.0 + 1e-9)).all()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("objective", ["profit", "revenue"])
 @pytest.mark.parametrize("memory", [0.0, 1.0])
