@@ -151,6 +151,7 @@ class CategoryDays:
             at: microseconds since 1970 UTC, (m,).
             told: as `DayEffects.add` takes it, (3, m).
         """
+        self._known = None  # what days are to all listings is told by those without one, too
         mine = category >= 0
         if not mine.any():
             return
@@ -158,7 +159,6 @@ class CategoryDays:
         if category.max() < count and np.isin(day[mine], self.day).all():
             rows = np.arange(count)
             _put(self.sums, rows, self.day, listing, category, day, told)
-            self._known = None
         else:
             rows = np.arange(max(int(category.max()) + 1, count))
             self.restore(*self._after(rows, listing, category, day, told))

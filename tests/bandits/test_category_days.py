@@ -116,6 +116,20 @@ def test_sales_that_are_told_later_make_no_quiet_days(at_once):
     assert np.abs(np.log(by_category(shop.forecast(30)))).max() < 0.15
 
 
+def test_what_is_told_of_listings_without_a_category_counts_at_once():
+    shop = Shop(6)
+    for day in range(6):
+        shop.sell(day, [1.0, 1.0, 2.0, 0.5])
+    shop.forecast(6)  # what is worked out here is not to be kept
+    told = np.stack([np.full(N, 60.0), np.full(N, 20.0), np.zeros(N)])
+    shop.tell(np.full(N, 5 * DAY), told, np.full(N, -1))
+    anew = CategoryDays(shop.days)
+    anew.restore(shop.own.day, shop.own.sums)
+    at = np.full(N, 6 * DAY)
+    found = shop.own.forecast(LISTING, CATEGORY, at)
+    np.testing.assert_array_equal(found, anew.forecast(LISTING, CATEGORY, at))
+
+
 def test_days_are_bounded():
     shop = Shop()
     for day in range(5):
