@@ -40,7 +40,12 @@ def listings(source: log.Log, after: str, limit: int) -> dict[str, Any]:
 
     Args:
         after: id that all come after, in the order of the database; empty for the first.
+
+    Raises:
+        Problem: 422, it is no id, and PostgreSQL cannot read it.
     """
+    if "\0" in after:
+        raise Problem(422, f"after is {after!r:.80}: control character U+0000: remove it")
     table = log.listings.c
     query = sa.select(table.listing_id, table.document).where(table.deleted_at.is_(None))
     query = query.where(table.listing_id > after).order_by(table.listing_id).limit(limit + 1)

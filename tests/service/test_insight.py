@@ -244,3 +244,6 @@ def test_listings_are_listed_by_their_ids_page_by_page(shop_on):
     refused = shop_on.client.get("/v1/listings?limit=0")
     assert refused.status_code == 422
     assert "limit" in refused.json()["detail"]
+    refused = shop_on.client.get("/v1/listings?after=m%00")
+    assert refused.status_code == 422
+    assert "after is 'm\\x00'" in refused.json()["detail"]
