@@ -54,7 +54,7 @@ def rollout(
         if back:
             _follow(service, _before(service.get("/v1/models")), prepare)
         elif base or adapter is not None:
-            folder = None if adapter is None else str(adapter.expanduser().resolve())
+            folder = None if adapter is None else _in_full(adapter)
             _follow(service, service.post("/v1/models", {"adapter": folder})["version"], prepare)
         _show(service.get("/v1/models"))
     except NotRolledOut as error:
@@ -108,6 +108,13 @@ def _service(url: str | None, key: str | None) -> _Service:
     if key is None and settings.api_keys:
         key = settings.api_keys[0]
     return _Service(url or f"http://127.0.0.1:{settings.port}", key)
+
+
+def _in_full(adapter: Path) -> str:
+    try:
+        return str(adapter.expanduser().resolve())
+    except RuntimeError as error:  # ~ of a user who is not there, links in a circle
+        raise NotRolledOut(f"{adapter} is no path ({error}): give one in full") from error
 
 
 def _before(told: dict[str, Any]) -> str:

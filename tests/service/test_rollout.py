@@ -464,6 +464,12 @@ def test_the_command_waits_for_no_model_whose_place_another_has_taken(state):
         rollout_command._follow(service, "abc", False)
 
 
+def test_the_command_names_a_path_that_cannot_be_followed():
+    found = CliRunner().invoke(cli.app, ["rollout", "~nobody-of-this-name/spring"])
+    assert found.exit_code == 1, found.output
+    assert "~nobody-of-this-name/spring is no path" in found.output
+
+
 def test_going_back_cannot_only_be_prepared():
     found = CliRunner().invoke(
         cli.app, ["rollout", "--back", "--prepare", "--url", "http://[::1]:9"]
@@ -482,9 +488,13 @@ def test_an_empty_catalogue_is_switched_at_once(shop_on, adapter):
 
 
 def test_what_is_no_adapter_is_refused(shop, adapter, tmp_path):
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
     for body, status, said in (
         ({"adapter": str(tmp_path / "nowhere")}, 422, "nowhere"),
         ({"adapter": str(tmp_path)}, 422, "adapter is"),
+        ({"adapter": "~nobody-of-this-name/spring"}, 422, "~nobody-of-this-name"),
+        ({"adapter": str(circle)}, 422, "circle"),
         ({"adapter": 3}, 422, "give the path of a folder, or null"),
         ({}, 422, 'not {"adapter": folder}'),
         ([], 422, 'not {"adapter": folder}'),
