@@ -203,6 +203,7 @@ class Pricebandit:
         self._unlearned = self._since_snapshot
         if learned:
             learned.hand_over(self.policy, self.catalogue)
+            self._forget_prices(moved, learned.at)
             self._taught = learned.taught
             self._unlearned += learned.unlearned
         if self._unlearned or len(moved):
@@ -223,10 +224,12 @@ class Pricebandit:
             switching: this state is about to be the one in use, while requests wait: what takes
                 long is left for the first `settle`.
         """
+        before = self._listings_at
         ends = self._read_listings(progress)
         self._read_experiments()
         self._read_anchors(ends)
         if len(moved := self._restate()):
+            self._forget_prices(moved, before - _OVERLAP_US)
             self.learned(moved)
         events = self.fold.replay(self.log, self.catalogue, None, ends)
         self._load_prices(ends)
@@ -328,6 +331,17 @@ class Pricebandit:
             self.fold.restated(conn, self.catalogue, rows)()
         return rows
 
+    def _forget_prices(self, moved: NDArray[np.int64], since: int) -> None:
+        """Forget what own evidence pointed to of listings whose anchors have moved, (n,), where
+        they were sent anew since a time, microseconds UTC: learned under other terms, it would move
+        them back.
+        """
+        table = log.listings.c
+        query = sa.select(table.row).where(table.updated_at >= since)
+        with self.log.engine.connect() as conn:
+            found = log.select_in(conn, query, table.row, moved.tolist())
+        self.catalogue.learned_price[[row.row for row in found]] = np.nan
+
     def _load_prices(self, ends: log.Ends) -> None:
         """The last price of every listing and family, from the decisions since the snapshot."""
         d, catalogue = log.decisions.c, self.catalogue
@@ -354,7 +368,8 @@ class Pricebandit:
     def _snapshot_lesson(self) -> Lesson:
         there = self.fold, self.catalogue, self.log, self.snapshots
         # what failed here the next start may be able to learn
-        return snapshots.write_snapshot(*there, self._unlearned + self._failed, self._taught)
+        unlearned = self._unlearned + self._failed
+        return snapshots.write_snapshot(*there, unlearned, self._taught, now_us())
 
     def spoil(self) -> None:
         """Memory may lack part of what the log has: no snapshot of it is written any more."""

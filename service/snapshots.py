@@ -65,6 +65,7 @@ def write_snapshot(
     folder: Path,
     unlearned: int,
     taught: int,
+    at_us: int,
 ) -> Callable[[], Path]:
     """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones of its space
     go.
@@ -75,6 +76,7 @@ def write_snapshot(
     Args:
         unlearned: outcomes in the fold that came since anything was learned from the catalogue as
             a whole. taught: events that told of demand when the population was learned last.
+        at_us: now, microseconds since 1970 UTC.
 
     Returns:
         What writes it, for any thread: all that it writes is taken now.
@@ -89,6 +91,7 @@ def write_snapshot(
         "trained_on": asdict(fold.read),
         "unlearned": unlearned,
         "taught": taught,
+        "at": at_us,
         "versions": _versions(fold),
         "all_rules": asdict(fold.policy.rules),
         "population": _spelled(fold.policy.population),
@@ -166,7 +169,8 @@ class Learned:
 
     Attributes:
         population: see `Policy`. doubt: factor of `Alignment` by category.
-        price: `Catalogue.learned_price`, (n,). unlearned, taught: as given to `write_snapshot`.
+        price: `Catalogue.learned_price`, (n,). unlearned, taught, at: as given to `write_snapshot`;
+            at is 0 in snapshots of earlier versions.
     """
 
     population: Population
@@ -174,6 +178,7 @@ class Learned:
     price: NDArray[np.float64]
     unlearned: int
     taught: int
+    at: int
 
     def hand_over(self, policy: Policy, catalogue: Catalogue) -> None:
         """Let the model know it, in the place of learning it anew."""
@@ -208,7 +213,7 @@ def read_snapshot(
         catalogue.decided_until = header["decided_until"]
         catalogue.family_prices = _family_prices(catalogue, header["families"])
         population = _population(header["population"])
-        counts = header["unlearned"], header["taught"]
+        counts = header["unlearned"], header["taught"], header.get("at", 0)
         return Learned(population, header["doubt"], price, *counts)
     return None
 

@@ -271,6 +271,31 @@ def test_a_price_follows_its_guess_once_a_wrong_cost_is_withdrawn(bandit_on, dri
     assert 0.4 < _best(drive, bandit)[0] / _best(drive, bandit, "fresh")[0] < 2.5
 
 
+@pytest.mark.parametrize("state", ["killed", "prepared"])
+def test_what_was_learned_of_a_mistyped_price_does_not_bring_it_back(bandit_on, drive, state):
+    bandit = bandit_on()
+    drive.listings(bandit, {**MUG, "reference_price": 1299})
+    _report(drive, bandit, _price(drive, bandit), 100, 0)
+    bandit.catalogue.learned_price[0] = bandit.anchors(np.array([0]))[0]
+    bandit.snapshot()
+    prepared = Pricebandit.beside(bandit, bandit.encoder)
+    drive.listings(bandit, {**MUG, "reference_price": 12.99})
+    right = bandit.anchors(np.array([0]))
+    assert right == pytest.approx(np.log(12.99))
+    if state == "killed":
+        wanted = _best(drive, bandit)
+        bandit._since_snapshot = 0
+        bandit.close()
+        prepared = bandit_on()
+        assert _best(drive, prepared) == wanted
+    else:
+        prepared.catch_up(switching=True)
+    for _ in range(2):
+        np.testing.assert_array_equal(prepared.anchors(np.array([0])), right)
+        _price(drive, prepared)
+    _sound(prepared)
+
+
 def test_what_was_sold_for_pence_comes_back_as_it_sells_for_more(open_bandit, drive):
     bandit = open_bandit()
     drive.listings(bandit, {**MUG, "unit_cost": 0.003})
