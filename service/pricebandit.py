@@ -336,11 +336,13 @@ class Pricebandit:
         they were sent anew since a time, microseconds UTC: learned under other terms, it would move
         them back.
         """
-        table = log.listings.c
+        table, catalogue = log.listings.c, self.catalogue
+        # those that were moved to what was learned have followed it, whatever was sent
+        moved = moved[catalogue.learned_price[moved] != catalogue.anchor[moved]]
         query = sa.select(table.row).where(table.updated_at >= since)
         with self.log.engine.connect() as conn:
             found = log.select_in(conn, query, table.row, moved.tolist())
-        self.catalogue.learned_price[[row.row for row in found]] = np.nan
+        catalogue.learned_price[[row.row for row in found]] = np.nan
 
     def _load_prices(self, ends: log.Ends) -> None:
         """The last price of every listing and family, from the decisions since the snapshot."""

@@ -296,6 +296,26 @@ def test_what_was_learned_of_a_mistyped_price_does_not_bring_it_back(bandit_on, 
     _sound(prepared)
 
 
+def test_what_a_price_followed_is_known_after_a_kill_though_the_listing_was_sent_again(
+    bandit_on, drive
+):
+    bandit = bandit_on()
+    drive.listings(bandit, {**MUG, "reference_price": 20})
+    _report(drive, bandit, _price(drive, bandit), 100, 0)
+    learned = bandit.anchors(np.array([0])) + 2.5
+    bandit.catalogue.learned_price[:1] = learned
+    bandit.snapshot()
+    _price(drive, bandit)
+    np.testing.assert_array_equal(bandit.anchors(np.array([0])), learned)
+    drive.listings(bandit, MUG)
+    bandit._since_snapshot = 0
+    bandit.close()
+    again = bandit_on()
+    np.testing.assert_array_equal(again.catalogue.learned_price[:1], learned)
+    _price(drive, again)
+    np.testing.assert_array_equal(again.anchors(np.array([0])), learned)
+
+
 def test_what_was_sold_for_pence_comes_back_as_it_sells_for_more(open_bandit, drive):
     bandit = open_bandit()
     drive.listings(bandit, {**MUG, "unit_cost": 0.003})
