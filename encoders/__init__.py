@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from encoders.adapter import adapter_folder
     from encoders.cache import Embedded, EmbeddingCache, TextEncoder
     from encoders.errors import (
         AdapterError,
@@ -29,6 +30,7 @@ _HOMES = {
     "ModelNotFoundError": "errors",
     "TextEncoder": "cache",
     "WeightsMismatchError": "errors",
+    "adapter_folder": "adapter",
     "listing_texts": "texts",
     "market_texts": "texts",
     "model_folder": "source",
@@ -46,6 +48,7 @@ __all__ = [
     "ModelNotFoundError",
     "TextEncoder",
     "WeightsMismatchError",
+    "adapter_folder",
     "listing_texts",
     "market_texts",
     "model_folder",

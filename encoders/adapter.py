@@ -9,7 +9,19 @@ from encoders.errors import AdapterError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["load_adapter", "merge_adapter"]
+__all__ = ["adapter_folder", "load_adapter", "merge_adapter"]
+
+
+def adapter_folder(adapter: str | Path) -> Path:
+    """An adapter's folder in full, whether it is there or not.
+
+    Raises:
+        AdapterError: it is no path that can be followed.
+    """
+    try:
+        return Path(adapter).expanduser().resolve()
+    except RuntimeError as error:  # ~ of a user who is not there, links in a circle
+        raise AdapterError(f"adapter {adapter} is no path ({error}): give one in full") from None
 
 
 def load_adapter(transformer: Any, folder: Path, *, trainable: bool = False) -> Any:

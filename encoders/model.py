@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import base_weights, trained_texts
-from encoders.adapter import merge_adapter
-from encoders.errors import AdapterError, EncoderError, WeightsMismatchError
+from encoders.adapter import adapter_folder, merge_adapter
+from encoders.errors import EncoderError, WeightsMismatchError
 from encoders.fingerprint import (
     adapter_files,
     fingerprint_of,
@@ -73,7 +73,7 @@ class Encoder:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give 1 or more, or None")
         self.folder = model_folder(model)
-        self._adapter = None if adapter is None else _adapter_folder(adapter)
+        self._adapter = None if adapter is None else adapter_folder(adapter)
         self._device = device
         self._batch_size = batch_size
         self._files = (
@@ -174,13 +174,6 @@ class Encoder:
                 )
             self._loaded = _load(self.folder, self._adapter, self._device)
         return self._loaded
-
-
-def _adapter_folder(adapter: str) -> Path:
-    try:
-        return Path(adapter).expanduser().resolve()
-    except RuntimeError as error:  # ~ of a user who is not there, links in a circle
-        raise AdapterError(f"adapter {adapter!r} is no path ({error}); give one in full") from None
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

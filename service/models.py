@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from encoders import AdapterError, Encoder, base_weights, trained_texts
+from encoders import AdapterError, Encoder, adapter_folder, base_weights, trained_texts
 from encoders.disk import sync
 from encoders.fingerprint import adapter_files, fingerprint_of, model_files
 from service import log
@@ -224,7 +224,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
             shutil.rmtree(left, ignore_errors=True)
         aside = folder.with_name(f"{folder.name}.{uuid4().hex}.part")
         try:
-            _copy(Path(adapter).expanduser(), aside, encoder.folder)
+            _copy(adapter_folder(adapter), aside, encoder.folder)
             _note_name(adapter, aside)
             if not makes(aside, encoder):
                 raise AdapterError("its files changed while they were copied: send it again")
@@ -238,7 +238,7 @@ def keep(home: Path, adapter: str | None, encoder: Encoder) -> None:
 
 def _note_name(adapter: str, folder: Path) -> None:
     """Note which folder a kept adapter was taken from, unless it is the kept one itself."""
-    source = Path(adapter).expanduser().resolve()
+    source = adapter_folder(adapter)
     if source == folder.resolve():
         return
     try:

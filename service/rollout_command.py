@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from encoders import AdapterError, adapter_folder
 from service.progress_bar import ProgressBar
 
 Adapter = Annotated[
@@ -54,10 +55,10 @@ def rollout(
         if back:
             _follow(service, _before(service.get("/v1/models")), prepare)
         elif base or adapter is not None:
-            folder = None if adapter is None else _in_full(adapter)
+            folder = None if adapter is None else str(adapter_folder(adapter))
             _follow(service, service.post("/v1/models", {"adapter": folder})["version"], prepare)
         _show(service.get("/v1/models"))
-    except NotRolledOut as error:
+    except (NotRolledOut, AdapterError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
 
@@ -108,13 +109,6 @@ def _service(url: str | None, key: str | None) -> _Service:
     if key is None and settings.api_keys:
         key = settings.api_keys[0]
     return _Service(url or f"http://127.0.0.1:{settings.port}", key)
-
-
-def _in_full(adapter: Path) -> str:
-    try:
-        return str(adapter.expanduser().resolve())
-    except RuntimeError as error:  # ~ of a user who is not there, links in a circle
-        raise NotRolledOut(f"{adapter} is no path ({error}): give one in full") from error
 
 
 def _before(told: dict[str, Any]) -> str:
