@@ -119,7 +119,7 @@ def demo(
     except ModuleNotFoundError as error:
         _fail(f"the demo needs {error.name}: pip install 'pricebandit[demo]'")
     from encoders import EncoderError
-    from service.pricebandit import HomeInUse
+    from service.home import HomeInUse
 
     _settings(home)
     try:
@@ -409,8 +409,9 @@ class _Opened:
         import sqlalchemy as sa
 
         from encoders import EncoderError
+        from service.home import HomeInUse
         from service.log import LogUnusable
-        from service.pricebandit import HomeInUse, Pricebandit
+        from service.pricebandit import Pricebandit
 
         try:
             with ProgressBar("opening", None) as bar:

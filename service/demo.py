@@ -21,9 +21,10 @@ from rich.progress import Progress
 from markets import RECORD_DAYS, RECORD_SEED, Buyers, History, load_catalogue, read_online_retail
 from service import registering
 from service.demo_report import Season, report
+from service.home import held
 from service.items import read_items
 from service.plain_console import plain_console
-from service.pricebandit import Pricebandit, held
+from service.pricebandit import Pricebandit
 from service.sales import import_sales
 from service.schemas import LISTINGS
 from service.settings import Settings

@@ -1,13 +1,12 @@
 """Pricebandit itself: the log, the catalogue and the model, changed one transaction at a time."""
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import orjson
@@ -28,6 +27,7 @@ from service import (
 )
 from service.catalogue import Catalogue
 from service.crew import Crew
+from service.home import held
 from service.lessons import Lesson, Lessons, prices_go_on, study
 from service.settings import Settings
 from service.subjects import Guesses, Subjects, context_of, gather, nothing_asked
@@ -43,37 +43,6 @@ _OVERLAP_US = 60_000_000  # listings changed so long before they were read last 
 
 _NOT_WRITTEN = "snapshot not written; starting will replay more of the log"
 _LOGGER = logging.getLogger("pricebandit")
-
-
-class HomeInUse(RuntimeError):
-    """Another process has this home folder open."""
-
-
-def held(home: Path) -> IO[str]:
-    """Keep a folder of state, made where there is none, to this process until what is returned is
-    closed.
-
-    Raises:
-        HomeInUse: another process has it.
-        OSError: it cannot be a folder, or cannot be written.
-    """
-    trouble = "be a folder"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        trouble = "be written"
-        lock = open(home / "lock", "w")  # noqa: SIM115  closed by whoever holds it
-    except OSError as error:
-        raise OSError(
-            f"{home} cannot {trouble} ({error.strerror}): give another --home, or PRICEBANDIT_HOME"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise HomeInUse(
-            f"{home} is in use by another pricebandit: stop it, or give another --home"
-        ) from None
-    return lock
 
 
 def now_us() -> int:
@@ -106,7 +75,7 @@ class Pricebandit:
         experiments: A/B tests by their first days. sides: taken in the one that runs.
 
     Raises:
-        HomeInUse: another process has the home folder open.
+        service.home.HomeInUse: another process has the home folder open.
         service.log.LogInUse: another process has the log open.
     """
 

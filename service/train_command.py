@@ -84,8 +84,8 @@ def _train(
     from evaluation.scalars import MissingPackage
     from service import train_report
     from service.benchmark import Places
+    from service.home import HomeInUse
     from service.log import LogUnusable, trouble_of
-    from service.pricebandit import HomeInUse
 
     if data is None and not settings.holds_a_log:
         _fail(f"{settings.home} holds no log: give the --home of a service, or --data")

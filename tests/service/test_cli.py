@@ -13,7 +13,8 @@ import typer
 from typer.testing import CliRunner
 
 from service import cli
-from service.pricebandit import Pricebandit, held
+from service.home import held
+from service.pricebandit import Pricebandit
 from service.progress_bar import ProgressBar
 
 

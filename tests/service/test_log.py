@@ -14,8 +14,8 @@ from alembic.script import ScriptDirectory
 
 from service import log
 from service.evaluate import reader
+from service.home import HomeInUse
 from service.log import Log, LogInUse, LogNewer, LogUnreachable, Unsure
-from service.pricebandit import HomeInUse
 
 MUG = {"listing_id": "mug", "title": "red ceramic mug", "currency": "GBP"}
 
