@@ -39,13 +39,7 @@ from bandits.population import Known, Population, implied, prior
 from bandits.profile import STEP, Profile
 from bandits.records import WIDEST, Estimates, Listings, Outcomes
 from bandits.shifts import ELASTICITIES, CommonShift, factor
-from bandits.telling import (
-    CORRECTED,
-    PASSED,
-    told_of_all,
-    told_of_days,
-    told_so_far,
-)
+from bandits.telling import CORRECTED, PASSED, told_of_all, told_of_days, told_so_far
 from bandits.trunk import Trunk
 from bandits.words import shared_words
 

@@ -169,8 +169,8 @@ class Learned:
 
     Attributes:
         population: see `Policy`. doubt: factor of `Alignment` by category.
-        price: `Catalogue.learned_price`, (n,). unlearned, taught, at: as given to `write_snapshot`;
-            at is 0 in snapshots of earlier versions.
+        price: `Catalogue.learned_price`, (n,). unlearned, taught, at: as given to
+            `write_snapshot`.
     """
 
     population: Population
@@ -213,7 +213,7 @@ def read_snapshot(
         catalogue.decided_until = header["decided_until"]
         catalogue.family_prices = _family_prices(catalogue, header["families"])
         population = _population(header["population"])
-        counts = header["unlearned"], header["taught"], header.get("at", 0)
+        counts = header["unlearned"], header["taught"], header["at"]
         return Learned(population, header["doubt"], price, *counts)
     return None
 
