@@ -197,6 +197,8 @@ class Outcomes:
         category: codes as decided, -1 without one, int64 (m,).
         elasticity: on a usual day, as decided, NaN where it is not known, (m,).
         worth_expected: what `worth` was expected to be, as decided, (m,).
+        stock: units left when it was decided, NaN where there was no end, (m,). expected: units per
+            impression at the price, as decided, (m,).
     """
 
     listing: NDArray[np.int64]
@@ -215,3 +217,5 @@ class Outcomes:
     elasticity: NDArray[np.float64]
     worth_expected: NDArray[np.float64]
     worth: NDArray[np.float64]
+    stock: NDArray[np.float64]
+    expected: NDArray[np.float64]

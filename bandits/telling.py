@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import gammainc
 
 from bandits.records import Outcomes
 
@@ -24,12 +25,14 @@ PASSED = 5.0
 # before the first sales all curves may be off by the same
 _TELLS, _UNSURE = 0.2, 0.5
 
+_FAINTEST = 1e-200  # probability of selling out whose ratio to another is not lost in rounding
+
 
 def told_so_far(
     outcomes: Outcomes, before: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Impressions, units, and impressions times what their days were, that each decision has told
-    with an outcome, and before it, (m, 3).
+    of demand with an outcome, and before it, (m, 3).
     """
     shown = outcomes.impressions
     now = np.stack([shown, outcomes.units, shown * outcomes.day], axis=1)
@@ -38,7 +41,37 @@ def told_so_far(
     for told in (together, earlier):
         # of what was taken back the last digits stay: units would be told of next to nobody
         told[told[:, 0] <= 0, 2] = 0.0
+        told[:, [0, 2]] *= could_buy(told[:, 0], told[:, 1], outcomes)[:, None]
     return together, earlier
+
+
+def could_buy(
+    impressions: NDArray[np.float64], units: NDArray[np.float64], outcomes: Outcomes
+) -> NDArray[np.float64]:
+    r"""Share of a decision's impressions that came while units were left, as far as is known, (m,).
+
+    Who looks at what is sold out buys nothing, whatever he would have paid. Where all c units that
+    were left have been sold to n impressions, λ units per impression being expected, the last one
+    was taken after N ~ Gamma(c, λ) of them, of which is known that N ≤ n:
+
+        E[N | N ≤ n] = c / λ · P(c + 1, λ n) / P(c, λ n),    P the regularised incomplete gamma
+
+    (the expected complete data of Dempster, Laird & Rubin, JRSS B 1977, eq. 2.17, for a Poisson
+    process that is watched until its cth event). Where more was sold than was left, more had come.
+
+    Args:
+        impressions, units: all that is known of each decision, units net of returns, (m,).
+    """
+    left = outcomes.stock
+    share = np.where(left == 0, 0.0, 1.0)
+    rows = np.flatnonzero((left > 0) & (units == left) & (impressions > 0))
+    c, wanted = left[rows], outcomes.expected[rows] * impressions[rows]
+    more = gammainc(c + 1.0, wanted)
+    share[rows] = c / (c + 1.0)
+    likely = more > _FAINTEST  # else it took nearly all of them, and the limit is near
+    c, wanted, rows = c[likely], wanted[likely], rows[likely]
+    share[rows] = c / wanted * more[likely] / gammainc(c, wanted)
+    return share
 
 
 def told_of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -57,7 +90,8 @@ def told_of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDAr
     usual = curve * outcomes.passing / outcomes.day_expected  # units per impression
 
     def all_told(told: NDArray[np.float64]) -> NDArray[np.float64]:
-        expected, units = usual * told[:, 0], told[:, 1]
+        units = told[:, 1]
+        expected = usual * told[:, 0] * could_buy(told[:, 0], units, outcomes)
         near = expected <= CORRECTED * (np.maximum(units, 0.0) + PASSED)
         # nor is what is taken back beyond what was sold: it would hide what all others sell
         bounded = np.clip(units, 0.0, CORRECTED * expected + PASSED)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 import sqlalchemy as sa
 import torch
 from numpy.typing import NDArray
@@ -294,6 +295,8 @@ OUTCOME_COLUMNS = (
     _d.elasticity,
     _d.worth_expected,
     _o.worth,
+    _d.plan,
+    _d.units_per_impression,
     _o.seq,
 )
 """What the fold reads of an outcome and its decision."""
@@ -435,6 +438,7 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         np.array([1.0 if told is None else told for told in column], np.float64)
         for column in columns[11:14]
     )
+    worth_expected, worth = np.nan_to_num(np.array(columns[16:18], np.float64))
     return Outcomes(
         where,
         catalogue.anchor[where],
@@ -450,5 +454,8 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         day,
         catalogue.categories(columns[14]),
         np.array(columns[15], np.float64),  # NaN for None
-        *np.nan_to_num(np.array(columns[16:18], np.float64)),
+        worth_expected,
+        worth,
+        np.array([orjson.loads(plan)["inventory"] if plan else np.nan for plan in columns[18]]),
+        np.array(columns[19], np.float64),
     )

@@ -79,6 +79,7 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     query = (
         sa.select(d.id, d.listing, d.price, d.unit_cost, d.curve_sd, d.single, d.at, d.passing)
         .add_columns(d.day_expected, d.category, d.elasticity, d.worth_expected)
+        .add_columns(d.plan, d.units_per_impression)
         .add_columns(*learning.expressed_columns(wanted))
         .select_from(log.decisions)
         .outerjoin(log.expressions, learning.expressed_in(wanted))
@@ -166,6 +167,7 @@ def _dated(
                 decision.features, decision.features_of, decision.at, decision.passing,
                 decision.day_expected, row["day_effect"], decision.category,
                 decision.elasticity, decision.worth_expected, row["worth"],
+                decision.plan, decision.units_per_impression,
             )
         )  # fmt: skip
     outcomes = learning.outcomes_of(joined, bandit.catalogue, bandit.fold.features_of)

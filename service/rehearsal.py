@@ -168,6 +168,8 @@ def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) ->
         np.full(len(rows), np.nan),
         np.zeros(len(rows)),
         np.zeros(len(rows)),
+        np.full(len(rows), np.nan),
+        estimates.mean[:, 0],
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from bandits import Outcomes, Policy, Rules, Trunk, TrunkSettings
-from bandits.telling import told_of_all
+from bandits.telling import could_buy, told_of_all
 from evaluation.intervals import Interval, Ratio, two_way
 from service import log
 from service.catalogue import Catalogue
@@ -39,7 +39,8 @@ class Rows:
     """Outcomes with what was believed when their prices were charged, one of each decision.
 
     Attributes:
-        outcomes: m of them, all with impressions and with features of this version.
+        outcomes: m of them, all with impressions of those who could buy, and with features of this
+            version.
         name: id of each one's listing, object (m,).
         family: what its variants share, or the id of a listing without any, object (m,). What is
             learned of one variant says too much of the next, as a new listing is not one.
@@ -57,13 +58,18 @@ class Rows:
     ) -> "Rows":
         """Those of all outcomes that tell how often was bought of how often shown."""
         shown, known = outcomes.impressions > 0, outcomes.features[:, 0] > 0
+        could = could_buy(outcomes.impressions, outcomes.units, outcomes)
         left_out = {
             "without impressions": int((~shown).sum()),
-            "with features of another version": int((shown & ~known).sum()),
+            "of what was sold out": int((shown & (could == 0)).sum()),
+            "with features of another version": int((shown & (could > 0) & ~known).sum()),
         }
-        kept = shown & known
+        kept = shown & (could > 0) & known
         left_out = {reason: n for reason, n in left_out.items() if n}
-        return cls(_take(outcomes, kept), name[kept], family[kept], left_out)
+        # who could not buy is left out here, once
+        endless = np.full(len(could), np.nan)
+        told = replace(outcomes, impressions=outcomes.impressions * could, stock=endless)
+        return cls(_take(told, kept), name[kept], family[kept], left_out)
 
     def held_out(self) -> dict[str, NDArray[np.bool_]]:
         """What each comparison holds out, bool (m,): listings by their families' names; the last

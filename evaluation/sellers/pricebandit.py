@@ -33,6 +33,8 @@ class _Decided:
     day: Floats
     elasticity: Floats
     worth: Floats
+    stock: Floats
+    expected: Floats
     told: Floats
 
 
@@ -65,16 +67,18 @@ class PriceBandit:
         listings = self._listings(today)
         ids = self._stream.integers(0, 1 << 64, (today.rows.size, 2), np.uint64)
         decided = self._policy.decide(listings, ids)
-        curve_sd = decided.estimates.curve_sd[np.arange(ids.shape[0]), decided.arm]
+        estimates = decided.estimates.take(decided.arm)
         self._waiting[today.day] = _Decided(
             today.rows,
-            curve_sd,
+            estimates.curve_sd,
             decided.features,
             listings.context.at,
             decided.passing,
             decided.day,
             decided.elasticity,
             decided.worth,
+            np.full(today.rows.size, np.nan) if listings.stock is None else listings.stock.units,
+            estimates.mean,
             np.zeros((today.rows.size, 3)),
         )
         prices: Floats = decided.price / _MINOR
@@ -113,6 +117,8 @@ class PriceBandit:
                 decided.elasticity[place],
                 decided.worth[place],
                 np.zeros(place.size),
+                decided.stock[place],
+                decided.expected[place],
             )
             before = decided.told[place]
             outcomes = policy.dated(outcomes, before)

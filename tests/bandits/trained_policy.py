@@ -9,7 +9,7 @@ from bandits import Context, Outcomes, Policy, Rules
 DAY = 86_400_000_000
 
 
-def outcomes_of(listings, decisions, impressions, units, at=0):
+def outcomes_of(listings, decisions, impressions, units, at=0, stock=np.nan):
     """What came of decisions, profit over the unit cost where there is one."""
     price = decisions.price / listings.per_major
     cost = np.nan_to_num(listings.context.unit_cost)
@@ -30,6 +30,8 @@ def outcomes_of(listings, decisions, impressions, units, at=0):
         elasticity=decisions.elasticity,
         worth_expected=decisions.worth,
         worth=np.zeros(len(price)),
+        stock=np.broadcast_to(np.asarray(stock, float), len(price)),
+        expected=decisions.estimates.take(decisions.arm).mean,
     )
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from service import pricing
+from service import learning, pricing
 from service.inventory import DAY_US
 from service.pricebandit import now_us
 
@@ -314,3 +314,42 @@ def test_stock_outlives_a_restart(shop_at, database_url):
         assert shop.decide(*asked, **ASIDE) == before
         assert shop.client.get("/v1/listings/mug").json() == listing
         assert shop.client.get("/v1/listings/timed").json() == timed
+
+
+ONE_PRICE = {**MUG, "min_price": 5, "max_price": 5}
+
+
+def _sold(bandit, drive, units, impressions=300, **request):
+    """Decide, tell what came of it; the units per impression then expected at the same price."""
+    (decision,) = drive.prices(bandit, {"listing_id": "mug", **request})
+    told = {"outcome_id": "1", "impressions": impressions, "units": units}
+    answer = drive.outcomes(bandit, {"decision_id": decision["decision_id"], **told})
+    assert answer["errors"] == []
+    return drive.prices(bandit, {"listing_id": "mug"}, **ASIDE)[0]
+
+
+def _demand(decision):
+    return decision["expected"]["units_per_impression"]
+
+
+def test_what_nobody_could_buy_is_not_what_nobody_wanted(bandit_on, drive):
+    bandit = bandit_on()
+    drive.listings(bandit, ONE_PRICE)
+    before = drive.prices(bandit, {"listing_id": "mug"}, **ASIDE)[0]
+    nothing_left = _sold(bandit, drive, 0, inventory=0)
+    assert _demand(nothing_left) == pytest.approx(_demand(before), rel=1e-6)
+    some_left = _demand(_sold(bandit, drive, 6, inventory=100))
+    sold_out = _demand(_sold(bandit, drive, 6, inventory=6))
+    assert sold_out > 1.05 * some_left  # as many wanted one in part of the time
+    anew, events = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert events == 3
+    assert learning.difference(bandit.fold, anew) < 1e-9
+
+
+def test_those_who_look_are_counted_whatever_is_left(bandit_on, drive):
+    bandit = bandit_on()
+    drive.listings(bandit, ONE_PRICE)
+    told = {"impressions": 5000, "inventory": 0}
+    _sold(bandit, drive, 0, **told)
+    (decision,) = drive.prices(bandit, {"listing_id": "mug", "inventory": 40})
+    assert decision["plan"]["impressions_per_day"] > 1000

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 
@@ -58,10 +59,32 @@ def made_up(seed, strength, listings=200, days=30, shock=0.0):
     shown = np.full(m, 200.0)
     told = np.exp(price), shown, units, units, 0.1 * curve, x, at, *np.ones((3, m))
     outcomes = Outcomes(
-        listing, guess, *told, np.full(m, -1), np.full(m, np.nan), *np.zeros((2, m))
+        listing,
+        guess,
+        *told,
+        np.full(m, -1),
+        np.full(m, np.nan),
+        *np.zeros((2, m)),
+        np.full(m, np.nan),
+        curve,
     )
     names = np.array([f"l{i}" for i in listing], object)
     return train.Rows.of(outcomes, names, names)
+
+
+def test_who_could_not_buy_is_no_example():
+    rows = made_up(0, 0.0, listings=2, days=2)
+    outcomes = replace(
+        rows.outcomes,
+        units=np.concatenate([[0.0, 3.0, 3.0], rows.outcomes.units[3:]]),
+        stock=np.concatenate([[0.0, 3.0, 9.0], np.full(len(rows.name) - 3, np.nan)]),
+    )
+    kept = train.Rows.of(outcomes, rows.name, rows.family)
+    assert kept.left_out == {"of what was sold out": 1}
+    shown = rows.outcomes.impressions
+    assert 0 < kept.outcomes.impressions[0] < shown[1]  # until the last one was sold
+    np.testing.assert_array_equal(kept.outcomes.impressions[1:], shown[2:])
+    assert np.isnan(kept.outcomes.stock).all()  # nothing is left out twice
 
 
 def compared(rows):
