@@ -279,14 +279,18 @@ class Pricebandit:
         self.sides = experiments.sides_at(source, self.experiments, self.catalogue, now_us())
 
     def _read_anchors(self, ends: log.Ends) -> None:
-        """Anchors that decisions and sales of after the last time have set."""
-        d, s, table = log.decisions.c, log.sales.c, log.listings.c
+        """Anchors that decisions and sales of after the last time have set, and since when listings
+        are offered, which outcomes may tell, too.
+        """
+        d, o, s, table = log.decisions.c, log.outcomes.c, log.sales.c, log.listings.c
         decided = sa.select(d.listing).where(
             d.id > self.catalogue.decided_until, d.id <= ends.decision
         )
         sold = sa.select(s.listing).where(s.seq > self.fold.position.sales, s.seq <= ends.sales)
+        told = sa.select(d.listing).join(log.outcomes, d.id == o.decision_id)
+        told = told.where(o.seq > self.fold.position.outcomes, o.seq <= ends.outcomes)
         query = sa.select(table.row, table.anchor, table.first_at).where(
-            table.anchor.is_not(None), table.row.in_(decided.union(sold))
+            table.anchor.is_not(None), table.row.in_(decided.union(sold, told))
         )
         for part in self.log.stream(query, table.row, _PART):
             rows, anchor, first_at = zip(*part, strict=True)

@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -248,6 +249,26 @@ def test_what_changes_while_the_clock_is_put_back_is_taken_in(bandit_on, drive, 
     prepared.catch_up()
     assert prepared.catalogue.document[0]["max_price"] == 4.0
     assert list(prepared.catalogue.row_of) == ["L0"]
+
+
+def test_since_when_a_listing_is_offered_is_taken_in_from_outcomes_told_meanwhile(
+    bandit_on, drive, monkeypatch
+):
+    monkeypatch.setattr(pricebandit, "_OVERLAP_US", 0)  # listings that stay as they are
+    active = bandit_on()
+    drive.listings(active, *LISTINGS[:2])
+    decided = drive.prices(active, {"listing_id": "L0"}, {"listing_id": "L1"})
+    prepared = Pricebandit.beside(active, active.encoder)
+    early = datetime.now(UTC) - timedelta(hours=20)  # by a clock that is behind the service's
+    drive.outcomes(
+        active,
+        {"decision_id": decided[0]["decision_id"], "outcome_id": "1", "impressions": 100,
+         "units": 3, "occurred_at": early.isoformat()},
+    )  # fmt: skip
+    prepared.catch_up()
+    since = prepared.catalogue.first_at[:2]
+    assert since[0] == early.timestamp() * 1e6
+    assert since.tolist() == active.catalogue.first_at[:2].tolist()
 
 
 def test_what_was_embedded_for_a_state_is_of_no_use_to_another_in_its_space(bandit_on, drive):
