@@ -35,8 +35,15 @@ def model_folder(model: str = DEFAULT_MODEL) -> Path:
         ModelNotFoundError: nowhere to be found; the message names the value and the fix.
         WeightsMismatchError: the packaged weights are not the pinned ones.
     """
-    folder = Path(model).expanduser()
-    if model and folder.is_dir():
+    try:
+        folder = Path(model).expanduser()
+        there = bool(model) and folder.is_dir()
+    except (OSError, RuntimeError) as error:  # ~ of a user who is not there, what others keep shut
+        raise ModelNotFoundError(
+            f"model {model!r} is no path that can be followed ({error}): give a local model folder "
+            "in full, or a hub name"
+        ) from None
+    if there:
         if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
             raise ModelNotFoundError(
                 f"model folder {model!r} holds neither modules.json nor config.json; "

@@ -57,3 +57,9 @@ def test_a_model_that_is_nowhere(name):
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"neither modules\.json nor config\.json"):
         model_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/model", "long/" * 1000])
+def test_a_path_that_cannot_be_followed(name):
+    with pytest.raises(ModelNotFoundError, match=r"no path that can be followed \(.*give a local"):
+        model_folder(name)
