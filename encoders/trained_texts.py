@@ -44,9 +44,10 @@ def read(folder: Path) -> NDArray[np.uint64]:
         return np.empty(0, np.uint64)
     try:
         found = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        sound = found.dtype == np.uint64 and found.ndim == 1
+    except Exception as error:  # of many kinds, by what is wrong with the file
         raise AdapterError(f"{path} cannot be read ({error}): restore it, or delete it") from error
-    if found.dtype != np.uint64 or found.ndim != 1:
+    if not sound:
         raise AdapterError(f"{path} holds no marks of texts: restore it, or delete it")
     return np.unique(found)
 

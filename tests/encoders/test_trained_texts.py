@@ -1,3 +1,4 @@
+import io
 import shutil
 
 import numpy as np
@@ -28,7 +29,25 @@ def test_marks_are_kept_beside_an_adapter(adapter, tmp_path):
     assert encoder.fingerprint == Encoder(adapter=str(adapter)).fingerprint
 
 
-@pytest.mark.parametrize("content", [b"", b"torn", np.zeros(3)])
+def _npy(header):
+    """A file that numpy takes for an array of its own, with a header of one's choice."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+def _npz():
+    np.savez(file := io.BytesIO(), marks=np.zeros(3, np.uint64))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"torn", np.zeros(3), np.zeros((2, 2), np.uint64), _npz(), b"PK\x03\x04torn",
+        _npy(b"{'descr': ["),
+        _npy(b"{'descr': '<u8', 'fortran_order': False, 'shape': (100000000000000,)}\n"),
+        _npy(b"{'descr': '<u8', 'fortran_order': False, 'shape': (10000000000000000000000,)}\n"),
+    ],
+)  # fmt: skip
 def test_a_file_that_cannot_be_read_is_named(adapter, tmp_path, content):
     folder = tmp_path / "adapter"
     shutil.copytree(adapter, folder)
