@@ -167,13 +167,22 @@ class Encoder:
     def _model(self) -> "SentenceTransformer":
         """The loaded model; the caller holds the lock, or is the constructor."""
         if self._loaded is None:
-            if signature_of(*self._files) != self._signature:
-                raise WeightsMismatchError(
-                    f"files of {str(self.folder)!r} or its adapter changed after they were hashed; "
-                    "construct the Encoder again so that its fingerprint fits them"
-                )
-            self._loaded = _load(self.folder, self._adapter, self._device)
+            self._check_files()
+            loaded = _load(self.folder, self._adapter, self._device)
+            self._check_files()  # nor while they were read
+            self._loaded = loaded
         return self._loaded
+
+    def _check_files(self) -> None:
+        try:
+            touched = signature_of(*self._files) != self._signature
+        except OSError:  # gone, or out of reach
+            touched = True
+        if touched:
+            raise WeightsMismatchError(
+                f"files of {str(self.folder)!r} or its adapter changed after they were hashed; "
+                "construct the Encoder again so that its fingerprint fits them"
+            )
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+import encoders.model
 from encoders import (
     AdapterError,
     EmbeddingCache,
@@ -198,13 +199,36 @@ def test_a_model_of_which_a_file_is_damaged_is_named(tmp_path, file, damage, sai
         Encoder(str(folder), device="cpu").encode(["red mug"])
 
 
-def test_files_that_change_before_loading_are_refused(adapter, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [lambda folder: (folder / "adapter_config.json").write_text("{}"), shutil.rmtree],
+    ids=["rewritten", "gone"],
+)
+def test_files_that_change_before_loading_are_refused(adapter, tmp_path, change):
     moving = tmp_path / "moving"
     shutil.copytree(adapter, moving)
     stale = Encoder(adapter=str(moving))
-    (moving / "adapter_config.json").write_text("{}")
+    change(moving)
     with pytest.raises(WeightsMismatchError, match="changed after they were hashed"):
         stale.encode(["a"])
+
+
+def test_files_that_change_while_they_are_read_are_refused(adapter, tmp_path, monkeypatch):
+    moving = tmp_path / "moving"
+    shutil.copytree(adapter, moving)
+    stale = Encoder(adapter=str(moving))
+    merge = encoders.model.merge_adapter
+
+    def replaced(model, folder):
+        weights = folder / "adapter_model.safetensors"
+        tensors = load_file(weights)
+        save_file({name: 2 * tensor for name, tensor in tensors.items()}, weights)
+        merge(model, folder)
+
+    monkeypatch.setattr(encoders.model, "merge_adapter", replaced)
+    for _ in range(2):  # nor is what was read kept
+        with pytest.raises(WeightsMismatchError, match="changed after they were hashed"):
+            stale.encode(["a"])
 
 
 def test_end_to_end_with_real_weights(encoder, plain, adapter, tmp_path):
