@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ SEARCHED = 3 * NEIGHBOURS
 """Embeddings searched for each listing: some belong to other currencies or deleted listings."""
 
 _PART = 4_096
+_BUSY = 0.05  # seconds after which what others were writing to is tried again
 
 
 def search(
@@ -123,26 +125,35 @@ def _find(
         similarity, similar = search(bandit, vectors, np.empty(0, np.int64))
         currency = catalogue.currency[part].tolist()
         neighbours, cosines = catalogue.nearest(part, currency, similarity, similar)
-        with bandit.log.transaction() as conn:
-            store(conn, bandit.space, part, neighbours, cosines)
-            _drop_changed(conn, bandit.space, part, read_at[start : start + _PART])
         catalogue.neighbours[part], catalogue.similarity[part] = neighbours, cosines
+        left = np.arange(len(part))
+        while len(left):
+            with bandit.log.transaction() as conn:
+                store(conn, bandit.space, part[left], neighbours[left], cosines[left])
+                busy = _drop_changed(conn, bandit.space, part[left], read_at[start + left])
+            left = left[busy]
+            if len(left):
+                time.sleep(_BUSY)
+                if progress:  # which may say that it is no longer wanted
+                    progress(start, len(rows))
         if progress:
             progress(start + len(part), len(rows))
 
 
 def _drop_changed(
     conn: sa.Connection, space: str, rows: NDArray[np.int64], read_at: NDArray[np.int64]
-) -> None:
-    """Take back, in the transaction that stored them, neighbours of listings changed since read.
+) -> NDArray[np.bool_]:
+    """Take back, in the transaction that stored them, neighbours of listings changed since read,
+    and of those that others write to meanwhile, perhaps for a price alone: which are the latter,
+    bool (n,).
 
     Another state may have registered a listing anew while its old text was searched with: it has
     removed what was stored by then, and these, which it could not see, are those of the old text.
     """
     table, kept = log.listings.c, log.neighbourhoods
     # SQLite: having stored, we alone write until the commit. PostgreSQL: whoever changes a listing
-    # from here on waits for us, then removes what we stored; a listing that is being changed is
-    # skipped, and so counts as changed, since waiting for it both ways would be a deadlock.
+    # from here on waits for us, then removes what we stored; a listing that is being written to is
+    # skipped, since waiting for it both ways would be a deadlock.
     query = sa.select(table.row, table.updated_at).where(table.row.in_(rows.tolist()))
     query = query.with_for_update(read=True, skip_locked=True)
     now = {row.row: row.updated_at for row in conn.execute(query)}
@@ -151,3 +162,4 @@ def _drop_changed(
     ]
     if changed:
         conn.execute(kept.delete().where(kept.c.space == space, kept.c.listing.in_(changed)))
+    return np.array([row not in now for row in rows.tolist()])

@@ -229,6 +229,28 @@ def test_a_listing_changed_while_neighbours_are_found_gets_those_of_its_new_text
     assert [state.catalogue.neighbours[0].tolist() for state in kept] == [anew, anew]
 
 
+def test_neighbours_of_listings_that_are_priced_meanwhile_are_kept(
+    open_bandit, drive, adapter, monkeypatch, postgresql
+):
+    active = open_bandit(database_url=postgresql())
+    drive.listings(active, *LISTINGS)
+    table, drop = log.listings, neighbourhoods._drop_changed
+    pricing = active.log.engine.connect()  # SQLite would let nobody else write
+    pricing.execute(table.update().where(table.c.row == 3).values(first_at=0))
+
+    def once(*args):
+        found = drop(*args)
+        pricing.close()
+        return found
+
+    monkeypatch.setattr(neighbourhoods, "_drop_changed", once)
+    prepared = Pricebandit.beside(active, Encoder(adapter=str(adapter)))
+    n = log.neighbourhoods.c
+    with active.log.engine.connect() as conn:
+        query = sa.select(n.listing).where(n.space == prepared.space)
+        assert sorted(conn.scalars(query)) == list(range(len(LISTINGS)))
+
+
 def test_what_changes_while_the_clock_is_put_back_is_taken_in(bandit_on, drive, monkeypatch):
     active = bandit_on()
     drive.listings(active, *LISTINGS[:2])
