@@ -29,11 +29,17 @@ def prices_go_on() -> Iterator[None]:
         _LOGGER.exception("learning failed; prices go on with what was known before")
 
 
-def study(lessons: Lessons) -> None:
-    """Learn all of it now, on this thread."""
+def study(lessons: Lessons, watch: Callable[[], None] | None = None) -> None:
+    """Learn all of it now, on this thread.
+
+    Args:
+        watch: called before each lesson; may raise, which leaves the rest for another time.
+    """
     done: Future[Any] | None = None
     try:
         while (lesson := _following(lessons, done)) is not None:
+            if watch:
+                watch()
             done = Future()
             try:
                 done.set_result(lesson())

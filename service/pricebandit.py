@@ -108,7 +108,7 @@ class Pricebandit:
         bandit._lock, bandit.log, bandit.crew = other._lock, other.log, other.crew
         bandit._suspicions = other._suspicions  # what was said is not said again
         bandit._begin(encoder, progress)
-        bandit._learn_at_first()  # where that fails, `other` goes on
+        bandit._learn_at_first(progress)  # where that fails, `other` goes on
         return bandit
 
     def _begin(self, encoder: Encoder, progress: Progress | None) -> None:
@@ -178,10 +178,10 @@ class Pricebandit:
         if self._unlearned or len(moved):
             self._touched = [self.policy.evidence.listing]
 
-    def _learn_at_first(self) -> None:
+    def _learn_at_first(self, progress: Progress | None = None) -> None:
         # a restart learns no sooner than whoever goes on does: prices do not change by it
         if self._much_is_new:
-            self.refresh()
+            self.refresh(progress)
         else:
             self._guess()
 
@@ -211,7 +211,7 @@ class Pricebandit:
             # a restart after a kill would know less than was learned while preparing
             self._since_snapshot = max(self._since_snapshot, self.settings.snapshot_every)
         elif self._unlearned:
-            self.refresh()
+            self.refresh(progress)
         else:
             self._guess()
         return events
@@ -422,13 +422,14 @@ class Pricebandit:
         vectors[text >= 0] = self.listing_texts.vectors(text[text >= 0])
         return vectors, text >= 0
 
-    def refresh(self) -> None:
+    def refresh(self, progress: Progress | None = None) -> None:
         """Learn what the catalogue as a whole says, now: guesses from text, shapes of demand.
 
         What cannot be learned raises, and is left to be learned.
         """
+        watch = partial(progress, "learning from the catalogue", 0, 0) if progress else None
         try:
-            study(self.lessons(everything=True))
+            study(self.lessons(everything=True), watch)
         except Exception:
             self._unguessed = len(self.catalogue)
             raise

@@ -18,7 +18,7 @@ from spaces import spaces_of
 from transformers import AutoModel
 from typer.testing import CliRunner
 
-from bandits import DIM, Trunk
+from bandits import DIM, Policy, Trunk
 from encoders import Encoder, base_weights, listing_texts, model_folder, trained_texts
 from service import (
     cli,
@@ -37,6 +37,7 @@ from service.pricebandit import Pricebandit
 from service.pricing import price
 from service.problems import Moved, Problem
 from service.registering import embed_listings, register
+from service.subjects import Guesses
 
 LISTINGS = [
     {"listing_id": f"L{i}", "title": f"{look} {thing}", "currency": "GBP", "reference_price": 4 + i}
@@ -388,8 +389,8 @@ def test_what_comes_while_a_model_learns_is_not_left_to_the_switch(shop, adapter
     refresh, replay = Pricebandit.refresh, learning.Fold.replay
     read = []
 
-    def learns(self):
-        refresh(self)
+    def learns(self, *args):
+        refresh(self, *args)
         day(shop, seed=2)
 
     def noted(self, *args):
@@ -452,6 +453,44 @@ def test_what_was_asked_for_last_holds(shop, adapter, another_adapter, monkeypat
         switch(shop, last)
         assert told(shop, one)["state"] == "staged"
         assert not any("wanted_at" in model for model in told(shop)["models"])
+
+
+def test_a_model_that_is_called_off_learns_no_further(shop, adapter, monkeypatch):
+    shop.register(*LISTINGS)
+    for seed in range(22):  # enough to learn the population from
+        day(shop, seed=seed)
+    while shop.client.get("/readyz").json()["learning"]:
+        time.sleep(0.01)
+    lesson, population = Guesses.lesson, Policy.population_lesson
+    learning_now, called_off, learned = threading.Event(), threading.Event(), []
+
+    def guess(catalogue):
+        def work():
+            if threading.current_thread().name == "pricebandit-rollout":
+                learning_now.set()
+                assert called_off.wait(60)
+            return lesson(catalogue)()
+
+        return work
+
+    def noted(*args):
+        made = population(*args)
+        return lambda: (learned.append(1), made())[1]
+
+    monkeypatch.setattr(Guesses, "lesson", guess)
+    monkeypatch.setattr(Policy, "population_lesson", noted)
+    old = told(shop)["active"]
+    stage(shop, adapter)
+    assert learning_now.wait(60)
+    preparation = shop.client.app.state.service.rollout._preparation
+    assert preparation.stage == "learning from the catalogue"
+    with ThreadPoolExecutor(1) as one:
+        answer = one.submit(shop.client.post, f"/v1/models/{old}/activate")
+        assert preparation.stopped.wait(60)
+        called_off.set()
+        assert answer.result(60).json()["state"] == "active"
+    assert not learned
+    assert preparation.bandit is None
 
 
 def test_a_model_gives_way_while_its_texts_are_embedded(
