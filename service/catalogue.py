@@ -62,7 +62,8 @@ class Catalogue:
         learned_price: log price that own evidence points to, (a,), NaN until it tells more than
             the guess.
         family_prices: what families are held to, by their codes.
-        decided_until: id of the newest decision whose price is noted here.
+        decided_until: id of the newest decision whose price is noted here. changed_until: when the
+            newest change of a listing was that is noted here, microseconds since 1970 UTC.
         cosines: measures embeddings; whoever has them says how.
     """
 
@@ -96,6 +97,7 @@ class Catalogue:
         self.learned_price = np.empty(0)
         self.family_prices = FamilyPrices()
         self.decided_until = ""
+        self.changed_until = 0
         self.cosines: Cosines = lambda one, other: np.full(len(one), np.nan)
 
     def __len__(self) -> int:

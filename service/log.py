@@ -112,11 +112,14 @@ class _Mark:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The last rows of a log: numbers of an outcome and of a sale, id of a decision."""
+    """The last rows of a log: numbers of an outcome and of a sale, id of a decision, and when a
+    listing was changed.
+    """
 
     outcomes: int
     sales: int
     decision: str
+    changed: int
 
 
 class Log:
@@ -323,6 +326,7 @@ class Log:
                 conn.scalar(sa.select(sa.func.max(outcomes.c.seq))) or 0,
                 conn.scalar(sa.select(sa.func.max(sales.c.seq))) or 0,
                 conn.scalar(sa.select(sa.func.max(decisions.c.id))) or "",
+                conn.scalar(sa.select(sa.func.max(listings.c.updated_at))) or 0,
             )
 
     def stream(

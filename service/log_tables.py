@@ -21,7 +21,8 @@ listings = sa.Table(
     sa.Column("anchor", sa.Double),  # log price; stays from the first sale or impressions on
     sa.Column("first_at", sa.BigInteger),  # of the first decision or sale; set with the anchor
     sa.Column("registered_at", sa.BigInteger, nullable=False),
-    sa.Column("updated_at", sa.BigInteger, nullable=False, index=True),  # or deleted
+    # or deleted; it rises with every change, whatever the clock says
+    sa.Column("updated_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("deleted_at", sa.BigInteger),
     sa.Index(
         "listings_active",

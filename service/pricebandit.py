@@ -39,7 +39,6 @@ Progress = Callable[[str, int, int], None]
 _PART = 20_000
 _LESSON_ROWS = 2_000  # listings in a lesson on what they are worth: making it holds up prices
 _FEWEST_NEW = 256  # outcomes below which the catalogue as a whole is not learned anew
-_OVERLAP_US = 60_000_000  # listings changed so long before they were read last are read again
 
 _NOT_WRITTEN = "snapshot not written; starting will replay more of the log"
 _LOGGER = logging.getLogger("pricebandit")
@@ -133,8 +132,6 @@ class Pricebandit:
         self._since_snapshot = 0
         self._touched: list[NDArray[np.int64]] = []
         self._spoiled = False
-        self._listings_at = 0  # when listings were read last,
-        self._listings_clock = 0.0  # and by a clock that nobody sets, seconds
         self._load(progress)
 
     @property
@@ -193,12 +190,12 @@ class Pricebandit:
             switching: this state is about to be the one in use, while requests wait: what takes
                 long is left for the first `settle`.
         """
-        before = self._listings_at
+        before = self.catalogue.changed_until
         ends = self._read_listings(progress)
         self._read_experiments()
         self._read_anchors(ends)
         if len(moved := self._restate()):
-            self._forget_prices(moved, before - _OVERLAP_US)
+            self._forget_prices(moved, before)
             self.learned(moved)
         events = self.fold.replay(self.log, self.catalogue, None, ends)
         self._load_prices(ends)
@@ -220,12 +217,9 @@ class Pricebandit:
         """Bring the catalogue, its neighbours and past features up to date; how far the log went
         before: all that came until then is about listings that are in the catalogue now.
         """
-        ends, now, clock = self.log.ends(), now_us(), time.monotonic()
-        # where the clock was put back meanwhile, changes since the last time bear earlier times
-        elapsed_us = int((clock - self._listings_clock) * 1e6)
-        since = min(self._listings_at, now - elapsed_us) - _OVERLAP_US
-        rows, read_at = self._load_listings(since, progress)
-        self._listings_at, self._listings_clock = now, clock
+        ends = self.log.ends()
+        rows, read_at = self._load_listings(self.catalogue.changed_until, progress)
+        self.catalogue.changed_until = ends.changed
 
         def told(what: str) -> Callable[[int, int], None] | None:
             return partial(progress, what) if progress else None
@@ -241,7 +235,7 @@ class Pricebandit:
         (n,), and when they were changed last, (n,).
         """
         table = log.listings.c
-        new = table.updated_at >= since
+        new = table.updated_at > since
         with self.log.engine.connect() as conn:
             total = conn.scalar(sa.select(sa.func.count()).where(new)) or 0
         columns = table.row, table.document, table.anchor, table.first_at, table.deleted_at
@@ -312,7 +306,7 @@ class Pricebandit:
         table, catalogue = log.listings.c, self.catalogue
         # those that were moved to what was learned have followed it, whatever was sent
         moved = moved[catalogue.learned_price[moved] != catalogue.anchor[moved]]
-        query = sa.select(table.row).where(table.updated_at >= since)
+        query = sa.select(table.row).where(table.updated_at > since)
         with self.log.engine.connect() as conn:
             found = log.select_in(conn, query, table.row, moved.tolist())
         catalogue.learned_price[[row.row for row in found]] = np.nan
@@ -344,7 +338,7 @@ class Pricebandit:
         there = self.fold, self.catalogue, self.log, self.snapshots
         # what failed here the next start may be able to learn
         unlearned = self._unlearned + self._failed
-        return snapshots.write_snapshot(*there, unlearned, self._taught, now_us())
+        return snapshots.write_snapshot(*there, unlearned, self._taught)
 
     def spoil(self) -> None:
         """Memory may lack part of what the log has: no snapshot of it is written any more."""

@@ -131,7 +131,7 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
     trained_on = np.concatenate([batch.trained_on for batch in batches])[last]
     similarity = np.concatenate([_wide(b.similarity, width, -np.inf) for b in batches])[last]
     similar = np.concatenate([_wide(b.similar, width, -1) for b in batches])[last]
-    at = now_us()
+    at = _next_change(bandit)
     rows = bandit.catalogue.assign(names)
     new = rows >= len(bandit.catalogue)
     stored = [
@@ -173,6 +173,7 @@ def register(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[Embedde
         bandit.catalogue.put(rows, documents, text, trained_on)
         bandit.catalogue.neighbours[rows] = neighbours
         bandit.catalogue.similarity[rows] = cosines
+        bandit.catalogue.changed_until = at
         bandit.registered(rows)
 
     answers = [
@@ -232,15 +233,21 @@ def delete(bandit: Pricebandit, conn: sa.Connection, listing_ids: Sequence[str])
         raise Problem(404, f"listing_id is {listing_ids[missing]!r:.80}: unknown")
     gone = np.unique(rows)
     table = log.listings
-    at = now_us()
+    at = _next_change(bandit)
     gone_now = {"deleted_at": at, "updated_at": at}
     conn.execute(table.update().where(table.c.row.in_(gone.tolist())).values(gone_now))
 
     def apply() -> None:
         bandit.catalogue.remove(gone)
+        bandit.catalogue.changed_until = at
         bandit.registered(gone)
 
     return Pending([{} for _ in listing_ids], apply)
+
+
+def _next_change(bandit: Pricebandit) -> int:
+    """When a change of listings is: now, but later than all before, though the clock went back."""
+    return max(now_us(), bandit.catalogue.changed_until + 1)
 
 
 def _wide(table: NDArray[Any], width: int, fill: float) -> NDArray[Any]:

@@ -65,7 +65,6 @@ def write_snapshot(
     folder: Path,
     unlearned: int,
     taught: int,
-    at_us: int,
 ) -> Callable[[], Path]:
     """Save the fold beside earlier snapshots: written aside, synced, renamed; old ones of its space
     go.
@@ -76,7 +75,6 @@ def write_snapshot(
     Args:
         unlearned: outcomes in the fold that came since anything was learned from the catalogue as
             a whole. taught: events that told of demand when the population was learned last.
-        at_us: now, microseconds since 1970 UTC.
 
     Returns:
         What writes it, for any thread: all that it writes is taken now.
@@ -91,7 +89,7 @@ def write_snapshot(
         "trained_on": asdict(fold.read),
         "unlearned": unlearned,
         "taught": taught,
-        "at": at_us,
+        "at": catalogue.changed_until,
         "versions": _versions(fold),
         "all_rules": asdict(fold.policy.rules),
         "population": _spelled(fold.policy.population),
@@ -169,8 +167,8 @@ class Learned:
 
     Attributes:
         population: see `Policy`. doubt: factor of `Alignment` by category.
-        price: `Catalogue.learned_price`, (n,). unlearned, taught, at: as given to
-            `write_snapshot`.
+        price: `Catalogue.learned_price`, (n,). unlearned, taught: as given to `write_snapshot`.
+        at: `Catalogue.changed_until`.
     """
 
     population: Population

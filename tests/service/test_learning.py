@@ -535,7 +535,7 @@ def test_a_snapshot_deleted_while_others_are_read_is_passed_over(lived, drive, n
 
 def test_two_snapshots_of_one_position_may_be_written_at_once(lived, monkeypatch):
     first, second = (
-        snapshots.write_snapshot(lived.fold, lived.catalogue, lived.log, lived.snapshots, 0, 0, 0)
+        snapshots.write_snapshot(lived.fold, lived.catalogue, lived.log, lived.snapshots, 0, 0)
         for _ in range(2)
     )
     replace = snapshots.os.replace

@@ -252,32 +252,30 @@ def test_neighbours_of_listings_that_are_priced_meanwhile_are_kept(
         assert sorted(conn.scalars(query)) == list(range(len(LISTINGS)))
 
 
-def test_what_changes_while_the_clock_is_put_back_is_taken_in(bandit_on, drive, monkeypatch):
+@pytest.mark.parametrize("put_forth", [300, 3600])
+def test_what_changes_while_the_clock_is_put_back_is_taken_in(
+    bandit_on, drive, monkeypatch, put_forth
+):
     active = bandit_on()
     drive.listings(active, *LISTINGS[:2])
-    now, ticks = [pricebandit.now_us()], [time.monotonic()]
-
-    def go_on(seconds, clock_put_back=0):
-        now[0] += (seconds - clock_put_back) * 1_000_000
-        ticks[0] += seconds
-
-    clocks = SimpleNamespace(monotonic=lambda: ticks[0], time_ns=lambda: now[0] * 1000)
-    monkeypatch.setattr(pricebandit, "time", clocks)
+    now = [pricebandit.now_us()]
+    clock = SimpleNamespace(monotonic=time.monotonic, time_ns=lambda: now[0] * 1000)
+    monkeypatch.setattr(pricebandit, "time", clock)
     assert registering.now_us() == now[0]
     prepared = Pricebandit.beside(active, active.encoder)
-    go_on(60, clock_put_back=600)
-    drive.listings(active, {**LISTINGS[0], "max_price": 4.0})
+    now[0] -= 600_000_000
+    drive.listings(active, {**LISTINGS[0], "max_price": 4.0}, LISTINGS[2])
     drive.delete(active, "L1")
-    go_on(300)
+    now[0] += put_forth * 1_000_000
     prepared.catch_up()
     assert prepared.catalogue.document[0]["max_price"] == 4.0
-    assert list(prepared.catalogue.row_of) == ["L0"]
+    assert list(prepared.catalogue.row_of) == ["L0", "L2"]
+    drive.listings(active, {**LISTINGS[0], "max_price": 3.0})
+    prepared.catch_up()
+    assert prepared.catalogue.document[0]["max_price"] == 3.0
 
 
-def test_since_when_a_listing_is_offered_is_taken_in_from_outcomes_told_meanwhile(
-    bandit_on, drive, monkeypatch
-):
-    monkeypatch.setattr(pricebandit, "_OVERLAP_US", 0)  # listings that stay as they are
+def test_since_when_a_listing_is_offered_is_taken_in_from_outcomes_told_meanwhile(bandit_on, drive):
     active = bandit_on()
     drive.listings(active, *LISTINGS[:2])
     decided = drive.prices(active, {"listing_id": "L0"}, {"listing_id": "L1"})
