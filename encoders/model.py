@@ -199,7 +199,8 @@ def load_model(folder: Path, device: str | None) -> "SentenceTransformer":
     """The model whose files lie in a folder, as it is.
 
     Raises:
-        EncoderError: the files do not make a model, or one that cannot tell words apart.
+        EncoderError: the files do not make a model, not a whole one, or one that cannot tell words
+            apart.
     """
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
@@ -208,6 +209,7 @@ def load_model(folder: Path, device: str | None) -> "SentenceTransformer":
     logging.disable_progress_bar()
     try:
         model = SentenceTransformer(str(folder), device=device, local_files_only=True)
+        missing = _missing_weights(getattr(model[0], "auto_model", None))
     except Exception as error:  # whatever parsers of weights and configurations raise
         raise EncoderError(
             f"model {str(folder)!r} cannot be loaded: {type(error).__name__}: {error}. Give a "
@@ -216,6 +218,11 @@ def load_model(folder: Path, device: str | None) -> "SentenceTransformer":
     finally:
         if bars:
             logging.enable_progress_bar()
+    if missing:
+        raise EncoderError(
+            f"model {str(folder)!r} lacks weights for {missing[0]} and {len(missing) - 1} more "
+            "that its config.json names: they would be drawn at random. Give a whole copy of it"
+        )
     # without its vocabulary a tokenizer is made all the same, and all texts have one vector
     read = [model.preprocess([word]).get("input_ids") for word in _UNLIKE]
     if all(tokens is not None and tokens.tolist() == read[0].tolist() for tokens in read):
@@ -224,6 +231,21 @@ def load_model(folder: Path, device: str | None) -> "SentenceTransformer":
             "has no vocabulary. Give a whole copy of it, with tokenizer.json or vocab.txt"
         )
     return model
+
+
+def _missing_weights(transformer: Any) -> list[str]:
+    """Names of what the files of a loaded transformer hold no weights for, but for the pooler, of
+    which no vector is made: who loads it fills them with noise, another at each start.
+    """
+    if transformer is None:
+        return []
+    _, found = type(transformer).from_pretrained(
+        transformer.name_or_path,
+        config=transformer.config,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    return sorted(name for name in found["missing_keys"] if "pooler" not in name)
 
 
 def _load(folder: Path, adapter: Path | None, device: str | None) -> "SentenceTransformer":

@@ -180,6 +180,10 @@ def _cut(path):
     path.write_bytes(path.read_bytes()[:1_000_000])
 
 
+def _deepen(path):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 7}))
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "said"),
     [
@@ -187,6 +191,7 @@ def _cut(path):
         ("modules.json", lambda path: path.write_text('[{"idx": 0}]'), "cannot be loaded"),
         ("modules.json", lambda path: path.write_text("{"), "cannot be loaded: JSONDecodeError"),
         ("1_Pooling/config.json", lambda path: path.unlink(), "cannot be loaded: TypeError"),
+        ("config.json", _deepen, r"lacks weights for encoder\.layer\.6.* and 15 more"),
         ("tokenizer.json", lambda path: path.unlink(), "reads mug, .* tokenizer has no vocabulary"),
     ],
 )
