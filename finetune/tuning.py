@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 WEIGHTS = "adapter_model.safetensors"
 _MERGED = "merged.part"  # names the merged model that a killed run has put in place
+_PART = "part"  # folder in which what is delivered is made ready
+# What a run that was killed while it delivered may have left, beside its checkpoint.
+_DELIVERED = (_PART, "README.md", "adapter_config.json", base_weights.FILE, trained_texts.FILE)
 
 
 class OutputTaken(ValueError):
@@ -88,7 +91,7 @@ def tune(
     with _written(output):
         output.mkdir(parents=True, exist_ok=True)
     if restart:
-        checkpoint.forget(output)
+        _forget(output)
     if hardware.trackers:
         accelerator.init_trackers("pricebandit-finetune", config=_flat(recipe))
     seconds = _train(training, output, identity, accelerator, listener)
@@ -123,6 +126,16 @@ def tune(
             _deliver(encoder, found, products, source, folder, merged, learned)
         checkpoint.forget(output)
     return found
+
+
+def _forget(output: Path) -> None:
+    """Take away what a killed run left; its checkpoint last, by which the rest is known as its."""
+    for name in _DELIVERED:
+        if (output / name).is_dir():
+            shutil.rmtree(output / name, ignore_errors=True)
+        else:
+            (output / name).unlink(missing_ok=True)
+    checkpoint.forget(output)
 
 
 @contextmanager
@@ -203,14 +216,14 @@ def _deliver(
     """Write the adapter, its card, its base and the marks of what it learned from; the weights
     come last, whole or not at all.
     """
-    aside = found.folder / "part"
+    aside = found.folder / _PART
     shutil.rmtree(aside, ignore_errors=True)
     adapter.save(encoder, aside)
     (aside / "README.md").write_text(card.written(found, products, source), encoding="utf-8")
     base_weights.write(aside, base)
     trained_texts.write(aside, learned)
     if merged is not None:  # before the weights, which say that all is done
-        half = merged.with_name(f"{merged.name}.part")
+        half = _half(merged)
         shutil.rmtree(half, ignore_errors=True)
         adapter.save_merged(encoder, half)
         trained_texts.write(half, learned)
@@ -261,12 +274,10 @@ def _chosen(products: Products, tasks: tuple[str, ...]) -> Products:
 def _check(output: Path, merged: Path | None) -> None:
     if (output / WEIGHTS).exists():
         raise OutputTaken(f"{output} holds an adapter already: give another --output")
-    strangers = [
-        path.name
-        for path in (output.iterdir() if output.is_dir() else ())
-        if path.name not in (checkpoint.NAME, f"{checkpoint.NAME}.part", "part", "README.md",
-                             "adapter_config.json", _MERGED, base_weights.FILE, trained_texts.FILE)
-    ]  # fmt: skip
+    begun = (output / checkpoint.NAME).exists()  # else a README.md, say, is somebody's own
+    ours = (checkpoint.NAME, f"{checkpoint.NAME}.part", _MERGED, *(_DELIVERED if begun else ()))
+    there = output.iterdir() if output.is_dir() else ()
+    strangers = [path.name for path in there if path.name not in ours]
     if strangers:
         raise OutputTaken(
             f"{output} holds {strangers[0]!r}, which is none of a training run's files: "
@@ -274,17 +285,24 @@ def _check(output: Path, merged: Path | None) -> None:
         )
     if merged is None:
         return
-    note = output / _MERGED
-    ours = note.is_file() and note.read_text("utf-8").strip() == str(merged.resolve())
-    if merged.is_dir() and any(merged.iterdir()) and not ours:
+    note, half, outside = output / _MERGED, _half(merged), output.resolve()
+    delivered = note.is_file() and note.read_text("utf-8").strip() == str(merged.resolve())
+    if merged.is_dir() and any(merged.iterdir()) and not delivered:
         raise OutputTaken(f"{merged} is not empty: give another --merged")
-    inside, outside = merged.resolve(), output.resolve()
-    if inside.is_relative_to(outside) or outside.is_relative_to(inside):
-        raise OutputTaken(f"{merged} and {output} lie in each other: give another --merged")
+    for inside in (merged.resolve(), half.resolve()):
+        if inside.is_relative_to(outside) or outside.is_relative_to(inside):
+            raise OutputTaken(f"{merged} and {output} lie in each other: give another --merged")
+    if half.exists() and not begun:
+        raise OutputTaken(f"{half} is in the way of {merged}: move it, or give another --merged")
     try:
         merged.mkdir(parents=True, exist_ok=True)  # now, and not after hours
     except OSError as error:
         raise OutputTaken(f"{merged} cannot be a folder ({error}): give another") from None
+
+
+def _half(merged: Path) -> Path:
+    """Where the merged model lies until it is whole."""
+    return merged.with_name(f"{merged.name}.part")
 
 
 def _accelerator(hardware: Hardware) -> Accelerator:

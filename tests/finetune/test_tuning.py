@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import shutil
 from dataclasses import replace
@@ -169,6 +170,39 @@ def test_what_is_there_is_not_overwritten(tuned, tmp_path):
         tune(small_products(), tmp_path, SHORT, hardware=CPU)
     with pytest.raises(OutputTaken, match="is not empty"):
         tune(small_products(), tmp_path / "new", SHORT, hardware=CPU, merged=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "own", ["out/README.md", "out/adapter_config.json", "out/part/README.md", "merged.part/chapter"]
+)
+def test_files_that_only_look_like_a_runs_are_not_overwritten(tmp_path, own):
+    path = tmp_path / own
+    path.parent.mkdir(parents=True)
+    path.write_text("years of work")
+    where = {"output": tmp_path / "out", "merged": tmp_path / "merged"}
+    with pytest.raises(OutputTaken, match=r"none of a training run's files|is in the way of"):
+        tune(small_products(), recipe=SHORT, hardware=CPU, **where)
+    assert path.read_text() == "years of work"
+
+
+def test_a_run_killed_while_it_delivered_may_begin_anew(tmp_path, monkeypatch):
+    recipe, replaced = replace(SHORT, epochs=1), os.replace
+
+    def killed(source, target):
+        replaced(source, target)
+        if target.name == "README.md":
+            raise Killed
+
+    with monkeypatch.context() as context:
+        context.setattr("finetune.tuning.os.replace", killed)
+        with pytest.raises(Killed):
+            tune(small_products(), tmp_path, recipe, hardware=CPU)
+    assert (tmp_path / "README.md").exists()
+    with pytest.raises(Killed):
+        tune(small_products(), tmp_path, recipe, hardware=CPU, restart=True, listener=killed_at(1))
+    assert list(tmp_path.iterdir()) == []
+    found = tune(small_products(), tmp_path, recipe, hardware=CPU, restart=True)
+    assert (found.folder / WEIGHTS).exists()
 
 
 def test_training_stops_when_it_no_longer_helps(tmp_path):
