@@ -11,7 +11,7 @@ import numpy as np
 from finetune.augmentation import Augmentation
 from finetune.judging import METHODS
 from finetune.products import Products
-from finetune.recipe import Recipe
+from finetune.recipe import SHAPE, Recipe
 from finetune.tuned import Tuned
 
 PACKAGES = ("pricebandit", "torch", "transformers", "sentence-transformers", "peft", "accelerate")
@@ -25,6 +25,10 @@ def written(found: Tuned, products: Products, source: str) -> str:
     targets = ", ".join(f"{n} ({k:,})" for n, k in zip(products.names, known, strict=True))
     usual = asdict(Recipe()) | asdict(Augmentation())
     chosen = asdict(found.recipe) | asdict(found.augmentation)
+    differ = {key: value for key, value in chosen.items() if usual[key] != value}
+    if found.kept_shape:
+        differ = {key: value for key, value in differ.items() if key not in SHAPE}
+        differ[", ".join(SHAPE)] = "of the adapter begun with"
     lines = [
         "---",
         f"base_model: {name}",
@@ -56,7 +60,7 @@ def written(found: Tuned, products: Products, source: str) -> str:
         f"- {len(found.epochs)} epochs, the {_ordinal(found.best)} kept; {found.seconds:.0f} s on "
         f"{found.device}, precision {found.precision}, at most {found.memory / 1e9:.2f} GB; "
         f"{found.trainable:.2%} of the parameters trained.",
-        *(f"- {key}: {value}" for key, value in chosen.items() if usual[key] != value),
+        *(f"- {key}: {value}" for key, value in differ.items()),
         f"- otherwise the defaults of {_versions()}, {datetime.now(UTC).date()}.",
         "",
     ]
@@ -67,6 +71,7 @@ def _table(found: Tuned) -> list[str]:
     r2 = found.judgement.r2
     if not r2:
         return ["Too few products were held out to say."]
+    chosen = "Training kept the epoch that did best on these products, which flatters a little."
     return [
         "| | " + " | ".join(METHODS) + " |",
         "|---" * (len(METHODS) + 1) + "|",
@@ -74,6 +79,7 @@ def _table(found: Tuned) -> list[str]:
             f"| {target} | " + " | ".join(f"{by[method]:.3f}" for method in METHODS) + " |"
             for target, by in r2.items()
         ),
+        *(["", chosen] if found.recipe.patience else []),
     ]
 
 

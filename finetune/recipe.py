@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+SHAPE = ("rank", "alpha", "rslora", "dora", "layers", "modules")
+"""Choices that an earlier adapter has made already, for all that go on from it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

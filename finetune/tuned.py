@@ -37,7 +37,8 @@ class Tuned:
         folder: of the adapter. judgement: its figures. epochs: as they went. best: number of the
             one that was kept. learned, held_out: products. init: name of the earlier adapter or
             tuned base model, and how many of those held out it had learned, None where it does
-            not say. trainable: share of parameters.
+            not say. kept_shape: it is an adapter, whose `recipe.SHAPE` counts, not this recipe's.
+        trainable: share of parameters.
         seconds: training took, before a kill too. memory: peak of the process, bytes.
         base: name and fingerprint of the base model. recipe, augmentation: as given.
         device, precision: that it was trained on and in, "no" being float32.
@@ -51,6 +52,7 @@ class Tuned:
     learned: int
     held_out: int
     init: tuple[str, int | None] | None
+    kept_shape: bool
     trainable: float
     seconds: float
     memory: int

@@ -107,6 +107,7 @@ def tune(
         learned=int((~held).sum()),
         held_out=int(held.sum()),
         init=_begun(init or folder, known, held & seen) if init or len(known) else None,
+        kept_shape=init is not None,
         trainable=trainable,
         seconds=seconds,
         memory=_peak_memory(),

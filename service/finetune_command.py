@@ -142,6 +142,7 @@ def finetune(
     try:
         _check(hardware)
         given = {name: value for name, value in choices.items() if value is not None}
+        _check_begun(init_adapter, given)
         places = (output, base, init_adapter, merged)
         found = _tuned(data, currency, places, restart, given, words, hardware)
     except (EncoderError, MissingPackage, FloatingPointError, OSError, ValueError) as error:
@@ -168,6 +169,19 @@ def _check(hardware: dict[str, Any]) -> None:
         scalars.require_tensorboard()
     if "wandb" in hardware["trackers"]:
         scalars.require_wandb()
+
+
+def _check_begun(init: Path | None, given: dict[str, Any]) -> None:
+    """Refuse choices that would change nothing."""
+    from finetune.recipe import SHAPE
+
+    if init is None and "init_share" in given:
+        raise ValueError("init_share is of an earlier adapter: give --init-adapter, too")
+    if init is not None and (idle := [name for name in SHAPE if name in given]):
+        raise ValueError(
+            f"{', '.join(idle)}: an adapter that is gone on from keeps its own: leave it out, or "
+            "begin without --init-adapter"
+        )
 
 
 def _tuned(

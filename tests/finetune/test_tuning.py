@@ -87,6 +87,7 @@ def test_the_card_says_what_it_was_made_from_and_how_good_it_is(tuned):
     assert f"{found.learned} products learned from, {found.held_out} held out" in card
     assert "rank: 4" in card
     assert "seed: 3" in card
+    assert "did best on these products" not in card
     for target, by in found.judgement.r2.items():
         assert f"| {target} | {by['TF-IDF, ridge']:.3f}" in card
 
@@ -213,6 +214,7 @@ def test_training_stops_when_it_no_longer_helps(tmp_path):
     found = tune(noise, tmp_path, recipe, hardware=CPU)
     assert len(found.epochs) == found.best + 2 < 30
     assert found.best == 1 + int(np.argmin([e.held_out for e in found.epochs]))
+    assert "kept the epoch that did best on these products" in (tmp_path / "README.md").read_text()
 
 
 def test_an_adapter_of_another_catalogue_is_gone_on_from(tuned, tmp_path):
@@ -220,6 +222,10 @@ def test_an_adapter_of_another_catalogue_is_gone_on_from(tuned, tmp_path):
                  init=tuned[0].folder, hardware=CPU)  # fmt: skip
     config = json.loads((found.folder / "adapter_config.json").read_text())
     assert config["r"] == SHORT.rank  # the earlier one's, not the recipe's
+    card = (found.folder / "README.md").read_text()
+    assert "- rank, alpha, rslora, dora, layers, modules: of the adapter begun with" in card
+    assert "rank: 16" not in card
+    assert "layers: 2" not in card
     before, after = (load_file(f / WEIGHTS) for f in (tuned[0].folder, found.folder))
     moved = max(np.abs(before[name] - after[name]).max() for name in before)
     fresh = max(np.abs(before[name]).max() for name in before if "lora_B" in name)

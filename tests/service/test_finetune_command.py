@@ -53,6 +53,21 @@ def test_what_the_loader_notes_is_told(
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--init-adapter out --rank 4 --target-modules key", "rank, modules: an adapter that is"),
+        ("--init-adapter out --no-dora", "dora: an adapter that is gone on from keeps its own"),
+        ("--init-share 0.3", "init_share is of an earlier adapter: give --init-adapter"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(options: str, said: str) -> None:
+    words = ["finetune", "--data", "no.csv", "--output", "new", *options.split()]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
     ("figures", "advice"),
     [
         ((0.3, 0.4, 0.5, 0.2, 0.6), "roll it out: pricebandit rollout out"),
