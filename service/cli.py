@@ -219,7 +219,7 @@ def import_(
     """Import recorded sales of registered listings; importing a file again changes nothing."""
     from service import suspicions
     from service.sales import import_sales, take_back
-    from service.tables import TableError, not_read, read_table
+    from service.tables import TableError, not_read, read_table, rounding
     from service.tables import sales as sales_of
 
     try:
@@ -230,6 +230,7 @@ def import_(
             catalogue = bandit.catalogue
             recorded = sales_of(table, catalogue.minor_units(), catalogue.currencies())
             doubt = None if undo else suspicions.of_record(catalogue, recorded)
+            rounded = None if undo else rounding(recorded, catalogue.minor_units())
             total, answers = len(recorded.listing_id), []
             with ProgressBar("taking back" if undo else "importing", total) as bar:
                 for start in range(0, total, _PART):
@@ -249,8 +250,8 @@ def import_(
         typer.echo(f"{done} sales taken back, {left} were not there")
     else:
         typer.echo(f"{done} sales imported, {left} were there already")
-        if doubt:
-            typer.echo(f"{sales.name}: {doubt}", err=True)
+        for note in filter(None, (rounded, doubt)):
+            typer.echo(f"{sales.name}: {note}", err=True)
     _report(recorded.errors)
 
 

@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from markets.checks import filled, spelled, to_numbers, to_text, to_times
+from markets.checks import filled, say_rows, spelled, to_numbers, to_text, to_times
 from markets.sales_table import NAMES
 from markets.tables import TableError, find_columns, read_table
 from service.catalogue import NUMBERS
@@ -29,11 +29,13 @@ __all__ = [
     "filled",
     "listing_items",
     "read_table",
+    "rounding",
     "sales",
 ]
 
 _KEPT = ("listing_id", "at", "price", "units", "impressions")
 _OPTIONAL = ("impressions", "currency")
+_FINER = 0.01  # minor units that a price may be off through rounding of its own
 _SALES = {name: NAMES[name] for name in (*_KEPT, "currency")}
 _LISTING = {name: NAMES.get(name, ()) for name in Listing.__annotations__}
 
@@ -296,6 +298,23 @@ def _repeats(good: pl.DataFrame, known: Mapping[str, int]) -> NDArray[np.int64]:
     minor = np.rint(good["price"].to_numpy() * per_major)
     counted = good.with_columns(price=pl.Series(minor))
     return counted.select(pl.int_range(pl.len()).over(_KEPT)).to_series().to_numpy()
+
+
+def rounding(sold: SalesTable, known: Mapping[str, int]) -> str | None:
+    """What to say of prices that have more decimals than the log keeps; None where there are none.
+
+    Args:
+        known: as `sales` takes it.
+    """
+    minor = sold.price * np.array([known[name] for name in sold.listing_id], np.int64)
+    finer = np.flatnonzero(np.abs(minor - np.rint(minor)) > _FINER)
+    if not len(finer):
+        return None
+    first = finer[0]
+    return (
+        f"{say_rows(len(finer))} with a price that is no whole number of its currency's smallest "
+        f"unit, first {sold.price[first]:.10g} of {sold.listing_id[first]!r}: rounded to it"
+    )
 
 
 def _shown(value: Any) -> str:

@@ -184,6 +184,18 @@ def test_a_log_lies_in_its_home_whatever_that_is_called(open_bandit, tmp_path, c
     assert "0 events replayed" in capsys.readouterr().out
 
 
+def test_an_import_says_that_prices_are_rounded(tmp_path, open_bandit, drive, capsys):
+    bandit = open_bandit(home=tmp_path)
+    drive.listings(bandit, {"listing_id": "mug", "title": "Blue mug", "currency": "GBP"})
+    bandit.close()
+    sales = tmp_path / "sales.csv"
+    sales.write_text("listing_id,at,price,units\nmug,2026-01-01,5,1\nmug,2026-01-02,1.999,1\n")
+    cli.import_(sales, home=tmp_path)
+    said = capsys.readouterr()
+    assert "2 sales imported" in said.out
+    assert "sales.csv: 1 row with a price that is no whole number of its currency's" in said.err
+
+
 def test_prices_and_sales_of_a_mistyped_home_are_refused_and_it_is_not_made(tmp_path, capsys):
     with pytest.raises(typer.Exit):
         cli.price(["red mug"], home=tmp_path / "hmoe")

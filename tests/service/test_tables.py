@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 import markets
-from service.tables import TableError, catalogue, listing_items, not_read, sales
+from service.tables import TableError, catalogue, listing_items, not_read, rounding, sales
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOON_US = int(NOON.timestamp() * 1_000_000)
@@ -270,6 +270,24 @@ def test_a_price_that_rounds_to_nothing_in_its_currency_is_refused() -> None:
         "price is 0.001: rounds to 0 in its currency: check the unit, or leave the row out"
     )
     assert sales(table, {}).listing_id == []
+
+
+def test_prices_finer_than_their_currency_are_said_to_be_rounded() -> None:
+    per_major = {"pound": 100, "yen": 1, "dinar": 1000}
+
+    def said(*told: tuple[str, float]) -> str | None:
+        names, prices = zip(*told, strict=True)
+        table = pl.DataFrame({"listing_id": names, "price": prices, "at": "2026-01-31", "units": 1})
+        return rounding(sales(table, per_major), per_major)
+
+    exact = [("pound", 19.99), ("pound", 1e9 + 0.29), ("yen", 3.0), ("dinar", 0.001)]
+    assert said(*exact) is None
+    assert said(("yen", 3.5)) == (
+        "1 row with a price that is no whole number of its currency's smallest unit, first 3.5 of "
+        "'yen': rounded to it"
+    )
+    assert "2 rows with" in str(said(*exact, ("pound", 1.999), ("pound", 10 / 3)))
+    assert "first 1.999 of 'pound'" in str(said(*exact, ("pound", 1.999), ("pound", 10 / 3)))
 
 
 def test_prices_in_another_currency_are_refused() -> None:
