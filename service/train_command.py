@@ -60,6 +60,14 @@ def train(
         _fail(str(error))
     if adopt + rollback + show > 1:
         _fail("--adopt, --rollback and --show do three different things: give one of them")
+    given = {"--data": data, "--currency": currency, "--tensorboard": tensorboard}
+    given |= {"--json": json} if rollback else {}
+    idle = [name for name, value in given.items() if value is not None]
+    if (rollback or show) and idle:
+        what = "--rollback" if rollback else "--show"
+        _fail(f"{what} trains nothing: leave {' and '.join(idle)} out")
+    if currency is not None and data is None:
+        _fail("--currency is of a table: give --data, too")
     if rollback:
         _roll_back(settings)
     elif show:

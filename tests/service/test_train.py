@@ -305,6 +305,21 @@ def test_an_empty_log_says_what_is_missing(tmp_path, embeddings, monkeypatch):
     assert "no snapshot" in told(shown)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--show --data sales.csv --currency GBP", "--show trains nothing: leave --data and --cur"),
+        ("--show --tensorboard runs", "--show trains nothing: leave --tensorboard out"),
+        ("--rollback --json found.json", "--rollback trains nothing: leave --json out"),
+        ("--currency GBP", "--currency is of a table: give --data, too"),
+    ],
+)
+def test_options_that_would_be_passed_over_are_refused(tmp_path, options, said):
+    done = run(tmp_path, *options.split())
+    assert done.exit_code == 1
+    assert said in told(done)
+
+
 def test_imported_sales_alone_are_told_from_an_empty_log(tmp_path, embeddings, monkeypatch, drive):
     monkeypatch.setenv("PRICEBANDIT_EMBEDDINGS", str(embeddings))
     bandit = Pricebandit(Settings(home=tmp_path / "home", embeddings=embeddings))
