@@ -6,6 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,8 +84,8 @@ class _Service:
         return self._ask(path, json.dumps(body).encode())
 
     def _ask(self, path: str, body: bytes | None) -> Any:
-        asked = urllib.request.Request(self._url + path, body, self._headers)
         try:
+            asked = urllib.request.Request(self._url + path, body, self._headers)
             with urllib.request.urlopen(asked, timeout=60) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
@@ -93,7 +94,7 @@ class _Service:
             except (ValueError, KeyError, TypeError):
                 detail = error.reason
             raise NotRolledOut(f"{self._url} answered {error.code}: {detail}") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:  # whoever answers, it is no HTTP
             raise NotRolledOut(
                 f"{self._url} cannot be reached ({error}): start the service, or give its --url"
             ) from error

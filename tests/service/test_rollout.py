@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -818,3 +819,20 @@ def test_models_are_kept_from_strangers(shop_at):
         assert shop.post("/v1/models", {"adapter": None}).status_code == 401
         named = {"authorization": "Bearer secret"}
         assert shop.client.get("/v1/models", headers=named).status_code == 200
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://127.0.0.1:80 00", "nonsense", "no http"])
+def test_the_command_names_a_service_that_is_none(url):
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as pool:
+
+        def answer():
+            with other.accept()[0] as asker:
+                asker.recv(1000)
+                asker.sendall(b"220 mail.example.com ESMTP\r\n")
+
+        if url == "no http":
+            url = f"http://127.0.0.1:{other.getsockname()[1]}"
+            pool.submit(answer)
+        found = CliRunner().invoke(cli.app, ["rollout", "--url", url])
+    assert found.exit_code == 1, found.output
+    assert f"{url} cannot be reached (" in found.output
