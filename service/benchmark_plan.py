@@ -36,6 +36,8 @@ SCENARIOS: dict[str, Conditions] = {"plain": Conditions()} | {
 KNOWN, NEW = 1500, 400
 """Listings known and new where nothing else is asked for, or all that there are."""
 
+_SEEDS = 1 << 63
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -90,6 +92,10 @@ def plan(asked: Asked) -> Plan:
     for name, count, least in (*counts, ("warm days", asked.warm_days, 0)):
         if count < least:
             raise ValueError(f"{name} must be at least {least}, not {count}")
+    if asked.first_seed + asked.seeds > _SEEDS:
+        raise ValueError(f"seed is {asked.first_seed}: give one below 2^63, with all that follow")
+    if asked.currency is not None and asked.data is None:
+        raise ValueError("currency is of a table of sales: give data, too")
     sellers = _policies(asked.policies)
     markets = _markets(asked)
     seeds = tuple(range(asked.first_seed, asked.first_seed + asked.seeds))

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from evaluation.sellers import SELLERS
@@ -29,3 +32,16 @@ def test_a_season_turns_while_it_lasts(days: int, turn: int) -> None:
     asked = Asked(regimes="cost", scenarios="changing", seeds=1, known=20, new=10, days=days)
     (market,) = plan(asked).markets.values()
     assert (market.conditions.days, market.conditions.turn_day) == (days, turn)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"first_seed": 1 << 63}, "seed is 9223372036854775808: give one below 2"),
+        ({"first_seed": (1 << 63) - 1, "seeds": 2}, "seed is 9223372036854775807: give one below"),
+        ({"currency": "GBP"}, "currency is of a table of sales: give data, too"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is(wrong: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        plan(replace(small("fixed"), **wrong))
