@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,7 @@ _PROFIT = None, '"profit"'
 """Objectives, as the log spells them, under which what is expected is profit."""
 
 _d = log.decisions.c
+_PART = 20_000  # decisions that are read at once
 
 
 class LogUnreadable(ValueError):
@@ -144,8 +146,8 @@ def read_draws(
         expecting: only those of which is known what was expected. since, until: as `report`.
     """
     rows = _rows(url, since, until)
-    seen = sorted({row.currency for row in rows if row.impressions})
-    if not rows:
+    seen = np.unique(rows.currency[rows.impressions > 0]).tolist()
+    if not len(rows.currency):
         if since or until:
             raise Unanswerable(
                 [f"the log holds no decision from {since or 'the start'} to {until or 'the end'}"]
@@ -154,12 +156,12 @@ def read_draws(
     if not seen:
         raise Unanswerable(
             [
-                f"none of {len(rows)} decisions has an outcome with impressions: report outcomes "
-                "first (POST /v1/outcomes)."
+                f"none of {len(rows.currency)} decisions has an outcome with impressions: report "
+                "outcomes first (POST /v1/outcomes)."
             ]
         )
     if currency is None and len(seen) > 1:
-        counts = ", ".join(f"{c} ({sum(r.currency == c for r in rows)} decisions)" for c in seen)
+        counts = ", ".join(f"{c} ({(rows.currency == c).sum()} decisions)" for c in seen)
         raise Unanswerable(
             [f"the log holds {counts}: money in different currencies has no sum; name a currency."]
         )
@@ -168,26 +170,18 @@ def read_draws(
         raise Unanswerable(
             [f"no decision in {currency!r} has an outcome: the log has them in {', '.join(seen)}."]
         )
-    return _draws([row for row in rows if row.currency == currency], currency, expecting)
+    return _draws(rows.of(rows.currency == currency), currency, expecting)
 
 
-def _draws(rows: list[Any], currency: str, expecting: bool) -> Draws:
-    """Rows of one currency as arrays; those that tell nothing are counted and left out."""
-    price, there = _padded([row.ladder for row in rows], np.int64)
-    silent = np.array([row.expected_gains is None for row in rows])
-    left = silent & expecting
-    # zeros hold the place of what was not kept
-    gains = [row.expected_gains or bytes(len(row.ladder)) for row in rows]
-    expected, _ = _padded(gains, np.float64)
-    chance, _ = _padded([row.propensities for row in rows], np.float64)
-    group = np.unique([row.drawn_with or row.id for row in rows], return_inverse=True)[1]
-    shared = np.zeros((group.max() + 1, price.shape[1]))
+def _draws(rows: _Rows, currency: str, expecting: bool) -> Draws:
+    """Rows of one currency as draws; those that tell nothing are counted and left out."""
+    group = np.unique(rows.draw, return_inverse=True)[1]
+    shared = np.zeros((group.max() + 1, rows.price.shape[1]))
     # a family's price is chosen by what all members expect, each as often as it is looked at
-    weight = np.array([1.0 if row.weight is None else row.weight for row in rows], np.float64)
-    np.add.at(shared, group, expected * weight[:, None])
-    impressions = np.array([row.impressions or 0 for row in rows], np.float64)
-    seen = impressions > 0
-    alone = (chance > FINEST).sum(1) == 1
+    np.add.at(shared, group, rows.expected * rows.weight[:, None])
+    left = rows.silent & expecting
+    seen = rows.impressions > 0
+    alone = (rows.chance > FINEST).sum(1) == 1
     kept = seen & ~alone & ~left
     left_out = {
         NO_OUTCOME: int((~seen).sum()),
@@ -197,45 +191,106 @@ def _draws(rows: list[Any], currency: str, expecting: bool) -> Draws:
     if not kept.any():
         counts = ", ".join(f"{n} {reason}" for reason, n in left_out.items() if n)
         raise Unanswerable([f"no decision in {currency} can be learned from: {counts}."])
-    net = np.array([(row.units or 0) - (row.returned or 0) for row in rows], np.float64)
-    cost = np.array([row.unit_cost for row in rows], np.float64)
-    arm = np.array([row.arm for row in rows], np.int64)
-    money = price / minor_per_major([currency])[0]
+    rows, group = rows.of(kept), group[kept]
+    money = rows.price / minor_per_major([currency])[0]
     # without a cost the objective is revenue, as it is when prices are chosen
-    margin = np.take_along_axis(money, arm[:, None], 1)[:, 0] - np.nan_to_num(cost)
+    margin = np.take_along_axis(money, rows.arm[:, None], 1)[:, 0] - np.nan_to_num(rows.cost)
     logged = Logged(
-        action=arm[kept],
-        reward=(net * margin)[kept] / impressions[kept],
-        propensity=np.array([row.propensity for row in rows], np.float64)[kept],
-        n_actions=price.shape[1],
-        propensities=chance[kept],
-        mass=impressions[kept],
-        group=group[kept],
+        action=rows.arm,
+        reward=rows.net * margin / rows.impressions,
+        propensity=rows.propensity,
+        n_actions=money.shape[1],
+        propensities=rows.chance,
+        mass=rows.impressions,
+        group=group,
     )
-    menus = Menus(
-        np.where(there, money, np.nan)[kept],
-        chance[kept],
-        np.where(there, shared[group], np.nan)[kept],
-        cost[kept],
-    )
-    # a gain over stock that is left, or of another objective, is no prediction of today's profit
-    other = np.array([row.objective not in _PROFIT or row.plan is not None for row in rows])
-    unpredicted = int((silent | other)[kept].sum())
-    predicted = None if unpredicted else expected[kept]
+    there = np.arange(money.shape[1]) < rows.length[:, None]
+    expected = shared[group]
+    money[~there] = expected[~there] = np.nan
+    menus = Menus(money, rows.chance, expected, rows.cost)
+    unpredicted = int((rows.silent | rows.other).sum())
+    predicted = None if unpredicted else rows.expected
     return Draws(currency, logged, menus, predicted, unpredicted, left_out)
 
 
-def _padded(blobs: list[bytes], dtype: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Ladders of unlike lengths as one array, (n, k), zeros behind, and what is there."""
-    lengths = np.array([len(blob) // 8 for blob in blobs])
-    there = np.arange(lengths.max()) < lengths[:, None]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Decisions with the sums of their outcomes, (n,) each; of ladders (n, k), zeros behind them.
+
+    Attributes:
+        draw: id of the decision that drew, bytes. length: of the ladder. silent: nothing is kept of
+            what was expected, of which zeros hold the place. other: what was expected is a gain
+            over stock that is left, or of another objective: no prediction of today's profit.
+        net: units less those returned. impressions: 0 where there is no outcome.
+    """
+
+    draw: NDArray[np.bytes_]
+    currency: NDArray[np.str_]
+    cost: NDArray[np.float64]
+    arm: NDArray[np.int64]
+    propensity: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    impressions: NDArray[np.float64]
+    net: NDArray[np.float64]
+    length: NDArray[np.int64]
+    silent: NDArray[np.bool_]
+    other: NDArray[np.bool_]
+    price: NDArray[np.int64]
+    expected: NDArray[np.float64]
+    chance: NDArray[np.float64]
+
+    def of(self, kept: NDArray[np.bool_]) -> _Rows:
+        if kept.all():
+            return self
+        return _Rows(*(getattr(self, field.name)[kept] for field in fields(self)))
+
+
+def _part(rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    """Rows of the log as the columns of `_Rows`."""
+    told = [row.expected_gains for row in rows]
+    hollow = [gains or bytes(len(row.ladder)) for gains, row in zip(told, rows, strict=True)]
+    other = [row.objective not in _PROFIT or row.plan is not None for row in rows]
+    return {
+        "draw": np.array([(row.drawn_with or row.id).encode() for row in rows], np.bytes_),
+        "currency": np.array([row.currency for row in rows], np.str_),
+        "cost": np.array([row.unit_cost for row in rows], np.float64),
+        "arm": np.array([row.arm for row in rows], np.int64),
+        "propensity": np.array([row.propensity for row in rows], np.float64),
+        "weight": np.array([1 if row.weight is None else row.weight for row in rows], np.float64),
+        "impressions": np.array([row.impressions or 0 for row in rows], np.float64),
+        "net": np.array([(row.units or 0) - (row.returned or 0) for row in rows], np.float64),
+        "length": np.array([len(row.ladder) // 8 for row in rows], np.int64),
+        "silent": np.array([gains is None for gains in told], np.bool_),
+        "other": np.array(other, np.bool_),
+        "price": _padded([row.ladder for row in rows], np.int64),
+        "expected": _padded(hollow, np.float64),
+        "chance": _padded([row.propensities for row in rows], np.float64),
+    }
+
+
+def _padded(blobs: list[bytes], dtype: Any) -> NDArray[Any]:
+    """Ladders of unlike lengths as one array, (n, k), zeros behind."""
+    lengths = np.array([len(blob) // 8 for blob in blobs], np.int64)
+    there = np.arange(lengths.max(initial=0)) < lengths[:, None]
     padded = np.zeros(there.shape, dtype)
     padded[there] = np.frombuffer(b"".join(blobs), dtype)
-    return padded, there
+    return padded
 
 
-def _rows(url: str, since: date | None, until: date | None) -> list[Any]:
-    """Decisions with the sums of their outcomes; None where there is no outcome."""
+def _joined(parts: list[dict[str, NDArray[Any]]]) -> _Rows:
+    """Parts one below the other; they are emptied, so that no more than a column is held twice."""
+    wide = max(part["price"].shape[1] for part in parts)
+    columns = {}
+    for name in list(parts[0]):
+        cells = [part.pop(name) for part in parts]
+        if cells[0].ndim == 2:
+            cells = [np.pad(some, ((0, 0), (0, wide - some.shape[1]))) for some in cells]
+        columns[name] = np.concatenate(cells)
+    return _Rows(**columns)
+
+
+def _rows(url: str, since: date | None, until: date | None) -> _Rows:
+    """Decisions with the sums of their outcomes, read in parts: as rows all take twice the room."""
     outcomes = log.told_by_decision()
     query = sa.select(
         _d.id, _d.drawn_with, _d.currency, _d.unit_cost, _d.arm, _d.propensity, _d.ladder,
@@ -248,8 +303,9 @@ def _rows(url: str, since: date | None, until: date | None) -> list[Any]:
         query = query.where(_d.at < microseconds(until) + DAY_US)
     engine = reader(url)
     try:
-        with engine.connect() as conn:
-            return list(conn.execute(query.order_by(_d.id)))
+        with engine.connect().execution_options(stream_results=True) as conn:
+            parts = conn.execute(query.order_by(_d.id)).partitions(_PART)
+            return _joined([_part(rows) for rows in parts] or [_part([])])
     except sa.exc.DBAPIError as error:
         raise unreadable(engine, error) from None
     finally:

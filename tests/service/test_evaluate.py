@@ -313,6 +313,27 @@ def test_few_decisions_without_outcomes_are_refused_in_words_and_json(shop):
     assert "cannot be answered: the effective sample size" in result.stderr
 
 
+def test_a_log_is_read_in_parts_of_any_size(shop, monkeypatch):
+    narrow = {**LISTINGS[0], "listing_id": "narrow", "min_price": 5.98, "max_price": 6.0}
+    shop.register(*LISTINGS, narrow)
+    decided = shop.decide(*({"listing_id": name} for name in (*REFERENCES, "narrow")))
+    decided += shop.decide({"listing_id": "narrow"}, {"listing_id": "narrow"})
+    told = [{"decision_id": d["decision_id"], "outcome_id": "1"} for d in decided]
+    shop.report(*({**one, "impressions": 9 + i, "units": i} for i, one in enumerate(told)))
+    whole = read_draws(shop.settings.url)
+    assert np.isnan(whole.menus.price).any()
+    for size in (1, 4):
+        monkeypatch.setattr("service.evaluate._PART", size)
+        parts = read_draws(shop.settings.url)
+        np.testing.assert_array_equal(whole.expected, parts.expected)
+        for name in ("action", "reward", "propensity", "propensities", "mass", "group"):
+            of_all, of_parts = getattr(whole.logged, name), getattr(parts.logged, name)
+            np.testing.assert_array_equal(of_all, of_parts)
+        for name in ("price", "propensity", "expected", "unit_cost"):
+            of_all, of_parts = getattr(whole.menus, name), getattr(parts.menus, name)
+            np.testing.assert_array_equal(of_all, of_parts)
+
+
 def test_several_currencies_are_not_summed(shop):
     yen = {**LISTINGS[1], "listing_id": "yen", "currency": "JPY"}
     costless = {k: v for k, v in LISTINGS[2].items() if k != "unit_cost"}
