@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -295,10 +296,30 @@ def _check(output: Path, merged: Path | None) -> None:
             raise OutputTaken(f"{merged} and {output} lie in each other: give another --merged")
     if half.exists() and not begun:
         raise OutputTaken(f"{half} is in the way of {merged}: move it, or give another --merged")
-    try:
-        merged.mkdir(parents=True, exist_ok=True)  # now, and not after hours
+    try:  # now, and not after hours
+        merged.mkdir(parents=True, exist_ok=True)
+        if not delivered:
+            _check_replaceable(merged)
     except OSError as error:
-        raise OutputTaken(f"{merged} cannot be a folder ({error}): give another") from None
+        raise OutputTaken(
+            f"{merged} cannot be a folder that a finished one takes the place of ({error}): "
+            "give another --merged, no link and not the top of a mount"
+        ) from None
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Try what is done in the end: put another folder in the place of an empty one.
+
+    Raises:
+        OSError: none can be put there.
+    """
+    other = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        other.chmod(folder.stat().st_mode)
+        os.replace(other, folder)
+    except OSError:
+        other.rmdir()
+        raise
 
 
 def _half(merged: Path) -> Path:

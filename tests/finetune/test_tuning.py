@@ -391,6 +391,15 @@ def test_a_merged_model_is_not_written_among_other_files(tmp_path, place):
     assert not (tmp_path / "out" / WEIGHTS).exists()
 
 
+def test_where_no_merged_model_can_be_put_is_said_before_training(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    where = {"output": tmp_path / "out", "merged": tmp_path / "link"}
+    with pytest.raises(OutputTaken, match="link cannot be a folder that a finished one takes"):
+        tune(small_products(), recipe=SHORT, hardware=CPU, listener=killed_at(1), **where)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link"]
+
+
 @pytest.mark.parametrize("broken", ["save_merged", "sync"])
 def test_a_run_broken_off_while_the_merged_model_is_written_goes_on(tmp_path, monkeypatch, broken):
     def off(*path):
