@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from bandits import MINOR_DIGITS
 from evaluation.report import AGAINST
 from evaluation.sellers import SELLERS, unavailable
 from evaluation.sellers.peers import PEERS
@@ -100,6 +101,8 @@ def plan(asked: Asked) -> Plan:
     markets = _markets(asked)
     seeds = tuple(range(asked.first_seed, asked.first_seed + asked.seeds))
     history = _read(asked.data, asked.currency)
+    if unknown := set(history.listings["currency"]) - MINOR_DIGITS.keys():
+        raise ValueError(f"currency is {unknown.pop()!r}: give an ISO 4217 code such as GBP")
     known, new = _sizes(history, asked, seeds)
     sized = {name: replace(market, known=known, new=new) for name, market in markets.items()}
     return Plan(asked, history, sellers, sized, seeds)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,3 +46,11 @@ def test_a_season_turns_while_it_lasts(days: int, turn: int) -> None:
 def test_what_cannot_be_run_is_refused_before_anything_is(wrong: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         plan(replace(small("fixed"), **wrong))
+
+
+def test_a_currency_that_is_none_is_refused_before_anything_is_run(tmp_path: Path) -> None:
+    table = tmp_path / "sales.csv"
+    rows = [f"mug {i},2026-01-0{1 + i % 9},{3 + i},1,RMB" for i in range(60)]
+    table.write_text("\n".join(["sku,date,price,units,currency", *rows]) + "\n")
+    with pytest.raises(ValueError, match="currency is 'RMB': give an ISO 4217 code"):
+        plan(Asked(data=table, policies="fixed", regimes="cost", seeds=1))
