@@ -269,7 +269,7 @@ def _checks(
         (
             "price",
             pl.col("price").is_finite() & pl.col("price").is_between(0, 1e12, closed="right"),
-            "not a price: give a number above 0",
+            "not a price: give a number above 0, at most 1e12",
         ),
         (
             "price",
