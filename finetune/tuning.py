@@ -77,7 +77,7 @@ def tune(
     recipe, augmentation = recipe or Recipe(), augmentation or Augmentation()
     hardware, listener = hardware or Hardware(), listener or Listener()
     products = _chosen(products.distinct(), recipe.tasks)
-    _check(output, merged)
+    _check(output, merged, restart)
     accelerator = _accelerator(hardware)
     held = split(products, recipe.held_out, recipe.seed)
     folder = model_folder(base)
@@ -127,6 +127,7 @@ def tune(
         with _written(*filter(None, (output, merged))):
             _deliver(encoder, found, products, source, folder, merged, learned)
         checkpoint.forget(output)
+        (output / _MERGED).unlink(missing_ok=True)
     return found
 
 
@@ -216,7 +217,7 @@ def _deliver(
     learned: list[NDArray[np.uint64]],
 ) -> None:
     """Write the adapter, its card, its base and the marks of what it learned from; the weights
-    come last, whole or not at all.
+    come last, whole or not at all. Done again after a kill, it ends in the same.
     """
     aside = found.folder / _PART
     shutil.rmtree(aside, ignore_errors=True)
@@ -240,7 +241,6 @@ def _deliver(
         os.replace(aside / name, found.folder / name)
     sync(found.folder)
     aside.rmdir()
-    (found.folder / _MERGED).unlink(missing_ok=True)
 
 
 def _chosen(products: Products, tasks: tuple[str, ...]) -> Products:
@@ -273,11 +273,12 @@ def _chosen(products: Products, tasks: tuple[str, ...]) -> Products:
     )
 
 
-def _check(output: Path, merged: Path | None) -> None:
-    if (output / WEIGHTS).exists():
-        raise OutputTaken(f"{output} holds an adapter already: give another --output")
+def _check(output: Path, merged: Path | None, restart: bool) -> None:
     begun = (output / checkpoint.NAME).exists()  # else a README.md, say, is somebody's own
-    ours = (checkpoint.NAME, f"{checkpoint.NAME}.part", _MERGED, *(_DELIVERED if begun else ()))
+    if (output / WEIGHTS).exists() and (restart or not begun):
+        raise OutputTaken(f"{output} holds an adapter already: give another --output")
+    ours = [checkpoint.NAME, f"{checkpoint.NAME}.part", _MERGED]
+    ours += [*_DELIVERED, WEIGHTS] if begun else []
     there = output.iterdir() if output.is_dir() else ()
     strangers = [path.name for path in there if path.name not in ours]
     if strangers:

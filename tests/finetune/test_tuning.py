@@ -428,6 +428,28 @@ def test_a_run_broken_off_while_the_merged_model_is_written_goes_on(tmp_path, mo
     assert not list((tmp_path / "out").glob("*.part"))
 
 
+def test_a_run_killed_when_all_is_delivered_ends_well_if_it_is_begun_again(tmp_path, monkeypatch):
+    where = {"output": tmp_path / "out", "merged": tmp_path / "merged"}
+    recipe = replace(SHORT, epochs=1)
+
+    def killed(_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("finetune.checkpoint.forget", killed)
+        with pytest.raises(Killed):
+            tune(small_products(), recipe=recipe, hardware=CPU, **where)
+    before = (tmp_path / "out" / WEIGHTS).read_bytes()
+    with pytest.raises(OutputTaken, match="holds an adapter already"):
+        tune(small_products(), recipe=recipe, hardware=CPU, restart=True, **where)
+    with pytest.raises(AnotherRun):
+        tune(small_products(), recipe=replace(recipe, seed=4), hardware=CPU, **where)
+    tune(small_products(), recipe=recipe, hardware=CPU, **where)
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == before
+    assert not (tmp_path / "out" / NAME).exists()
+    assert not list((tmp_path / "out").glob("*part"))
+
+
 def test_a_full_disk_is_said_and_the_run_goes_on_where_there_is_room(tmp_path, monkeypatch):
     out, recipe = tmp_path / "out", replace(SHORT, epochs=1)
 
