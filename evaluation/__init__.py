@@ -3,6 +3,7 @@
 from evaluation.assignment import assign, assign_many
 from evaluation.estimators import ESTIMATORS
 from evaluation.experiments import Comparison, Once, compare
+from evaluation.impressions import elasticity_of_mass
 from evaluation.logged import Logged, Unanswerable
 from evaluation.off_policy import Evaluation, earned, evaluate
 from evaluation.overlap import Demands
@@ -23,6 +24,7 @@ __all__ = [
     "assign_many",
     "compare",
     "earned",
+    "elasticity_of_mass",
     "evaluate",
     "plan",
 ]

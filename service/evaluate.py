@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bandits import minor_per_major
 from bandits.evidence import DAY_US
+from evaluation.impressions import elasticity_of_mass
 from evaluation.logged import Logged, Unanswerable
 from evaluation.off_policy import Evaluation, evaluate
 from evaluation.overlap import FINEST
@@ -51,8 +52,9 @@ class Draws:
     Attributes:
         currency: ISO 4217 code.
         logged: profit per impression and draw; mass: impressions; group: one draw for a family.
-        menus: the ladders. expected: profit per impression that the policy expected of each arm
-            at the time, float64 (n, k), 0 beyond the ladder; None where that was not always kept.
+        menus: the ladders. listing: of each row, int64 (n,).
+        expected: profit per impression that the policy expected of each arm at the time, float64
+            (n, k), 0 beyond the ladder; None where that was not always kept.
         unpredicted: decisions of which it was not.
         left_out: reason -> decisions.
     """
@@ -60,6 +62,7 @@ class Draws:
     currency: str
     logged: Logged
     menus: Menus
+    listing: NDArray[np.int64]
     expected: NDArray[np.float64] | None
     unpredicted: int
     left_out: dict[str, int]
@@ -104,6 +107,7 @@ def report(
             raise
         missing = f"there are no predictions to go by: {draws.unpredicted} {NO_PREDICTION}."
         raise Unanswerable([*refusal.reasons, missing]) from None
+    answer = elasticity_of_mass(draws.logged, draws.menus.price, draws.listing)
     return {
         "policy": policy,
         "currency": draws.currency,
@@ -111,6 +115,7 @@ def report(
         "impressions": int(draws.logged.masses.sum()),
         "left_out": draws.left_out,
         "without_predictions": draws.unpredicted,
+        "impressions_elasticity": asdict(answer) if answer else None,
         **_spelled(found),
     }
 
@@ -210,7 +215,8 @@ def _draws(rows: _Rows, currency: str, expecting: bool) -> Draws:
     menus = Menus(money, rows.chance, expected, rows.cost)
     unpredicted = int((rows.silent | rows.other).sum())
     predicted = None if unpredicted else rows.expected
-    return Draws(currency, logged, menus, predicted, unpredicted, left_out)
+    listing = np.unique(rows.listing, return_inverse=True)[1]
+    return Draws(currency, logged, menus, listing, predicted, unpredicted, left_out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,6 +231,7 @@ class _Rows:
     """
 
     draw: NDArray[np.bytes_]
+    listing: NDArray[np.int64]
     currency: NDArray[np.str_]
     cost: NDArray[np.float64]
     arm: NDArray[np.int64]
@@ -252,6 +259,7 @@ def _part(rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
     other = [row.objective not in _PROFIT or row.plan is not None for row in rows]
     return {
         "draw": np.array([(row.drawn_with or row.id).encode() for row in rows], np.bytes_),
+        "listing": np.array([row.listing for row in rows], np.int64),
         "currency": np.array([row.currency for row in rows], np.str_),
         "cost": np.array([row.unit_cost for row in rows], np.float64),
         "arm": np.array([row.arm for row in rows], np.int64),
@@ -293,8 +301,8 @@ def _rows(url: str, since: date | None, until: date | None) -> _Rows:
     """Decisions with the sums of their outcomes, read in parts: as rows all take twice the room."""
     outcomes = log.told_by_decision()
     query = sa.select(
-        _d.id, _d.drawn_with, _d.currency, _d.unit_cost, _d.arm, _d.propensity, _d.ladder,
-        _d.expected_gains, _d.weight, _d.objective, _d.plan, _d.propensities,
+        _d.id, _d.drawn_with, _d.listing, _d.currency, _d.unit_cost, _d.arm, _d.propensity,
+        _d.ladder, _d.expected_gains, _d.weight, _d.objective, _d.plan, _d.propensities,
         outcomes.c.impressions, outcomes.c.units, outcomes.c.returned,
     ).select_from(log.decisions.outerjoin(outcomes, outcomes.c.decision_id == _d.id))  # fmt: skip
     if since is not None:

@@ -7,6 +7,11 @@ from rich.table import Table
 from service.evaluate import NO_PREDICTION
 from service.plain_console import plain_console
 
+LOOKED = (
+    "What is earned per impression is not what is earned, here and where prices are chosen: count "
+    "all who were shown the price, in lists, too, or tell the same number for every listing and day"
+)
+
 
 def show(found: dict[str, Any]) -> None:
     """Print what `service.evaluate.report` found."""
@@ -20,6 +25,12 @@ def show(found: dict[str, Any]) -> None:
             console.print(f"left out: {count} {reason}")
     if count := found["without_predictions"]:
         console.print(f"{count} {NO_PREDICTION}: estimated without predictions")
+    answer = found["impressions_elasticity"]
+    if answer and not answer["low"] <= 0 <= answer["high"]:
+        console.print(
+            f"impressions answer to the price: by {answer['value']:.2f} per cent for each per cent "
+            f"({answer['low']:.2f} … {answer['high']:.2f}). {LOOKED}"
+        )
     table = Table("estimator", "earns", "interval", "gain", "interval")
     logged = found["logged"]
     table.add_row("(the log)", _money(logged["value"]), _range(logged), "", "")

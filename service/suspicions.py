@@ -98,8 +98,9 @@ def _of_catalogue(bandit: "Pricebandit", said: set[str]) -> Iterator[tuple[str, 
         if len(left) >= FEWEST and none > _MOST * len(left):
             yield (
                 "inventory",
-                f"inventory is 0 in {none} of {len(left)} listings: those are priced "
-                "for their last unit; leave it out where there is no end of stock",
+                f"inventory is 0 in {none} of {len(left)} listings: those are priced for their "
+                "last unit, and their sales teach nothing of demand; leave it out where there is "
+                "no end of stock",
             )
 
 

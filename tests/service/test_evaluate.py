@@ -238,6 +238,23 @@ def test_what_estimates_lack_predictions_for_is_said(open_bandit, drive):
     assert "60 decisions do not say what profit was expected of the day" in said
 
 
+@pytest.mark.parametrize("elasticity", [0.0, -1.0])
+def test_who_is_put_off_before_he_looked_is_missed(open_bandit, drive, elasticity):
+    bandit = open_bandit(temperature=10.0, budget=1.0, arms=6)
+    drive.listings(bandit, *LISTINGS)
+    decisions = drive.prices(bandit, *[{"listing_id": name} for name in REFERENCES] * 60)
+    told = []
+    for decision in decisions:
+        dear = decision["price"] / REFERENCES[decision["listing_id"]]
+        told.append(outcome(decision) | {"impressions": int(1000 * dear**elasticity)})
+    drive.outcomes(bandit, *told)
+    found = report(bandit.settings.url, "logged")["impressions_elasticity"]
+    assert found["value"] == pytest.approx(elasticity, abs=0.3)
+    result = run("--policy", "logged", "--log", bandit.settings.url)
+    said = " ".join(result.output.split())
+    assert ("impressions answer to the price" in said) == (elasticity < 0)
+
+
 def test_the_command_prints_every_estimator_while_the_service_runs(traded):
     result = run("--policy", "uniform", "--home", str(traded.settings.home))
     assert result.exit_code == 0, result.output
