@@ -1,11 +1,11 @@
-"""What it costs to tell who opened a page for who was shown the price.
+"""What it costs to tell who opened a page for who was shown the price, or robots for buyers.
 
 Run: python benchmarks/page_views.py ONLINE_RETAIL_FILE [--seeds 2] [--days 40] [--only fall]
 200 listings nobody has sold, costs known, beside 300 whose prices are recorded. Prices are shown in
-lists, too, and the dearer a listing, the fewer open its page. Share of the gain of one who knows
-the buyers, over all days and over the last ten: told who was shown the price, who opened the page,
-and 1,000 for each listing and day. Texts are read by their words, for speed. A minute for each row
-and seed.
+lists, too, and the dearer a listing, the fewer open its page; or robots open pages now and then.
+Share of the gain of one who knows the buyers, over all days and over the last ten: told who was
+shown the price, who opened the page, and 1,000 for each listing and day. Texts are read by their
+words, for speed. A minute for each row and seed.
 """
 
 from dataclasses import replace
@@ -22,16 +22,18 @@ from markets import History
 
 SAME = 1000  # impressions, where nobody counts them
 MOST = 20.0  # times as many open a page as at the usual price, at most
+ROBOTS = 20.0  # times as many open a page as usual where robots do
 
-ELASTICITIES = {
-    "page views are all": 0.0,
-    "page views fall as 1 / √price": 0.5,
-    "page views fall as 1 / price": 1.0,
+VIEWS = {
+    "page views are all": (0.0, 0.0),
+    "page views fall as 1 / √price": (0.5, 0.0),
+    "page views fall as 1 / price": (1.0, 0.0),
+    "robots on one day in a hundred": (0.0, 0.01),
 }
-"""Of page views, by name."""
+"""Elasticity of page views, and the share of days on which robots open a listing's, by name."""
 
 
-def told_views(elasticity: float) -> type[PriceBandit]:
+def told_views(elasticity: float, robots: float) -> type[PriceBandit]:
     """The seller, told page views for impressions."""
 
     class Views(PriceBandit):
@@ -39,7 +41,8 @@ def told_views(elasticity: float) -> type[PriceBandit]:
             dearer = sales.price / np.exp(self._knowledge.guess[sales.rows])
             open_it = np.minimum(dearer**-elasticity, MOST)
             drawn = np.random.default_rng((int(sales.day[0]), 95))
-            views: NDArray[np.int64] = drawn.poisson(sales.impressions * open_it)
+            times = np.where(drawn.random(len(dearer)) < robots, ROBOTS, 1.0)
+            views: NDArray[np.int64] = drawn.poisson(sales.impressions * open_it * times)
             super().learn(replace(sales, impressions=views))
 
     return Views
@@ -58,7 +61,7 @@ def shares(history: History, days: int, name: str, seed: int) -> list[tuple[floa
     stays = np.ones((days, len(vectors_of(history))))
     here = MovingStage(**parts_of(history, days, seed), conversion=stays, value=stays)
     found = []
-    for maker in (PriceBandit, told_views(ELASTICITIES[name]), Same):
+    for maker in (PriceBandit, told_views(*VIEWS[name]), Same):
         result = hold(here, maker)
         last = float(result.gain[-10:].sum() / result.best[-10:].sum())
         found.append((result.share, last))
@@ -70,4 +73,4 @@ if __name__ == "__main__":
         f"{'':30} {'who was shown the price':>24} {'who opened the page':>24}"
         f" {'1,000 a day':>24}   (each seed: all days, last ten)"
     )
-    show(__doc__, head, ELASTICITIES, shares, (30, 24), fewest=10)
+    show(__doc__, head, VIEWS, shares, (30, 24), fewest=10)
