@@ -33,7 +33,10 @@ def elasticity_of_mass(
         logged: with propensities. price: of each arm, (n, k), NaN beyond a ladder.
         unit: rows of one unit, such as a listing, are compared, int64 (n,), from 0.
 
-    Returns: None where no unit has two rows, or chance moved no price.
+    Student's t has as many degrees of freedom as draws count that moved a price, less one: of
+    prices that are nearly always the same, the few others tell all there is.
+
+    Returns: None where no unit has two rows, chance moved no price, or there is one draw.
     """
     assert logged.propensities is not None
     log_price = np.log(np.where(np.isnan(price), 1.0, price))
@@ -42,8 +45,10 @@ def elasticity_of_mass(
     count = np.bincount(unit)
     usual = np.bincount(unit, logged.masses) / np.maximum(count, 1)
     told = z**2 * (1.0 - 1.0 / count[unit])
-    if not told.any():
+    groups = logged.groups
+    if not told.any() or not groups.any():
         return None
     beside = Ratio(z * (logged.masses / usual[unit] - 1.0), told)
-    groups = logged.groups
-    return student([beside], groups, LEVEL, float(groups.max()))
+    moved = np.bincount(groups, told) / told.max()
+    draws = moved.sum() ** 2 / (moved**2).sum()
+    return student([beside], groups, LEVEL, float(draws) - 1.0)

@@ -8,8 +8,10 @@ from evaluation import Logged, elasticity_of_mass
 UNITS, DAYS, ARMS = 60, 40, 8
 
 
-def drawn(elasticity, seed, units=UNITS, days=DAYS):
-    """Draws of a seller who asks less on days on which more look, as a promotion has it."""
+def drawn(elasticity, seed, units=UNITS, days=DAYS, steady=0.0):
+    """Draws of a seller who asks less on days on which more look, as a promotion has it, and in
+    `steady` of all cases the price that is the best for the unit.
+    """
     rng = np.random.default_rng(seed)
     n = units * days
     unit, day = np.repeat(np.arange(units), days), np.tile(np.arange(days), units)
@@ -17,7 +19,8 @@ def drawn(elasticity, seed, units=UNITS, days=DAYS):
     ladder = np.exp(rng.normal(2, 1, units))[unit, None] * np.linspace(0.7, 1.4, ARMS)
     lean = rng.normal(0, 2, (n, 1)) - 4 * busy[:, None]
     chance = np.exp(lean * np.log(np.linspace(0.7, 1.4, ARMS)))
-    chance /= chance.sum(1, keepdims=True)
+    chance *= (1.0 - steady) / chance.sum(1, keepdims=True)
+    chance[np.arange(n), unit % ARMS] += steady
     action = (chance.cumsum(1) < rng.random((n, 1))).sum(1).clip(max=ARMS - 1)
     price = ladder[np.arange(n), action]
     mean = np.exp(rng.normal(4, 1, units))[unit] * np.exp(busy + rng.normal(0, 0.3, n))
@@ -39,6 +42,22 @@ def test_false_alarms_are_as_rare_as_is_said():
     """Of 400 logs 0.4 are expected; 5 or more once in fifteen thousand runs."""
     found = [elasticity_of_mass(*drawn(0.0, seed, units=20, days=15)) for seed in range(400)]
     assert sum(not one.low <= 0 <= one.high for one in found) < 5
+
+
+@pytest.mark.parametrize(("units", "days"), [(5, 4), (1, 20), (20, 15), (100, 2)])
+def test_the_few_that_were_not_at_the_usual_price_are_no_proof(units, days):
+    """Of 200 logs 0.2 are expected; 4 or more once in fifteen thousand runs."""
+    found = [elasticity_of_mass(*drawn(0.0, seed, units, days, 0.93)) for seed in range(200)]
+    assert sum(not one.low <= 0 <= one.high for one in found if one) < 4
+
+
+def test_one_draw_tells_nothing():
+    logged, price, unit = drawn(0.0, seed=5, units=1, days=2)
+    one = Logged(
+        logged.action, logged.reward, logged.propensity, ARMS, logged.propensities, logged.mass,
+        np.zeros(2, np.int64),
+    )  # fmt: skip
+    assert elasticity_of_mass(one, price, unit) is None
 
 
 def test_parts_of_one_draw_count_as_one():
