@@ -291,8 +291,9 @@ class Demand:
         was learned from those before it is taken back, and what they all say together is learned.
 
         Args:
-            before: impressions, units net of returns, and impressions times what their days were,
-                that each decision's earlier outcomes told, (m, 3); none unless given.
+            before: impressions, units net of returns, impressions times what their days were, and
+                units that came back, that each decision's earlier outcomes told, (m, 4); none
+                unless given.
         """
         together, earlier = told_so_far(outcomes, before)
         both = np.concatenate([together, earlier])

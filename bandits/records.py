@@ -198,7 +198,7 @@ class Outcomes:
         elasticity: on a usual day, as decided, NaN where it is not known, (m,).
         worth_expected: what `worth` was expected to be, as decided, (m,).
         stock: units left when it was decided, NaN where there was no end, (m,). expected: units per
-            impression at the price, as decided, (m,).
+            impression at the price, as decided, (m,). returned: units that came back, (m,).
     """
 
     listing: NDArray[np.int64]
@@ -219,3 +219,4 @@ class Outcomes:
     worth: NDArray[np.float64]
     stock: NDArray[np.float64]
     expected: NDArray[np.float64]
+    returned: NDArray[np.float64]

@@ -35,18 +35,18 @@ def told_so_far(
     of demand with an outcome, and before it, (m, 3).
     """
     shown = outcomes.impressions
-    now = np.stack([shown, outcomes.units, shown * outcomes.day], axis=1)
+    now = np.stack([shown, outcomes.units, shown * outcomes.day, outcomes.returned], axis=1)
     earlier = np.zeros_like(now) if before is None else before.astype(np.float64)
     together = now + earlier
     for told in (together, earlier):
         # of what was taken back the last digits stay: units would be told of next to nobody
         told[told[:, 0] <= 0, 2] = 0.0
-        told[:, [0, 2]] *= could_buy(told[:, 0], told[:, 1], outcomes)[:, None]
-    return together, earlier
+        told[:, [0, 2]] *= could_buy(told[:, 0], told[:, 1] + told[:, 3], outcomes)[:, None]
+    return together[:, :3], earlier[:, :3]
 
 
 def could_buy(
-    impressions: NDArray[np.float64], units: NDArray[np.float64], outcomes: Outcomes
+    impressions: NDArray[np.float64], sold: NDArray[np.float64], outcomes: Outcomes
 ) -> NDArray[np.float64]:
     r"""Share of a decision's impressions that came while units were left, as far as is known, (m,).
 
@@ -60,11 +60,12 @@ def could_buy(
     process that is watched until its cth event). Where more was sold than was left, more had come.
 
     Args:
-        impressions, units: all that is known of each decision, units net of returns, (m,).
+        impressions, sold: all that is known of each decision, also units that came back: who looked
+            after the last was sold found none, (m,).
     """
     left = outcomes.stock
     share = np.where(left == 0, 0.0, 1.0)
-    rows = np.flatnonzero((left > 0) & (units == left) & (impressions > 0))
+    rows = np.flatnonzero((left > 0) & (sold == left) & (impressions > 0))
     c, wanted = left[rows], outcomes.expected[rows] * impressions[rows]
     more = gammainc(c + 1.0, wanted)
     share[rows] = c / (c + 1.0)
@@ -82,8 +83,8 @@ def told_of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDAr
     mistyped outcome, or a curve that was far off, is not everybody's day.
     """
     shown = outcomes.impressions
-    now = np.stack([shown, outcomes.units], axis=1)
-    earlier = np.zeros_like(now) if before is None else before[:, :2].astype(np.float64)
+    now = np.stack([shown, outcomes.units, outcomes.returned], axis=1)
+    earlier = np.zeros_like(now) if before is None else before[:, [0, 1, 3]].astype(np.float64)
     curve = outcomes.features[:, 0].astype(np.float64)
     doubt = np.divide(outcomes.curve_sd, curve, out=np.full(len(curve), np.inf), where=curve > 0)
     tells = (doubt < _UNSURE) / (1.0 + (doubt / _TELLS) ** 2)
@@ -91,7 +92,7 @@ def told_of_days(outcomes: Outcomes, before: NDArray[np.float64] | None) -> NDAr
 
     def all_told(told: NDArray[np.float64]) -> NDArray[np.float64]:
         units = told[:, 1]
-        expected = usual * told[:, 0] * could_buy(told[:, 0], units, outcomes)
+        expected = usual * told[:, 0] * could_buy(told[:, 0], units + told[:, 2], outcomes)
         near = expected <= CORRECTED * (np.maximum(units, 0.0) + PASSED)
         # nor is what is taken back beyond what was sold: it would hide what all others sell
         bounded = np.clip(units, 0.0, CORRECTED * expected + PASSED)

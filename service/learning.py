@@ -28,14 +28,15 @@ class Position:
 
 
 class Told(NamedTuple):
-    """How often a decision was reported on, and impressions, net units, and impressions times what
-    their days were, told in all.
+    """How often a decision was reported on, and impressions, net units, impressions times what
+    their days were, and units that came back, told in all.
     """
 
     reports: int
     impressions: float
     units: float
     usual: float
+    returned: float
 
 
 @dataclass(slots=True)
@@ -351,6 +352,7 @@ def told_before(
         sa.func.sum(_o.impressions).label("impressions"),
         sa.func.sum(_o.units - _o.returned_units).label("units"),
         sa.func.sum(_o.impressions * sa.func.coalesce(_o.day_effect, 1.0)).label("usual"),
+        sa.func.sum(_o.returned_units).label("returned"),
     ).group_by(_o.decision_id)
     if seq is not None:
         sums = sums.where(_o.seq < seq)
@@ -361,22 +363,24 @@ def told_before(
 
 
 def _before(rows: Sequence[Any], earlier: Mapping[str, Told]) -> NDArray[np.float64]:
-    """What was told of each one's decision before it, as `Policy.learn` takes it, (m, 3).
+    """What was told of each one's decision before it, as `Policy.learn` takes it, (m, 4).
 
     Added up row by row: a decision may have been told of ten thousand times.
 
     Args:
         rows: of `_as_folded`. earlier: what was told before the first of them.
     """
-    before = np.empty((len(rows), 3))
+    before = np.empty((len(rows), 4))
     so_far = {key: told[1:] for key, told in earlier.items()}
     for i, row in enumerate(rows):
-        before[i] = shown, sold, usual = so_far.get(row.decision_id, (0.0, 0.0, 0.0))
+        told = so_far.get(row.decision_id, (0.0, 0.0, 0.0, 0.0))
+        before[i] = shown, sold, usual, back = told
         effect = 1.0 if row.day_effect is None else row.day_effect
         so_far[row.decision_id] = (
             shown + row.impressions,
             sold + row.units - row.returned_units,
             usual + effect * row.impressions,
+            back + row.returned_units,
         )
     return before
 
@@ -458,4 +462,5 @@ def outcomes_of(rows: Any, catalogue: Catalogue, features_of: str) -> Outcomes:
         worth,
         np.array([orjson.loads(plan)["inventory"] if plan else np.nan for plan in columns[18]]),
         np.array(columns[19], np.float64),
+        np.array(returned, np.float64),
     )

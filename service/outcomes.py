@@ -90,12 +90,12 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
     when = [_us(row["occurred_at"]) if "occurred_at" in row else at for row in rows]
     kind: list[Judgement] = []
     fresh: list[dict[str, Any]] = []
-    told_before: list[tuple[float, float]] = []  # of the decision of each of `fresh`
-    so_far = {key: told[1:3] for key, told in earlier.items()}
+    told_before: list[tuple[float, ...]] = []  # of the decision of each of `fresh`
+    so_far = {key: (told.impressions, told.units, told.returned) for key, told in earlier.items()}
     for key, row, happened in zip(keys, rows, when, strict=True):
         pair = str(key), row["outcome_id"]
         before, told = seen.get(pair), Report.of(row, happened)
-        shown, sold = so_far.get(pair[0], (0.0, 0.0))
+        shown, sold, back = so_far.get(pair[0], (0.0, 0.0, 0.0))
         unsold = int(shown - sold)
         others = unsold - (before.unsold if before else 0)  # to whom units may come late
         error = _refused(bandit, row, found.get(key), told, others, unsold, at)
@@ -107,8 +107,10 @@ def record_outcomes(bandit: Pricebandit, conn: sa.Connection, batches: Sequence[
         if part:
             names = {"decision_id": key, "outcome_id": row["outcome_id"], "received_at": at}
             fresh.append({**names, **part._asdict()})
-            told_before.append((shown, sold))
-            so_far[pair[0]] = shown + part.impressions, sold + part.net
+            told_before.append((shown, sold, 0.0, back))
+            so_far[pair[0]] = (
+                shown + part.impressions, sold + part.net, back + part.returned_units
+            )  # fmt: skip
     strangers = [row for key, row in zip(keys, rows, strict=True) if key not in found]
     if strangers:
         log.insert(
@@ -152,10 +154,11 @@ def _dated(
     earlier: Mapping[str, learning.Told],
 ) -> tuple[Outcomes, NDArray[np.float64]]:
     """New rows of the log, which learn here what their days were, as the policy takes them, and
-    what was told of their decisions before each, (m, 3).
+    what was told of their decisions before each, (m, 4).
 
     Args:
-        found: decisions. told_before: impressions and units, (m, 2). earlier: as logged.
+        found: decisions. told_before: as is answered, but for what their days were.
+        earlier: as logged.
     """
     joined = []
     for row in fresh:
@@ -181,7 +184,8 @@ def _dated(
         key, row["day_effect"], row["worth"] = row["decision_id"], effect, over
         usual.append(so_far.get(key, 0.0))
         so_far[key] = usual[-1] + effect * row["impressions"]
-    return replace(outcomes, day=day, worth=worth), np.column_stack([told_before, usual])
+    told_before[:, 2] = usual
+    return replace(outcomes, day=day, worth=worth), told_before
 
 
 def _compared(told: Report, before: Report | None) -> tuple[Judgement, Report | None, Report]:

@@ -170,6 +170,7 @@ def _believed(bandit: Pricebandit, block: pl.DataFrame, recorded: SalesTable) ->
         np.zeros(len(rows)),
         np.full(len(rows), np.nan),
         estimates.mean[:, 0],
+        np.zeros(len(rows)),
     )
 
 

@@ -27,7 +27,7 @@ from service.family_prices import FamilyPrices
 from service.learning import Fold, Position, Read, logged_version, space_of
 
 KEPT_SNAPSHOTS = 2
-_MAGIC = b"pricebandit snapshot 18\n"
+_MAGIC = b"pricebandit snapshot 19\n"
 _READ = 1 << 20  # bytes at a time
 _PROCESS = uuid4().hex  # not its number, which is another's once it is gone
 

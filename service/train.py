@@ -58,7 +58,7 @@ class Rows:
     ) -> "Rows":
         """Those of all outcomes that tell how often was bought of how often shown."""
         shown, known = outcomes.impressions > 0, outcomes.features[:, 0] > 0
-        could = could_buy(outcomes.impressions, outcomes.units, outcomes)
+        could = could_buy(outcomes.impressions, outcomes.units + outcomes.returned, outcomes)
         left_out = {
             "without impressions": int((~shown).sum()),
             "of what was sold out": int((shown & (could == 0)).sum()),
@@ -145,6 +145,7 @@ def _summed(outcomes: Outcomes, decision: NDArray[np.str_]) -> Outcomes:
         impressions=total(outcomes.impressions),
         units=total(outcomes.units),
         profit=total(outcomes.profit),
+        returned=total(outcomes.returned),
         at=at,
     )
     return _take(summed, np.argsort(first))

@@ -22,7 +22,7 @@ class _Decided:
     """Decisions of a day, one row per listing, and what was told of them so far.
 
     Attributes:
-        told: as `Policy.learn` takes it, (m, 3). The others: as in `Outcomes`.
+        told: as `Policy.learn` takes it, (m, 4). The others: as in `Outcomes`.
     """
 
     rows: Ints
@@ -79,7 +79,7 @@ class PriceBandit:
             decided.worth,
             np.full(today.rows.size, np.nan) if listings.stock is None else listings.stock.units,
             estimates.mean,
-            np.zeros((today.rows.size, 3)),
+            np.zeros((today.rows.size, 4)),
         )
         prices: Floats = decided.price / _MINOR
         return prices
@@ -119,12 +119,13 @@ class PriceBandit:
                 np.zeros(place.size),
                 decided.stock[place],
                 decided.expected[place],
+                np.zeros(place.size),
             )
             before = decided.told[place]
             outcomes = policy.dated(outcomes, before)
             policy.learn(outcomes, before)
             shown = outcomes.impressions
-            decided.told[place] += np.stack([shown, units, shown * outcomes.day], axis=1)
+            decided.told[place, :3] += np.stack([shown, units, shown * outcomes.day], axis=1)
         self._days += 1
         if self._days <= 3 or self._days % 4 == 0:
             asked = policy.consulted()

@@ -28,7 +28,7 @@ def sold(make, off, days=6, seed=0):
                 listings.listing, listings.anchor, price, shown, units, units * price,
                 made.estimates.take(made.arm).curve_sd, made.features, np.full(N, day * DAY),
                 made.passing, made.day, np.ones(N), category, made.elasticity, *np.zeros((2, N)),
-                np.full(N, np.nan), made.estimates.take(made.arm).mean,
+                np.full(N, np.nan), made.estimates.take(made.arm).mean, np.zeros(N),
             )
         )  # fmt: skip
         if day in (1, 5):

@@ -294,7 +294,8 @@ def test_a_shop_that_tells_sales_apart_from_impressions_prices_as_one_that_does_
         first = outcomes_of(today, made, np.full(n, 400), np.zeros(n), day * DAY)
         first = policy.dated(first)
         policy.learn(first)
-        before = np.stack([first.impressions, first.units, first.impressions * first.day], axis=1)
+        before = told(first.impressions, first.units)
+        before[:, 2] *= first.day
         later.append((outcomes_of(today, made, np.zeros(n), units, day * DAY), before))
         if day >= lag:
             rest, before = later[day - lag]

@@ -190,7 +190,7 @@ def test_a_decision_told_in_parts_tells_of_chance_what_it_tells_at_once(make):
     source, listings = trained(make, learn_population=False)
     made = source.decide(listings, make.random_ids(1, 30))
     rng = np.random.default_rng(2)
-    in_parts, before = Policy(), np.zeros((30, 3))
+    in_parts, before = Policy(), np.zeros((30, 4))
     for _ in range(5):
         shown, sold = rng.integers(0, 20, 30), rng.integers(0, 4, 30)
         in_parts.learn(outcomes_of(listings, made, shown, sold), before.copy())

@@ -80,7 +80,7 @@ def test_parts_teach_what_the_whole_does(make):
     listings, made = decided(make, Policy())
     whole, parts = Policy(), Policy()
     whole.learn(outcomes_of(listings, made, [500], [8], stock=8))
-    before = np.zeros((1, 3))
+    before = np.zeros((1, 4))
     for shown, units in ((100, 5), (150, 3), (250, 0)):
         parts.learn(outcomes_of(listings, made, [shown], [units], stock=8), before)
         before = before + told([shown], [units])
@@ -112,3 +112,19 @@ def test_columns_are_taken_by_row(make):
     assert 0.5 < share[2] < 1.0
     rows = Outcomes(*(getattr(outcome, f.name)[2:] for f in dataclasses.fields(Outcomes)))
     np.testing.assert_array_equal(could_buy(rows.impressions, rows.units, rows), share[2:])
+
+
+def test_what_comes_back_in_parts_teaches_what_the_whole_does(make):
+    listings, made = decided(make, Policy())
+    whole, parts = Policy(), Policy()
+    one = outcomes_of(listings, made, [500], [6], stock=8)
+    whole.learn(dataclasses.replace(one, returned=np.array([2.0])))  # of the 8
+    parts.learn(outcomes_of(listings, made, [500], [8], stock=8))
+    back = dataclasses.replace(one, impressions=np.zeros(1), units=np.array([-1.0]))
+    back = dataclasses.replace(back, returned=np.ones(1))
+    before = told([500], [8])
+    for _ in range(2):
+        parts.learn(back, before)
+        before = before + np.array([[0.0, -1.0, 0.0, 1.0]])
+    for a, b in zip(sums_of(parts), sums_of(whole), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)

@@ -219,7 +219,7 @@ def test_a_row_of_zeros_teaches_a_head_on_a_trunk_nothing(trunk_of_features):
     policy = Policy(trunk=trunk_of_features)
     one, none = np.ones(1), np.zeros((1, FEATURES), np.float32)
     at = np.zeros(1, np.int64)
-    usual = one, one, one, at - 1, one * np.nan, one * 0, one * 0, one * np.nan, one * 0.05
+    usual = one, one, one, at - 1, one * np.nan, one * 0, one * 0, one * np.nan, one * 0.05, one * 0
     policy.learn(Outcomes(at, one, one, one * 100, one * 5, one, one * 0.1, none, at, *usual))
     assert not policy.head.gram.any()
     assert not policy.head.moment.any()

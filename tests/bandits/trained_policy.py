@@ -32,12 +32,13 @@ def outcomes_of(listings, decisions, impressions, units, at=0, stock=np.nan):
         worth=np.zeros(len(price)),
         stock=np.broadcast_to(np.asarray(stock, float), len(price)),
         expected=decisions.estimates.take(decisions.arm).mean,
+        returned=np.zeros(len(price)),
     )
 
 
 def told(impressions, units):
-    """What outcomes of usual days told of their decisions, as learning takes it, (m, 3)."""
-    return np.stack([impressions, units, impressions], axis=1).astype(float)
+    """What outcomes of usual days told of their decisions, as learning takes it, (m, 4)."""
+    return np.stack([impressions, units, impressions, np.zeros_like(units)], axis=1).astype(float)
 
 
 def rows_of(listings, rows):

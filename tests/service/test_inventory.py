@@ -346,6 +346,28 @@ def test_what_nobody_could_buy_is_not_what_nobody_wanted(bandit_on, drive):
     assert learning.difference(bandit.fold, anew) < 1e-9
 
 
+def test_what_comes_back_was_sold_out_all_the_same(bandit_on, drive):
+    bandit = bandit_on()
+    listings = [{**ONE_PRICE, "listing_id": name} for name in ("sold", "back", "late")]
+    drive.listings(bandit, *listings)
+    asked = [{"listing_id": name} for name in ("sold", "back", "late")]
+    made = drive.prices(bandit, *({**one, "inventory": 40} for one in asked))
+    sold, back, late = (one["decision_id"] for one in made)
+
+    def told(decision, name, impressions, units, returned=0):
+        counts = {"impressions": impressions, "units": units, "returned_units": returned}
+        return {"decision_id": decision, "outcome_id": name, **counts}
+
+    drive.outcomes(bandit, told(sold, "1", 2000, 40), told(back, "1", 2000, 40, 1))
+    drive.outcomes(bandit, told(late, "1", 2000, 40))
+    drive.outcomes(bandit, told(late, "2", 0, 0, 1))
+    whole, once, parts = map(_demand, drive.prices(bandit, *asked, **ASIDE))
+    assert once == pytest.approx(parts, rel=1e-4)
+    assert 0.9 * whole < once < whole  # one in forty came back
+    anew, _ = learning.rebuild(bandit.fold, bandit.log, bandit.catalogue)
+    assert learning.difference(bandit.fold, anew) < 1e-9
+
+
 def test_those_who_look_are_counted_whatever_is_left(bandit_on, drive):
     bandit = bandit_on()
     drive.listings(bandit, ONE_PRICE)

@@ -67,6 +67,7 @@ def made_up(seed, strength, listings=200, days=30, shock=0.0):
         *np.zeros((2, m)),
         np.full(m, np.nan),
         curve,
+        np.zeros(m),
     )
     names = np.array([f"l{i}" for i in listing], object)
     return train.Rows.of(outcomes, names, names)
