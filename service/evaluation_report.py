@@ -11,6 +11,10 @@ LOOKED = (
     "What is earned per impression is not what is earned, here and where prices are chosen: count "
     "all who were shown the price, in lists, too, or tell the same number for every listing and day"
 )
+ENDED = (
+    "Low prices were seen by fewer, as where what is sold out is taken off, or a price is asked "
+    "anew after each sale: they earn less in all than they do per impression"
+)
 
 
 def show(found: dict[str, Any]) -> None:
@@ -27,9 +31,10 @@ def show(found: dict[str, Any]) -> None:
         console.print(f"{count} {NO_PREDICTION}: estimated without predictions")
     answer = found["impressions_elasticity"]
     if answer and not answer["low"] <= 0 <= answer["high"]:
+        why = ENDED if answer["low"] > 0 else LOOKED
         console.print(
             f"impressions answer to the price: by {answer['value']:.2f} per cent for each per cent "
-            f"({answer['low']:.2f} … {answer['high']:.2f}). {LOOKED}"
+            f"({answer['low']:.2f} … {answer['high']:.2f}). {why}"
         )
     table = Table("estimator", "earns", "interval", "gain", "interval")
     logged = found["logged"]

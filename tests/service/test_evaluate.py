@@ -255,6 +255,21 @@ def test_who_is_put_off_before_he_looked_is_missed(open_bandit, drive, elasticit
     assert ("impressions answer to the price" in said) == (elasticity < 0)
 
 
+def test_prices_that_ended_sooner_are_not_taken_for_those_that_put_off(open_bandit, drive):
+    """Pages of what is sold out are taken off: the cheap are seen by fewer."""
+    bandit = open_bandit(temperature=10.0, budget=1.0, arms=6)
+    drive.listings(bandit, *LISTINGS)
+    decisions = drive.prices(bandit, *[{"listing_id": name} for name in REFERENCES] * 60)
+    told = []
+    for decision in decisions:
+        dear = decision["price"] / REFERENCES[decision["listing_id"]]
+        told.append(outcome(decision) | {"impressions": min(int(500 * dear**2), 1000)})
+    drive.outcomes(bandit, *told)
+    said = " ".join(run("--policy", "logged", "--log", bandit.settings.url).output.split())
+    assert "Low prices were seen by fewer" in said
+    assert "in lists, too" not in said
+
+
 def test_the_command_prints_every_estimator_while_the_service_runs(traded):
     result = run("--policy", "uniform", "--home", str(traded.settings.home))
     assert result.exit_code == 0, result.output
