@@ -319,16 +319,18 @@ class Demand:
     def consulted(self) -> NDArray[np.int64]:
         """Listing rows whose evidence teaches the catalogue's parameters, int64 (m,)."""
         evidence = self.evidence
-        units, impressions, revenue, _ = evidence.totals[: len(evidence)].numpy().T
+        units, _, revenue, _ = evidence.totals[: len(evidence)].numpy().T
+        # of those who looked, and could buy
+        told, usual = spread(evidence.sums[: len(evidence), 0]).numpy().T[1:3]
         with np.errstate(invalid="ignore", divide="ignore"):
             off = np.abs(np.log(revenue / units) - evidence.anchor)  # NaN: nothing was sold
-            rate = units / impressions
+            rate = told / usual
         # no curve tells of sales so far off, but by a level that would be thought everybody's; nor
         # is it everybody's what nobody else comes near
-        shown = impressions > 0
-        sold = rate[shown & (units > 0)]
-        usual = np.median(sold) if len(sold) else 0.0
-        slip = shown & (units > _USUAL * usual * impressions + PASSED)
+        shown = usual > 0
+        sold = rate[shown & (told > 0)]
+        middle = np.median(sold) if len(sold) else 0.0
+        slip = shown & (told > _USUAL * middle * usual + PASSED)
         rows = np.sort(evidence.listing[~((off > evidence.bank.reach) | slip)])
         # an even stride keeps the choice a function of the log alone
         return rows[:: max(1, -(-len(rows) // CONSULTED))]

@@ -128,3 +128,13 @@ def test_what_comes_back_in_parts_teaches_what_the_whole_does(make):
         before = before + np.array([[0.0, -1.0, 0.0, 1.0]])
     for a, b in zip(sums_of(parts), sums_of(whole), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_who_is_never_sold_out_is_no_slip_beside_those_who_are(make):
+    policy, gone = Policy(), np.arange(30) < 20
+    for day in range(60):
+        listings, made = decided(make, policy, day, 30)
+        left = np.where(gone & (day > 0), 0, np.nan)
+        units = np.where(left == 0, 0, 12)
+        policy.learn(outcomes_of(listings, made, np.full(30, 400), units, day * DAY, left))
+    assert policy.consulted().tolist() == list(range(30))
