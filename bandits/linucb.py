@@ -196,12 +196,20 @@ class LinearUCB:
             self._solved = (factor, theta)
         return self._solved
 
-    def prepare(self) -> None:
-        """Solve for what the next scores read, now rather than then: until statistics change,
-        several threads may score."""
+    def prepare(self, many: bool = False) -> None:
+        """Solve for what the next scores read, now rather than then.
+
+        Args:
+            many: for large batches, too: until statistics change, several threads may score any.
+                What single rows have renewed is then solved for anew, at ten times their price.
+        """
         if self._on_cpu:
             for group in range(self.groups):
-                self._solution(group).settle()
+                solution = self._solution(group)
+                if many:
+                    solution.settle()
+                else:
+                    solution.root()
         else:
             self._lenses_of()
 

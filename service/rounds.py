@@ -103,7 +103,7 @@ class Round:
 
     def decide(self, conn: sa.Connection) -> None:
         """Price all requests."""
-        self._bandit.policy.head.prepare()  # threads may then read it
+        self._bandit.policy.head.prepare(many=True)  # threads may then read it
         while self._passes:
             mine = self._passes.pop(0)
             shares = shares_of(mine, self._subjects.family, self._bandit.crew.size)

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandits import LinearUCB
+from bandits import LinearUCB, roots
+from bandits.roots import cholesky
 
 DIM = 12
 RIDGES = [0.1, 1.0, 5.0]
@@ -339,6 +340,19 @@ def test_rows_one_by_one_stay_on_the_closed_form(groups):
                 np.testing.assert_allclose(scores.width[:, g].numpy(), width, rtol=0, atol=1e-8)
         else:
             head.prepare()
+
+
+def test_single_rows_renew_what_is_prepared_and_solve_for_nothing(monkeypatch):
+    solved = []
+    monkeypatch.setattr(roots, "cholesky", lambda *a: solved.append(1) or cholesky(*a))
+    x, y, weight = observations(25, 200)
+    head = LinearUCB(DIM)
+    for i in range(200):
+        head.prepare()
+        head.update(*tensors(*(a[i : i + 1] for a in (x, y, weight))))
+    assert len(solved) == 1
+    head.prepare(many=True)  # before threads score large batches
+    assert len(solved) == 2
 
 
 # -- statistics that neither wind up nor blow up -------------------------------------------------
