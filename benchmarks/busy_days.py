@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
-from small_shop import parts_of, show, vectors_of
+from small_shop import parts_of, shares_of, show, vectors_of
 
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.stage import Stage
@@ -108,8 +108,8 @@ def shares(history: History, days: int, name: str, seed: int) -> list[tuple[floa
     category = kinds.astype(np.int64)
     effect = scenarios(days, seed)[name]
     here = SharedDays(**parts_of(history, days, seed), effect=effect, category=category)
-    found = [hold(here, maker) for maker in (partial(PriceBandit, category=category), Alike)]
-    return [(r.share, float(r.gain[-10:].sum() / r.best[-10:].sum())) for r in found]
+    makers = partial(PriceBandit, category=category), Alike
+    return [shares_of(hold(here, maker)) for maker in makers]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from small_shop import parts_of, show
+from small_shop import parts_of, shares_of, show
 
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.sellers.protocol import Today
@@ -101,8 +101,7 @@ class Untold(PriceBandit):
 def shares(history: History, days: int, name: str, seed: int) -> list[tuple[float, float]]:
     """Shares of the clairvoyant's gain, all days' and the last ten's, told and not told."""
     here = RivalledStage(**parts_of(history, days, seed), answer=SCENARIOS[name])
-    found = [hold(here, maker) for maker in (PriceBandit, Untold)]
-    return [(r.share, float(r.gain[-10:].sum() / r.best[-10:].sum())) for r in found]
+    return [shares_of(hold(here, maker)) for maker in (PriceBandit, Untold)]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
-from small_shop import parts_of, show, vectors_of
+from small_shop import parts_of, shares_of, show, vectors_of
 
 from bandits import evidence, shifts
 from evaluation.sellers.pricebandit import PriceBandit
@@ -99,9 +99,7 @@ def shares(history: History, days: int, name: str, seed: int) -> list[tuple[floa
     worths_stay = patch.object(shifts, "LIKELY", np.inf)
     for way in (nullcontext(), levels_stay, worths_stay):
         with way:
-            result = hold(here, PriceBandit)
-        last = float(result.gain[-10:].sum() / result.best[-10:].sum())
-        found.append((result.share, last))
+            found.append(shares_of(hold(here, PriceBandit)))
     return found
 
 

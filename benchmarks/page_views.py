@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from moving_demand import MovingStage
 from numpy.typing import NDArray
-from small_shop import parts_of, show, vectors_of
+from small_shop import parts_of, shares_of, show, vectors_of
 
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.sellers.protocol import Sales
@@ -60,12 +60,8 @@ def shares(history: History, days: int, name: str, seed: int) -> list[tuple[floa
     """Shares of the clairvoyant's gain, all days' and the last ten's, of each seller."""
     stays = np.ones((days, len(vectors_of(history))))
     here = MovingStage(**parts_of(history, days, seed), conversion=stays, value=stays)
-    found = []
-    for maker in (PriceBandit, told_views(*VIEWS[name]), Same):
-        result = hold(here, maker)
-        last = float(result.gain[-10:].sum() / result.best[-10:].sum())
-        found.append((result.share, last))
-    return found
+    makers = PriceBandit, told_views(*VIEWS[name]), Same
+    return [shares_of(hold(here, maker)) for maker in makers]
 
 
 if __name__ == "__main__":

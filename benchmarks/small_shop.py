@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.stage import Market, Stage, stage
+from evaluation.trial import Result
 from markets import Conditions, History, read_online_retail
 from markets.texts import text_vectors
 
@@ -34,6 +35,11 @@ def parts_of(history: History, days: int, seed: int) -> dict[str, Any]:
     arrival = np.full(len(plain.buyers), FIRST)
     parts["calendar"] = replace(plain.calendar, arrival=arrival, month=np.ones(12))
     return parts
+
+
+def shares_of(result: Result, last: int = 10) -> tuple[float, float]:
+    """Shares of the clairvoyant's gain that a seller reached, over all days and over the last."""
+    return result.share, float(result.gain[-last:].sum() / result.best[-last:].sum())
 
 
 def show(

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from moving_demand import MovingStage
 from numpy.typing import NDArray
-from small_shop import parts_of, show, vectors_of
+from small_shop import parts_of, shares_of, show, vectors_of
 
 from evaluation.sellers.pricebandit import PriceBandit
 from evaluation.sellers.protocol import Today
@@ -55,12 +55,8 @@ def shares(history: History, days: int, name: str, seed: int) -> list[tuple[floa
     gone = scenarios(days, n, seed)[name]
     conversion, value = np.where(gone, NOBODY, 1.0), np.ones((days, n))
     here = MovingStage(**parts_of(history, days, seed), conversion=conversion, value=value)
-    found = []
-    for maker in (told_of(gone), PriceBandit):
-        result = hold(here, maker)
-        last = float(result.gain[-15:].sum() / result.best[-15:].sum())
-        found.append((result.share, last))
-    return found
+    makers = told_of(gone), PriceBandit
+    return [shares_of(hold(here, maker), last=15) for maker in makers]
 
 
 if __name__ == "__main__":

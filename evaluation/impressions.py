@@ -27,14 +27,13 @@ def elasticity_of_mass(
         η = Σ z (m / m̄ − 1) / Σ z² (1 − 1 / D)
 
     to the first order in η z: each row has moved its own mean by a D-th. Days on which more look at
-    all, and prices that follow them, are no matter.
+    all, and prices that follow them, are no matter. Student's t has as many degrees of freedom as
+    draws count that moved a price, less one: of prices that are nearly always the same, the few
+    others tell all there is.
 
     Args:
         logged: with propensities. price: of each arm, (n, k), NaN beyond a ladder.
         unit: rows of one unit, such as a listing, are compared, int64 (n,), from 0.
-
-    Student's t has as many degrees of freedom as draws count that moved a price, less one: of
-    prices that are nearly always the same, the few others tell all there is.
 
     Returns: None where no unit has two rows, chance moved no price, or there is one draw.
     """

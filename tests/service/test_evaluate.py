@@ -238,16 +238,21 @@ def test_what_estimates_lack_predictions_for_is_said(open_bandit, drive):
     assert "60 decisions do not say what profit was expected of the day" in said
 
 
-@pytest.mark.parametrize("elasticity", [0.0, -1.0])
-def test_who_is_put_off_before_he_looked_is_missed(open_bandit, drive, elasticity):
+def looked_at(open_bandit, drive, shown):
+    """A shop whose 180 prices were seen by as many as `shown` says of price over reference."""
     bandit = open_bandit(temperature=10.0, budget=1.0, arms=6)
     drive.listings(bandit, *LISTINGS)
-    decisions = drive.prices(bandit, *[{"listing_id": name} for name in REFERENCES] * 60)
     told = []
-    for decision in decisions:
+    for decision in drive.prices(bandit, *[{"listing_id": name} for name in REFERENCES] * 60):
         dear = decision["price"] / REFERENCES[decision["listing_id"]]
-        told.append(outcome(decision) | {"impressions": int(1000 * dear**elasticity)})
+        told.append(outcome(decision) | {"impressions": shown(dear)})
     drive.outcomes(bandit, *told)
+    return bandit
+
+
+@pytest.mark.parametrize("elasticity", [0.0, -1.0])
+def test_who_is_put_off_before_he_looked_is_missed(open_bandit, drive, elasticity):
+    bandit = looked_at(open_bandit, drive, lambda dear: int(1000 * dear**elasticity))
     found = report(bandit.settings.url, "logged")["impressions_elasticity"]
     assert found["value"] == pytest.approx(elasticity, abs=0.3)
     result = run("--policy", "logged", "--log", bandit.settings.url)
@@ -257,14 +262,7 @@ def test_who_is_put_off_before_he_looked_is_missed(open_bandit, drive, elasticit
 
 def test_prices_that_ended_sooner_are_not_taken_for_those_that_put_off(open_bandit, drive):
     """Pages of what is sold out are taken off: the cheap are seen by fewer."""
-    bandit = open_bandit(temperature=10.0, budget=1.0, arms=6)
-    drive.listings(bandit, *LISTINGS)
-    decisions = drive.prices(bandit, *[{"listing_id": name} for name in REFERENCES] * 60)
-    told = []
-    for decision in decisions:
-        dear = decision["price"] / REFERENCES[decision["listing_id"]]
-        told.append(outcome(decision) | {"impressions": min(int(500 * dear**2), 1000)})
-    drive.outcomes(bandit, *told)
+    bandit = looked_at(open_bandit, drive, lambda dear: min(int(500 * dear**2), 1000))
     said = " ".join(run("--policy", "logged", "--log", bandit.settings.url).output.split())
     assert "Low prices were seen by fewer" in said
     assert "in lists, too" not in said
