@@ -13,6 +13,9 @@ import polars as pl
 
 from markets.tables import TableError
 
+MOST = 1e12
+"""Prices and counts above are slips: no money is of such units."""
+
 # Formats that a message may suggest; the first is ISO and always read.
 _DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y%m%d", "%Y/%m/%d")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from bandits.currencies import MINOR_DIGITS
-from markets.checks import Rule, given_but, number_fix, sift, to_numbers, to_text
+from markets.checks import MOST, Rule, given_but, number_fix, sift, to_numbers, to_text
 from markets.tables import TableError, find_columns, read_table
 
 PRICE_COLUMNS = pl.Schema(
@@ -283,6 +283,7 @@ def _rules(raw: pl.DataFrame, currency: str | None) -> list[Rule]:
         Rule("the product is not named", "listing_id", pl.col("listing_id").is_null(), "name it"),
         Rule("price cannot be read", "price", price.is_null(), number_fix),
         Rule("price is not above zero", "price", price <= 0, "write a price above 0"),
+        Rule("price is above 1e12", "price", price > MOST, "check its unit"),
         *(
             Rule(
                 f"{name} cannot be read",

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from markets.checks import (
+    MOST,
     Rule,
     given_but,
     number_fix,
@@ -59,7 +60,6 @@ _CHARGES = (
     r"discount|deposit|donation|samples?|adjustment|refund|bank|service|insurance|fee)"
     r"( (and|&) (postage|packing|handling))?( ?(charges?|costs?|fees?|adjustment))?s?$"
 )
-_MOST = 1e12
 # Channels whose price levels lie this far apart are worth a note.
 _CHANNEL_GAP = 1.1
 _KEY = ("listing_id", "at", "price", "promotion", "channel")
@@ -220,7 +220,7 @@ def _unreadable(raw: pl.DataFrame) -> list[Rule]:
     """Rows that are wrong in themselves, in the order in which they are counted."""
 
     def no_count(name: str) -> pl.Expr:
-        return (pl.col(name) % 1 != 0) | (pl.col(name).abs() > _MOST)
+        return (pl.col(name) % 1 != 0) | (pl.col(name).abs() > MOST)
 
     identity = "listing_id" if "listing_id" in raw.columns else "title"
     above = "write a price above 0, or leave the row out"
@@ -237,6 +237,7 @@ def _unreadable(raw: pl.DataFrame) -> list[Rule]:
         Rule("time cannot be read", "at", pl.col("at").is_null(), time_fix),
         Rule("price cannot be read", "price", pl.col("price").is_null(), number_fix),
         Rule("price is not above zero", "price", pl.col("price") <= 0, above),
+        Rule("price is above 1e12", "price", pl.col("price") > MOST, "check its unit"),
         Rule("units cannot be read", "units", pl.col("units").is_null(), number_fix),
         Rule("units are not whole", "units", no_count("units"), "give whole units"),
         Rule("impressions cannot be read", "impressions", no_impressions, a_count),

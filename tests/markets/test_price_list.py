@@ -44,11 +44,13 @@ def test_attributes_may_be_a_json_object(tmp_path: Path) -> None:
 
 def test_junk_is_dropped_and_named(tmp_path: Path) -> None:
     rows = [f"{i},Mug {i},1.5" for i in range(200)] + ["7,Mug again,2", "x,Cup,-1", "y,Cup,cheap"]
+    rows += ["z,Cup,1e300"]
     found = read_price_list(write(tmp_path / "a.csv", "listing_id,title,price", rows))
     assert len(found) == 200
     assert {reason: n for reason, n in found.dropped.items() if n} == {
         "listing ids occur twice": 1,
         "price is not above zero": 1,
+        "price is above 1e12": 1,
         "price cannot be read": 1,
     }
     assert any("row 202 ('-1')" in note for note in found.notes)

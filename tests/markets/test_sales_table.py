@@ -56,6 +56,16 @@ def test_what_is_no_sale_is_dropped_and_named(history: History) -> None:
     assert "column 'product name', row 7 ('Postage and packing')" in history.notes[1]
 
 
+def test_a_price_that_is_a_slip_is_dropped_and_named(tmp_path: Path) -> None:
+    names = "sku,product name,date,price,quantity,currency"
+    rows = [f"a,Mug,2026-01-01,{price},1,GBP" for price in range(1, 101)]
+    found = read_sales_table(
+        write(tmp_path / "a.csv", [*rows, rows[0].replace(",1,", ",1e300,", 1)], names)
+    )
+    assert found.dropped["price is above 1e12"] == 1
+    assert found.sales["price"].max() == 100
+
+
 @pytest.mark.parametrize(
     "title", ["Postage stamp album", "Gift card holder", "Sample book", "Fees"]
 )
