@@ -12,14 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from adapter import folds_of, judged_of, sources_of
+from adapter import folds_of, judged_of
 from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 
-from bandits import GuessModel, amounts
+from bandits import GuessModel, Sources, amounts, word_ids
 from encoders import Encoder
 from finetune import read_products
 from finetune.products import KNOWN_LINES
+from markets.texts import nearest
+
+NEIGHBOURS = 10
 
 
 def main() -> None:
@@ -33,15 +36,21 @@ def main() -> None:
     products = read_products(given.table)
     judged = judged_of(products, given.lines)
     price = products.median_log_price
+    group = np.unique(products.group.astype(str), return_inverse=True)[1]
     vectors = Encoder(adapter=given.adapter).encode(products.text)
-    amount = amounts(products.text)
+    words, amount = word_ids(products.text), amounts(products.text).astype(np.float64)
     print(f"{judged.sum()} products; amounts stated by {(~np.isnan(amount[judged])).mean(0)}")
     silent = np.full(len(products), np.nan)
     for name in ("as it is", "without amounts"):
         guess, sd = silent.copy(), silent.copy()
         for held in folds_of(products, judged, 5):
             known, asked = judged & ~held, np.flatnonzero(judged & held)
-            sources = sources_of(products, vectors, price, known)
+            rows, cosine = nearest(vectors, known, NEIGHBOURS, group)
+            charged = np.where(known, price, np.nan)
+            near, near_cost = charged[rows], np.full(rows.shape, np.nan)
+            sources = Sources(
+                charged, silent, near, near_cost, cosine, words, amount, amount[rows], group
+            )
             if name != "as it is":
                 sources = replace(sources, amount=None, neighbour_amount=None)
             model = GuessModel.fit(sources.take(known))

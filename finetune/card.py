@@ -9,7 +9,7 @@ from importlib import metadata
 import numpy as np
 
 from finetune.augmentation import Augmentation
-from finetune.judging import METHODS
+from finetune.judging import METHODS, POLICY
 from finetune.products import Products
 from finetune.recipe import SHAPE, Recipe
 from finetune.tuned import Tuned
@@ -73,11 +73,13 @@ def _table(found: Tuned) -> list[str]:
         return ["Too few products were held out to say."]
     chosen = "Training kept the epoch that did best on these products, which flatters a little."
     return [
-        "| | " + " | ".join(METHODS) + " |",
-        "|---" * (len(METHODS) + 1) + "|",
+        "| | " + " | ".join(r2) + " |",
+        "|---" * (len(r2) + 1) + "|",
         *(
-            f"| {target} | " + " | ".join(f"{by[method]:.3f}" for method in METHODS) + " |"
-            for target, by in r2.items()
+            f"| {method} | "
+            + " | ".join(f"{by[method]:.3f}" if method in by else "" for by in r2.values())
+            + " |"
+            for method in METHODS + POLICY
         ),
         *(["", chosen] if found.recipe.patience else []),
     ]

@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 
 from finetune.hubs import Encode, Takeover, takeover
 from finetune.meaning import general_sentences, kept
-from finetune.probes import by_neighbours, by_ridge, by_words
+from finetune.probes import by_neighbours, by_policy, by_ridge, by_words, in_halves
 from finetune.products import ROUNDING, Products
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ METHODS = (
     "tuned, ridge",
     "tuned, neighbours",
 )
+POLICY = ("base, policy's guess", "tuned, policy's guess")
+"""Of log price alone: what a policy makes of vectors and words, which is what an adapter is for."""
+
+PRICE = "log price"
 PAIRS = 1000
 _FRESH = 7_919  # general sentences judged by are not those trained on
 _ROWS = 64
@@ -35,10 +39,11 @@ class Judgement:
     """An adapter's figures.
 
     Attributes:
-        r2: target → method → share of variance on held-out products; no target where fewer than
-            ten products are held out, or they have all the same. kept: rank correlation of general
-            sentences' similarities with the base's, NaN where the tokenizer has no words to make
-            them of. takeover: what hostile texts got.
+        r2: target → method → share of variance on held-out products, of price by `POLICY`, too; no
+            target where fewer than ten products are held out, or they have all the same.
+        kept: rank correlation of general sentences' similarities with the base's, NaN where the
+            tokenizer has no words to make them of.
+        takeover: what hostile texts got.
     """
 
     r2: dict[str, dict[str, float]]
@@ -107,4 +112,9 @@ def _held_out_r2(
             method: float(r2_score(target[test], predict(train, test)))
             for method, predict in zip(METHODS, methods, strict=True)
         }
+        if name == PRICE:
+            for method, which, trained in zip(POLICY, vectors, (None, ~held), strict=True):
+                policy = by_policy(products.text, vectors[which], target, groups, trained)
+                guessed = in_halves(policy, train, test, groups)
+                found[name][method] = float(r2_score(target[test], guessed))
     return found

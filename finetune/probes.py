@@ -15,6 +15,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold
 
+from bandits import GuessModel, Sources, amounts, word_ids
 from bandits.guesses import SHARPNESS
 from encoders.rows import load_faiss
 
@@ -30,6 +31,7 @@ NEIGHBOURS = 10
 
 _FOLDS = 5  # in which ridge's penalty is chosen
 _SEARCHED = 200  # products of other groups among which ten groups are looked for
+_FITTED = 20_000  # products that a policy's guess is fitted to, as a service fits it
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,81 @@ def by_neighbours(vectors: NDArray[np.float32], target: Floats, groups: Sequence
         return np.asarray((shares * target[known[near]]).sum(1))
 
     return predict
+
+
+def by_policy(
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+    log_price: Floats,
+    groups: Sequence[str],
+    trained_on: Mask | None = None,
+) -> Predict:
+    """What a policy guesses of log prices: by neighbours of other groups on unit vectors (n, d),
+    at the product's own amount, and by words.
+
+    Args:
+        trained_on: products that the vectors were fitted to, bool (n,): those who are not among
+            the products learned from tell how far neighbours are to be trusted.
+    """
+    codes, words = _codes(groups), word_ids(texts)
+    amount = amounts(texts).astype(np.float64)
+
+    def predict(train: Mask, test: Mask) -> Floats:
+        known = np.flatnonzero(train)
+        drawn = np.random.default_rng(0).permutation(known)[:_FITTED]
+        rows = np.concatenate([drawn, np.flatnonzero(test)])
+        cosine, near = _of_other_groups(vectors, rows, known, codes)
+        charged = np.where(train, log_price, np.nan)
+        sources = Sources(
+            charged[rows],
+            np.full(len(rows), np.nan),
+            charged[near],
+            np.full(near.shape, np.nan),
+            cosine,
+            words[rows],
+            amount[rows],
+            amount[near],
+            codes[rows],
+            None if trained_on is None else trained_on[rows],
+        )
+        fitted = np.arange(len(rows)) < len(drawn)
+        return GuessModel.fit(sources.take(fitted)).guess(sources.take(~fitted))[0]
+
+    return predict
+
+
+def in_halves(predict: Predict, train: Mask, test: Mask, groups: Sequence[str]) -> Floats:
+    """Predictions of the rows of `test`, each half of their groups asked for while the other is
+    known, too: what vectors were not fitted to tells a policy how far they are to be trusted.
+    """
+    codes = _codes(groups)
+    names = np.random.default_rng(0).permutation(np.unique(codes[test]))
+    first = test & np.isin(codes, names[: len(names) // 2])
+    predicted = np.full(len(codes), np.nan)
+    for asked in (first, test & ~first):
+        if asked.any():
+            predicted[asked] = predict(train | (test & ~asked), asked)
+    return predicted[test]
+
+
+def _of_other_groups(
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    known: NDArray[np.int64],
+    codes: NDArray[np.int64],
+) -> tuple[Floats, NDArray[np.int64]]:
+    """The ten most similar of the known rows, of other groups than a row's own: cosines, NaN where
+    there are fewer, and rows, (m, 10) each.
+    """
+    faiss = load_faiss()
+    cosine, found = faiss.knn(
+        vectors[rows], vectors[known], min(_SEARCHED, len(known)), faiss.METRIC_INNER_PRODUCT
+    )
+    near = known[found]
+    own = codes[near] == codes[rows, None]
+    first = np.argsort(own, axis=1, kind="stable")[:, :NEIGHBOURS]
+    told = np.where(own, np.nan, cosine)
+    return np.take_along_axis(told, first, 1), np.take_along_axis(near, first, 1)
 
 
 def _ridge(x: Any, target: Floats, codes: NDArray[np.int64]) -> RidgeCV:

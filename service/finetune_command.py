@@ -76,7 +76,6 @@ FieldMasking = Annotated[float, Option(help="Chance that a field beside the titl
 Seed = Annotated[int | None, Option(help="Decides everything that is drawn.")]
 
 _WIDTH = 120  # where the output is no terminal
-_PRICE = "log price"
 
 
 def finetune(
@@ -232,7 +231,7 @@ def _show(found: Tuned) -> None:
     """Print what came out."""
     from rich.table import Table
 
-    from finetune.judging import METHODS
+    from finetune.judging import METHODS, POLICY
     from service.plain_console import plain_console
 
     console, judged = plain_console(), found.judgement
@@ -244,9 +243,10 @@ def _show(found: Tuned) -> None:
         f"epoch {found.best} kept; {found.trainable:.2%} of the parameters trained"
     )
     if judged.r2:
-        table = Table("R² on held-out products", *METHODS)
-        for target, by in judged.r2.items():
-            table.add_row(target, *(f"{by[method]:.3f}" for method in METHODS))
+        table = Table("R² on held-out products", *judged.r2)
+        for method in METHODS + POLICY:
+            cells = (f"{by[method]:.3f}" if method in by else "" for by in judged.r2.values())
+            table.add_row(method, *cells)
         console.print(table)
     if not math.isnan(judged.kept):
         console.print(f"general meaning kept: rank correlation {judged.kept:.3f}")
@@ -261,13 +261,15 @@ def _show(found: Tuned) -> None:
 
 
 def _advice(found: Tuned) -> str:
-    """Whether to roll an adapter out, by its figures of the price where there are any."""
-    by = found.judgement.r2.get(_PRICE, {})
-    tuned = [r2 for method, r2 in by.items() if method.startswith("tuned")]
-    others = [r2 for method, r2 in by.items() if not method.startswith("tuned")]
-    if by and max(tuned) <= max(others):
+    """Whether to roll an adapter out, by what a policy guesses of held-out prices with it and
+    without it, where there are any.
+    """
+    from finetune.judging import POLICY, PRICE
+
+    by = found.judgement.r2.get(PRICE)
+    if by is not None and by[POLICY[1]] <= by[POLICY[0]]:
         return (
-            f"not worth a rollout: its R² of {_PRICE} is {max(tuned):.3f} at best, and "
-            f"{max(others):.3f} without it"
+            f"not worth a rollout: R² of the policy's guess of {PRICE} is {by[POLICY[1]]:.3f}, and "
+            f"{by[POLICY[0]]:.3f} without it"
         )
     return f"roll it out: pricebandit rollout {found.folder}"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from encoders import EmbeddingCache, Encoder, listing_texts
 from finetune import embedding_probes, grouped_folds, lexical_probe
-from finetune.probes import by_neighbours
+from finetune.probes import by_neighbours, by_policy, in_halves
 from markets import read_online_retail
 
 RETAIL = Path(__file__).parents[3] / "shared" / "data" / "online_retail.parquet"
@@ -54,6 +54,76 @@ def test_words_are_believed_as_far_as_they_hold_in_other_groups():
     target = level[group] + rng.normal(0, 0.05, 400)
     texts = [" ".join(f"shade{s}" for s in shade[g]) for g in group]
     assert lexical_probe(texts, target, [str(g) for g in group]).r2 > -0.1
+
+
+def odd_products(count: int):
+    """Groups of three, priced by a vector and a word, which tell as much each."""
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(count), 3)
+    word = rng.integers(0, 20, count)
+    place = rng.uniform(0, np.pi, count)
+    worth = rng.normal(0, 1, 20)
+    target = worth[word][group] + place[group]
+    around = np.stack([np.cos(place), np.sin(place)], 1)[group]
+    texts = [f"colour{w} thing" for w in word[group]]
+    return texts, around.astype(np.float32), target, [str(g) for g in group]
+
+
+def test_a_policy_knows_both_words_and_neighbours_and_never_its_own_group():
+    texts, vectors, target, groups = odd_products(150)
+    out = next(grouped_folds(groups, 5))
+
+    def r2(predicted):
+        return 1 - ((predicted - target[out]) ** 2).mean() / target[out].var()
+
+    policy = by_policy(texts, vectors, target, groups)(~out, out)
+    assert r2(policy) > 0.7
+    assert r2(by_neighbours(vectors, target, groups)(~out, out)) < 0.6
+    # what others of its group cost is not looked at, though it is known
+    alone = np.zeros(len(target), bool)
+    alone[0] = True
+    told = by_policy(texts, vectors, target, groups)(~alone, alone)
+    other = target.copy()
+    other[1:3] += 5.0
+    again = by_policy(texts, vectors, other, groups)(~alone, alone)
+    assert abs(told[0] - again[0]) < 1.0
+
+
+def test_a_policy_trusts_vectors_as_far_as_they_tell_of_what_they_were_not_fitted_to():
+    texts, _, target, groups = odd_products(200)
+    out = next(grouped_folds(groups, 4))
+    rng = np.random.default_rng(4)
+    # vectors know by heart what those learned from cost, and nothing of others
+    angle = np.where(out, rng.uniform(0, np.pi, len(target)), (target - target.min()) / 4)
+    vectors = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+
+    def error(trained_on):
+        policy = by_policy(texts, vectors, target, groups, trained_on)
+        return ((in_halves(policy, ~out, out, groups) - target[out]) ** 2).mean()
+
+    assert error(~out) < 0.8 * error(None)
+
+
+def test_halves_ask_each_row_once_with_the_other_half_known():
+    groups = [str(i // 2) for i in range(20)]
+    test = np.arange(20) >= 10
+    asked = []
+
+    def predict(train, out):
+        assert (train == ~out).all()  # all that is not asked is known
+        assert (
+            len(
+                {groups[i] for i in np.flatnonzero(out)}
+                & {groups[i] for i in np.flatnonzero(train)}
+            )
+            == 0
+        )
+        asked.append(out)
+        return np.flatnonzero(out).astype(float)
+
+    assert (in_halves(predict, ~test, test, groups) == np.flatnonzero(test)).all()
+    assert len(asked) == 2
+    assert (np.sum(asked, 0) == test).all()
 
 
 def test_texts_without_a_word_tell_the_mean():

@@ -88,8 +88,11 @@ def test_the_card_says_what_it_was_made_from_and_how_good_it_is(tuned):
     assert "rank: 4" in card
     assert "seed: 3" in card
     assert "did best on these products" not in card
-    for target, by in found.judgement.r2.items():
-        assert f"| {target} | {by['TF-IDF, ridge']:.3f}" in card
+    r2 = found.judgement.r2
+    assert f"| | {' | '.join(r2)} |" in card
+    for method in r2["log price"]:
+        cells = [f"{by[method]:.3f}" if method in by else "" for by in r2.values()]
+        assert f"| {method} | {' | '.join(cells)} |" in card
 
 
 def test_variants_of_a_product_are_on_one_side(tuned):

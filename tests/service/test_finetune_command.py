@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from finetune.judging import METHODS
+from finetune.judging import METHODS, POLICY
 from service import finetune_command
 from service.cli import app
 
@@ -68,17 +68,19 @@ def test_options_that_would_change_nothing_are_refused(options: str, said: str) 
 
 
 @pytest.mark.parametrize(
-    ("figures", "advice"),
+    ("guessed", "advice"),
     [
-        ((0.3, 0.4, 0.5, 0.2, 0.6), "roll it out: pricebandit rollout out"),
-        ((0.3, 0.4, 0.5, 0.5, 0.1), "log price is 0.500 at best, and 0.500 without it"),
-        ((0.6, 0.4, 0.3, 0.5, 0.5), "log price is 0.500 at best, and 0.600 without it"),
+        ((0.5, 0.6), "roll it out: pricebandit rollout out"),
+        ((0.5, 0.5), "policy's guess of log price is 0.500, and 0.500 without it"),
+        ((0.6, 0.5), "policy's guess of log price is 0.500, and 0.600 without it"),
         (None, "roll it out: pricebandit rollout out"),
     ],
 )
 def test_an_adapter_that_is_no_better_is_not_recommended(
-    figures: tuple[float, ...] | None, advice: str
+    guessed: tuple[float, float] | None, advice: str
 ) -> None:
-    r2 = {"log price": dict(zip(METHODS, figures, strict=True))} if figures else {}
+    # ridge and neighbours tell of vectors, and not of what is made of them
+    by = dict.fromkeys(METHODS, 0.4) | {"tuned, neighbours": 0.7}
+    r2 = {"log price": by | dict(zip(POLICY, guessed, strict=True))} if guessed else {}
     found: Any = SimpleNamespace(folder=Path("out"), judgement=SimpleNamespace(r2=r2))
     assert finetune_command._advice(found).endswith(advice)
