@@ -8,9 +8,8 @@ same products and asked for the fold's, as are the mean of TF-IDF's guess and th
 of prices, the policy's own guess (of half the fold's groups while the other half is known, by which
 it learns how far to trust vectors). R² is of the log of the median price and of the log of sales
 lines. Gains over TF-IDF are paired, product by product, with 95 % intervals from a bootstrap over
-groups.
-NAME=VALUE are choices of the recipe, e.g. epochs=8. Predictions are kept in --work and not made
-again.
+groups. NAME=VALUE are choices of the recipe, e.g. epochs=8. Predictions are kept in --work and not
+made again.
 """
 
 import argparse
