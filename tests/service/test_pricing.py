@@ -458,19 +458,21 @@ def test_a_competitors_price_tells_what_a_listing_is_worth(shop):
     shop.register({"listing_id": "known", "title": "grand piano", "currency": "GBP",
                    "reference_price": 9, "unit_cost": 5})  # fmt: skip
 
-    def best(name, competitor):
-        market = {} if competitor is None else {"competitor_price": competitor}
-        request = {"listing_id": name, "market": market}
-        (made,) = shop.decide(request, explore=False, record=False)
-        assert made["degraded"] is False
-        return made["price"]
+    def best(name, *competitors):
+        # in one request, of one time: a moment may turn a price between two pennies
+        markets = [{} if price is None else {"competitor_price": price} for price in competitors]
+        requests = [{"listing_id": name, "market": market} for market in markets]
+        decisions = shop.decide(*requests, explore=False, record=False)
+        assert [made["degraded"] for made in decisions] == [False] * len(competitors)
+        return [made["price"] for made in decisions]
 
-    alone = best("new", None)
+    alone, dear, free, absurd = best("new", None, 60, 0, 60e6)
     assert alone < 20
-    assert best("new", 60) > 2 * alone
-    assert best("new", 0) == best("new", 60e6) == alone  # nothing is offered for nothing
+    assert dear > 2 * alone
+    assert free == absurd == alone  # nothing is offered for nothing
     # what the seller charges is known; buyers who compare are another matter
-    assert 0.8 < best("known", 40) / best("known", None) < 1.25
+    beside, before = best("known", 40, None)
+    assert 0.8 < beside / before < 1.25
 
 
 def test_a_competitor_is_enough_where_no_price_is_known(shop):
