@@ -9,7 +9,6 @@ from importlib import metadata
 import numpy as np
 
 from finetune.augmentation import Augmentation
-from finetune.judging import METHODS, POLICY
 from finetune.products import Products
 from finetune.recipe import SHAPE, Recipe
 from finetune.tuned import Tuned
@@ -75,12 +74,7 @@ def _table(found: Tuned) -> list[str]:
     return [
         "| | " + " | ".join(r2) + " |",
         "|---" * (len(r2) + 1) + "|",
-        *(
-            f"| {method} | "
-            + " | ".join(f"{by[method]:.3f}" if method in by else "" for by in r2.values())
-            + " |"
-            for method in METHODS + POLICY
-        ),
+        *(f"| {' | '.join(row)} |" for row in found.judgement.rows()),
         *(["", chosen] if found.recipe.patience else []),
     ]
 

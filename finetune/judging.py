@@ -50,6 +50,16 @@ class Judgement:
     kept: float
     takeover: Takeover
 
+    def rows(self) -> list[list[str]]:
+        """A table of `r2`: each method's name, and a cell for each target, empty where it is not
+        asked of it.
+        """
+        targets = self.r2.values()
+        return [
+            [method, *(f"{by[method]:.3f}" if method in by else "" for by in targets)]
+            for method in METHODS + POLICY
+        ]
+
 
 def judge(
     encoder: SentenceTransformer, products: Products, held: NDArray[np.bool_], seed: int

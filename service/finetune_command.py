@@ -231,7 +231,6 @@ def _show(found: Tuned) -> None:
     """Print what came out."""
     from rich.table import Table
 
-    from finetune.judging import METHODS, POLICY
     from service.plain_console import plain_console
 
     console, judged = plain_console(), found.judgement
@@ -244,9 +243,8 @@ def _show(found: Tuned) -> None:
     )
     if judged.r2:
         table = Table("R² on held-out products", *judged.r2)
-        for method in METHODS + POLICY:
-            cells = (f"{by[method]:.3f}" if method in by else "" for by in judged.r2.values())
-            table.add_row(method, *cells)
+        for row in judged.rows():
+            table.add_row(*row)
         console.print(table)
     if not math.isnan(judged.kept):
         console.print(f"general meaning kept: rank correlation {judged.kept:.3f}")
